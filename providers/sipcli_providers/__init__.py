@@ -1,0 +1,1 @@
+"""Credential providers that ship with sipcli; each is imported when first used."""

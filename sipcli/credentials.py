@@ -1,0 +1,349 @@
+"""The contract between sipcli and those who keep secrets.
+
+A leaf: it imports the standard library and nothing of ours, so that a
+third-party provider depends on this one file.  ``import sipcli.credentials``
+loads neither asyncio nor ssl.
+
+A provider is asked on a *registered worker thread* and may block there for
+minutes; it answers with :data:`Credentials` or raises one of four errors.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NoReturn, Protocol, TypeAlias, runtime_checkable
+
+__all__ = [
+    "BearerCredentials",
+    "CancelSignal",
+    "Cancelled",
+    "CredentialProvider",
+    "CredentialRequest",
+    "Credentials",
+    "Denied",
+    "Forgets",
+    "Ha1Credentials",
+    "NotFound",
+    "PasswordCredentials",
+    "ProviderContext",
+    "ProviderError",
+    "ProviderFactory",
+    "Rejection",
+    "Remembers",
+    "Secret",
+    "Terminal",
+    "Unavailable",
+    "UserAction",
+]
+
+
+class ProviderError(Exception):
+    """Base of everything a provider may raise; anything else is its bug.
+
+    The message is one sentence for a person and never holds a secret.
+    """
+
+
+class NotFound(ProviderError):
+    """Nothing here for this account: the next provider is asked, silently."""
+
+
+class Denied(ProviderError):
+    """It is there, but not for us: locked keychain, 403, ``access_denied``."""
+
+
+class Unavailable(ProviderError):
+    """It cannot answer now.  *retry_after* is in seconds, None if unknown."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Cancelled(ProviderError):
+    """A person said no, or we are closing: the whole chain stops."""
+
+
+class Secret:
+    """Bytes that never show themselves; :meth:`reveal` is the only way out.
+
+    Python cannot promise zeroisation: getpass, JSON and keyring hand us
+    immutable ``str`` copies, ``reveal()`` makes another, and the allocator and
+    swap keep what they like.  What this class does promise is that no repr,
+    format, log, pickle or copy shows the value, that comparing takes constant
+    time, and that :meth:`wipe` zeroes the one buffer it owns.
+    """
+
+    __slots__ = ("__weakref__", "_buffer")
+
+    def __init__(self, value: str | bytes | bytearray) -> None:
+        self._buffer = bytearray(value.encode() if isinstance(value, str) else value)
+
+    def reveal(self) -> bytes:
+        """The secret's octets (UTF-8 if it was made from text); empty once wiped."""
+        return bytes(self._buffer)
+
+    def wipe(self) -> None:
+        """Zero our copy.  Idempotent."""
+        self._buffer[:] = bytes(len(self._buffer))
+        self._buffer.clear()
+
+    def __bool__(self) -> bool:
+        return bool(self._buffer)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._buffer, other._buffer)
+
+    __hash__ = None  # type: ignore[assignment]  # a hash would be an oracle
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret cannot be pickled or copied")
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError("a Secret cannot be pickled or copied")
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        raise TypeError("a Secret cannot be pickled or copied")
+
+
+_FORBIDDEN = "\r\n\0"
+
+
+def _refuse_controls(what: str, value: str | bytes) -> None:
+    """CR, LF and NUL would let a store write header lines (git CVE-2020-5260)."""
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    if any(c in text for c in _FORBIDDEN):
+        raise ValueError(f"{what} contains CR, LF or NUL")
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class PasswordCredentials:
+    """A user name and password.  ``realm="*"`` serves any realm of the account.
+
+    *expires_in* is in seconds from now (a lease), None when unknown; *ref* names
+    where it came from without telling it (``"vault:voip/alice#7"``).
+    """
+
+    username: str
+    password: Secret
+    realm: str = "*"
+    expires_in: float | None = None
+    ref: str | None = None
+    scheme: ClassVar[Literal["digest"]] = "digest"
+
+    def __post_init__(self) -> None:
+        _refuse_controls("the user name", self.username)
+        _refuse_controls("the password", self.password.reveal())
+
+    @property
+    def secret(self) -> Secret:
+        return self.password
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Ha1Credentials:
+    """H(username:realm:password) in hex for one realm and one algorithm (RFC 7616 section 3.4.2)."""
+
+    username: str
+    realm: str
+    algorithm: str
+    ha1: Secret
+    expires_in: float | None = None
+    ref: str | None = None
+    scheme: ClassVar[Literal["digest"]] = "digest"
+
+    def __post_init__(self) -> None:
+        _refuse_controls("the user name", self.username)
+        _refuse_controls("the HA1", self.ha1.reveal())
+
+    @property
+    def secret(self) -> Secret:
+        return self.ha1
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class BearerCredentials:
+    """An OAuth access token for RFC 8898; sent over verified TLS only."""
+
+    token: Secret
+    realm: str = "*"
+    expires_in: float | None = None
+    ref: str | None = None
+    scheme: ClassVar[Literal["bearer"]] = "bearer"
+    username: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        _refuse_controls("the token", self.token.reveal())
+
+    @property
+    def secret(self) -> Secret:
+        return self.token
+
+
+Credentials: TypeAlias = PasswordCredentials | Ha1Credentials | BearerCredentials
+
+
+class CancelSignal:
+    """A one-way switch that a blocked provider can poll, wait on, or select on.
+
+    The descriptors behind :meth:`fileno` are made on its first call: ten
+    thousand pending challenges must not need twenty thousand descriptors.  They
+    are closed by :meth:`close` when the *job* ends, not when it is cancelled,
+    for an orphan may still be looking at them.
+    """
+
+    __slots__ = ("_event", "_lock", "_pipe")
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._pipe: tuple[int, int] | None = None
+
+    def set(self) -> None:
+        """Ask the provider to stop.  Idempotent, any thread."""
+        with self._lock:
+            if self._event.is_set():
+                return
+            self._event.set()
+            if self._pipe is not None:
+                os.write(self._pipe[1], b"\0")
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep up to *timeout* seconds; True means: stop now."""
+        return self._event.wait(timeout)
+
+    def raise_if_set(self) -> None:
+        if self._event.is_set():
+            raise Cancelled("cancelled")
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when the signal is set."""
+        with self._lock:
+            if self._pipe is None:
+                self._pipe = os.pipe()
+                if self._event.is_set():
+                    os.write(self._pipe[1], b"\0")
+            return self._pipe[0]
+
+    def close(self) -> None:
+        """Release the descriptors, if any were made.  Idempotent."""
+        with self._lock:
+            pipe, self._pipe = self._pipe, None
+        for fd in pipe or ():
+            os.close(fd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """What became of the previous answer in this realm."""
+
+    provider: str
+    username: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialRequest:
+    """One question to a provider.  Everything remote is marked so.
+
+    *realm*, *authz_server* and *scope* are text from the network: show them
+    (escaped), never build a look-up path from them unless the configuration
+    says so.  *deadline* is on :func:`time.monotonic`'s clock.
+    """
+
+    account: str
+    aor: str
+    username: str | None
+    realm: str
+    scheme: Literal["digest", "bearer"] = "digest"
+    algorithms: tuple[str, ...] = ()
+    method: str = "REGISTER"
+    attempt: int = 1
+    rejected: Rejection | None = None
+    interactive: bool = True
+    deadline: float
+    cancel: CancelSignal = field(default_factory=CancelSignal)
+    authz_server: str | None = None
+    scope: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserAction:
+    """Something a person must do elsewhere (RFC 8628 section 3.3)."""
+
+    provider: str
+    url: str
+    user_code: str | None = None
+    expires_in: float | None = None
+
+
+class Terminal(Protocol):
+    """The person, as providers may reach them.  Called on a worker thread."""
+
+    def ask(self, prompt: str, *, secret: bool = True, cancel: CancelSignal, timeout: float | None = None) -> Secret:
+        """Ask on the controlling terminal.  Raises NotFound without one, Cancelled on ^C/^D, Unavailable in time-out."""
+
+    def show(self, text: str) -> None:
+        """Show one line (escaped) to the person."""
+
+    def user_action(self, action: UserAction) -> None:
+        """Show, and report as an event, what the person must do elsewhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderContext:
+    """What a provider is built from: its ``[providers.NAME]`` table and the means it may use."""
+
+    name: str
+    options: Mapping[str, Any]
+    terminal: Terminal
+    http_timeout: float = 10.0
+
+
+class CredentialProvider(Protocol):
+    """Finds the secret of one account.  Must be safe to call from two threads."""
+
+    @property
+    def name(self) -> str:
+        """As configured: ``"vault"``."""
+
+    @property
+    def interactive(self) -> bool:
+        """True: it asks a person, so it runs on the prompt lane and is skipped without one."""
+
+    def get(self, request: CredentialRequest) -> Credentials | Awaitable[Credentials]:
+        """The credentials, or NotFound, Denied, Unavailable, Cancelled."""
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """Optional: keeps what the server has accepted, if the user asked for that."""
+
+    def remember(self, request: CredentialRequest, credentials: Credentials) -> None: ...
+
+
+@runtime_checkable
+class Forgets(Protocol):
+    """Optional: drops what the server has refused - that very value and no other."""
+
+    def forget(self, request: CredentialRequest, credentials: Credentials) -> None: ...
+
+
+ProviderFactory: TypeAlias = Callable[[ProviderContext], CredentialProvider]

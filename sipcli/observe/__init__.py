@@ -1,0 +1,1 @@
+"""What happened, told to a person: ladders and quality.  Reads events only."""

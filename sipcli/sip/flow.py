@@ -1,0 +1,71 @@
+"""Where requests go and what carries them: frozen values, no socket (RFC 3261 section 18, RFC 5626 section 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+__all__ = ["Address", "Flow", "Hop", "Ticket", "Transport"]
+
+Transport: TypeAlias = Literal["udp", "tcp", "tls"]
+Address: TypeAlias = tuple[str, int]
+"""A literal IP address (no brackets, no scope) and a port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A next hop as the URI names it, before DNS (RFC 3263 section 4).
+
+    *port* and *transport* are None where the URI leaves them open; *secure* is
+    True for ``sips:`` and forbids anything but TLS; *domain* is the name that a
+    TLS certificate must prove (RFC 5922 section 4): the host, before SRV.
+    """
+
+    host: str
+    port: int | None = None
+    transport: Transport | None = None
+    secure: bool = False
+
+    @property
+    def domain(self) -> str:
+        return self.host.lower()
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        where = host if self.port is None else f"{host}:{self.port}"
+        return where if self.transport is None else f"{where};transport={self.transport}"
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One way to exchange octets with one remote address: a connection, or a UDP association.
+
+    *local* is the address that goes into Via and Contact; *verified_identity*
+    is the SIP domain that TLS proved, None without TLS.
+    """
+
+    id: int
+    transport: Transport
+    local: Address
+    remote: Address
+    verified_identity: str | None = None
+
+    @property
+    def reliable(self) -> bool:
+        return self.transport != "udp"
+
+    @property
+    def secure(self) -> bool:
+        """TLS with a verified peer: the only place for a Bearer token (RFC 8898 section 2.1.3)."""
+        return self.transport == "tls" and self.verified_identity is not None
+
+    def __str__(self) -> str:
+        host, port = self.remote
+        return f"{self.transport}:[{host}]:{port}" if ":" in host else f"{self.transport}:{host}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Names one wish for a flow; answered by ``flow_ready`` or ``flow_failed``."""
+
+    id: int

@@ -1,0 +1,1 @@
+"""The shell: the event loop, sockets and threads around the core."""
