@@ -1,0 +1,64 @@
+"""The example configuration: what ``config.example.toml`` holds and ``sipcli config init`` writes, word for word."""
+
+from __future__ import annotations
+
+__all__ = ["EXAMPLE"]
+
+EXAMPLE = '''\
+# sipcli reads this file from --config FILE, $SIPCLI_CONFIG, or its own place (`sipcli config path`).
+# It holds no secret: it says who knows the secret.  `sipcli config check` reads it and says what is wrong.
+
+[defaults]
+account = "work"                                     # used where --account is not given
+
+[accounts.work]
+aor         = "sip:alice@example.com"                # who you are
+registrar   = "sip:sbc.example.com;transport=tls"    # default: the domain of the aor, found by DNS
+# proxy     = "sip:edge.example.com;lr"              # outbound proxy, if you need one
+username    = "alice"                                # for the password; default: the user part of the aor
+# display_name = "Alice"
+# transport = "tls"                                  # udp | tcp | tls; default: by DNS, or the uri's parameter
+# ca_file   = "~/pbx-ca.pem"                         # also cert_file and key_file; relative names start at this file
+credentials = ["keychain", "prompt"]                 # asked in this order, when the server challenges
+expires     = 600                                    # seconds a registration lasts; it is refreshed in time
+# register  = false                                  # only place calls
+
+# Another realm of the same account may want another identity:
+# [accounts.work.realms."proxy.example.com"]
+# username    = "alice.trunk"
+# credentials = ["vault"]
+
+# keychain and prompt need no table.  `sipcli auth save work` puts a password into the keychain.
+
+[providers.vault]
+type  = "vault"
+url   = "https://vault.example.com:8200"
+mount = "secret"                                     # kv_version = 1 | 2, default: detected
+path  = "voip/{username}"                            # {account} {username} {domain}: from this file, never from the network
+field = "password"
+auth  = { method = "approle", role_id = "sipcli", secret_id_file = "~/.config/sipcli/secret-id" }
+      # { method = "token", token_file = "..." }
+      # { method = "userpass", username = "...", password_file = "..." }
+      # { method = "jwt", role = "...", jwt_file = "..." }
+
+[providers.sso]
+type      = "oauth"
+issuer    = "https://login.example.com"              # metadata by RFC 8414; or token_url, device_url, authorize_url
+client_id = "sipcli"
+# client_secret_file = "~/.config/sipcli/client"     # confidential clients only
+flow      = "device"                                 # client_credentials | device | code
+scope     = ["sip"]
+use       = "bearer"                                 # bearer (RFC 8898) | password | fetch (password_url, password_field)
+
+[providers.container]
+type = "file"                                        # "-" is stdin; or type = "env", variable = "SIP_SECRET"
+path = "/run/secrets/sip"                            # others may read it only below /run/secrets, or with allow_readable = true
+
+[policy]
+# max_wait           = 120                           # seconds a challenge may be pending; default: 30 a store, 120 a person
+# max_prompts        = 3                             # per account and action
+# min_algorithm      = "SHA-256"                     # never answer MD5
+md5_over_udp         = "warn"                        # warn | allow | refuse
+# realms             = ["example.com"]               # answer these realms only
+# background_prompts = false                         # may a refresh, hours later, prompt?
+'''

@@ -1,0 +1,173 @@
+"""What a configuration is, once it has been read: frozen values with their defaults (RFC 3261 sections 6 and 10)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+from sipcli.errors import ConfigError, ParseError
+from sipcli.sip.flow import Transport
+from sipcli.sip.uri import SipUri
+
+__all__ = [
+    "DEFAULT_CREDENTIALS",
+    "AccountConfig",
+    "Config",
+    "Md5OverUdp",
+    "PolicyConfig",
+    "ProviderConfig",
+    "RealmConfig",
+    "parse_aor",
+    "parse_server",
+]
+
+Md5OverUdp: TypeAlias = Literal["warn", "allow", "refuse"]
+
+DEFAULT_CREDENTIALS = ("keychain", "prompt")
+"""Asked in this order where nothing is configured: what was saved once, else the person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealmConfig:
+    """Another identity of an account in one named realm.  None: the account's own user name."""
+
+    username: str | None = None
+    credentials: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyConfig:
+    """How far we go when a server challenges.  All times are in seconds."""
+
+    max_wait: float | None = None
+    """How long a challenge may be pending, whoever is asked; None: 30 s for a store, 120 s for a person."""
+    max_prompts: int = 3
+    """Prompts per account and action (T03)."""
+    max_attempts: int = 3
+    """Distinct secrets per realm and request."""
+    max_stale: int = 3
+    """``stale=true`` in a row before we stop believing the server (T04)."""
+    late_answer: float = 20.0
+    """An answer later than this may be repeated once if the nonce changed without ``stale`` (RFC 3261 section 22.1)."""
+    realms: tuple[str, ...] | None = None
+    """Only these realms are answered; None: any realm of the account's own servers."""
+    min_algorithm: str | None = None
+    """The weakest digest algorithm that is answered: MD5, SHA-256 or SHA-512-256."""
+    md5_over_udp: Md5OverUdp = "warn"
+    cache_ttl: float = 900.0
+    """How long a fetched secret is kept in memory, unless its lease is shorter."""
+    fetch_width: int = 64
+    """How many providers may be busy at the same time."""
+    background_prompts: bool = False
+    """May a refresh, hours later, prompt again?"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountConfig:
+    """One account: who we are (*aor*), whom we register with, and who knows the secret."""
+
+    name: str
+    aor: SipUri
+    registrar: SipUri
+    proxy: SipUri | None = None
+    username: str
+    display_name: str = ""
+    transport: Transport | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    credentials: tuple[str, ...] = DEFAULT_CREDENTIALS
+    expires: int = 600
+    register: bool = True
+    realms: Mapping[str, RealmConfig] = field(default_factory=lambda: MappingProxyType({}))
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+
+    @classmethod
+    def for_aor(cls, text: str, **overrides: Any) -> AccountConfig:
+        """The account of somebody without a configuration: ``sipcli register sip:alice@example.com``.
+
+        *text* may leave the scheme out, and may name port and transport of the
+        server (``sip:alice@192.0.2.7:5080;transport=tcp``).  Raises ConfigError.
+        """
+        given = parse_aor(text)
+        settings: dict[str, Any] = {
+            "name": f"{given.user}@{given.host}",
+            "aor": given.aor,
+            "registrar": server_of(given),
+            "username": given.user_text or "",
+        }
+        settings.update(overrides)
+        return cls(**settings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderConfig:
+    """One ``[providers.NAME]`` table: *options* is the table less its ``type``."""
+
+    name: str
+    type: str
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything the file said.  ``Config()`` is what a new user has."""
+
+    path: Path | None = None
+    default_account: str | None = None
+    accounts: Mapping[str, AccountConfig] = field(default_factory=lambda: MappingProxyType({}))
+    providers: Mapping[str, ProviderConfig] = field(default_factory=lambda: MappingProxyType({}))
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+
+    def with_account(self, account: AccountConfig) -> Config:
+        """The same configuration with *account* added, or put in the place of its namesake."""
+        return replace(self, accounts=MappingProxyType({**self.accounts, account.name: account}))
+
+    def with_provider(self, provider: ProviderConfig) -> Config:
+        """The same configuration with *provider* added, or put in the place of its namesake."""
+        return replace(self, providers=MappingProxyType({**self.providers, provider.name: provider}))
+
+
+def parse_aor(text: str) -> SipUri:
+    """An address-of-record as people write it, scheme optional, user part required (RFC 3261 section 10.1).
+
+    Raises ConfigError.
+    """
+    uri = _parse(text, "an address-of-record")
+    if not uri.user:
+        raise ConfigError(f"“{text}” names no user", hint="write it as sip:alice@example.com")
+    return uri
+
+
+def parse_server(text: str) -> SipUri:
+    """A server as people write it: ``sip:host;transport=tls``, or just ``host:port``.  Raises ConfigError."""
+    return _parse(text, "a server")
+
+
+def server_of(uri: SipUri) -> SipUri:
+    """The server that *uri* leads to: its host and port, and the transport if it names one."""
+    transport = uri.param("transport")
+    params = (("transport", transport),) if transport else ()
+    return uri.replace(user=None, password=None, params=params, headers=())
+
+
+def _parse(text: str, what: str) -> SipUri:
+    text = text.strip()
+    if not text.lower().startswith(("sip:", "sips:")):
+        text = f"sip:{text}"
+    try:
+        uri = SipUri.parse(text)
+    except ParseError as error:
+        # A text that holds a password is not repeated, and neither is what the parser said of it.
+        shown, why = ("this", "it cannot be read") if re.search(r":[^@/]*:[^@]*@", text) else (f"“{text}”", str(error))
+        raise ConfigError(f"{shown} is not {what}: {why}", hint="write it as sip:alice@example.com") from None
+    if uri.password is not None:
+        # RFC 3261 section 19.1.1 calls a password in a URI "NOT RECOMMENDED"; it would go out in clear.
+        raise ConfigError(
+            f"a password does not belong in {what}", hint="leave it out: sipcli asks for it when the server does"
+        )
+    return uri

@@ -1,0 +1,144 @@
+"""Which tables and keys a configuration may have, and what each value must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+__all__ = [
+    "ACCOUNT",
+    "ALGORITHMS",
+    "BUILTIN_TYPES",
+    "DEFAULTS",
+    "POLICY",
+    "PROVIDER_KEYS",
+    "REALM",
+    "REQUIRED_PROVIDER_KEYS",
+    "TOP",
+    "Rule",
+]
+
+Check: TypeAlias = Callable[[Any], str | None]
+"""None when the value will do, else what it should have been: "must be …"."""
+
+ALGORITHMS = ("MD5", "SHA-256", "SHA-512-256")
+"""Digest algorithms, the weakest first (RFC 7616 section 3.7, RFC 8760)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One key: *check* judges its value; *required* keys must be there."""
+
+    check: Check
+    required: bool = False
+
+
+def _text(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return "must be a text in quotes"
+    if not value.strip():
+        return "must not be empty"
+    return "must be one line" if any(c in value for c in "\r\n\0") else None
+
+
+def _flag(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "must be true or false"
+
+
+def _names(value: Any) -> str | None:
+    if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
+        return None
+    return 'must be a list of names: ["keychain", "prompt"]'
+
+
+def _table(value: Any) -> str | None:
+    return None if isinstance(value, dict) else "must be a table"
+
+
+def _number(low: float, high: float, *, whole: bool = False) -> Check:
+    def check(value: Any) -> str | None:
+        kinds = (int,) if whole else (int, float)
+        # `value != value` finds nan, which TOML knows.
+        if isinstance(value, bool) or not isinstance(value, kinds) or value != value or not low <= value <= high:  # noqa: PLR0124
+            return f"must be a {'whole ' if whole else ''}number from {low:g} to {high:g}"
+        return None
+
+    return check
+
+
+def _one_of(*words: str) -> Check:
+    def check(value: Any) -> str | None:
+        return None if value in words else "must be " + " or ".join(f'"{word}"' for word in words)
+
+    return check
+
+
+TOP: Mapping[str, Rule] = {
+    "defaults": Rule(_table),
+    "accounts": Rule(_table),
+    "providers": Rule(_table),
+    "policy": Rule(_table),
+}
+
+DEFAULTS: Mapping[str, Rule] = {"account": Rule(_text)}
+
+POLICY: Mapping[str, Rule] = {
+    "max_wait": Rule(_number(1, 3600)),
+    "max_prompts": Rule(_number(0, 100, whole=True)),
+    "max_attempts": Rule(_number(1, 20, whole=True)),
+    "max_stale": Rule(_number(1, 20, whole=True)),
+    "late_answer": Rule(_number(0, 3600)),
+    "realms": Rule(_names),
+    "min_algorithm": Rule(_one_of(*ALGORITHMS)),
+    "md5_over_udp": Rule(_one_of("warn", "allow", "refuse")),
+    "cache_ttl": Rule(_number(0, 86400 * 30)),
+    "fetch_width": Rule(_number(1, 1024, whole=True)),
+    "background_prompts": Rule(_flag),
+}
+
+REALM: Mapping[str, Rule] = {"username": Rule(_text), "credentials": Rule(_names)}
+
+ACCOUNT: Mapping[str, Rule] = {
+    "aor": Rule(_text, required=True),
+    "registrar": Rule(_text),
+    "proxy": Rule(_text),
+    "username": Rule(_text),
+    "display_name": Rule(_text),
+    "transport": Rule(_one_of("udp", "tcp", "tls")),
+    "ca_file": Rule(_text),
+    "cert_file": Rule(_text),
+    "key_file": Rule(_text),
+    "credentials": Rule(_names),
+    # RFC 3261 section 20.19: a delta-seconds; 0 would be an un-REGISTER.
+    "expires": Rule(_number(1, 2**32 - 1, whole=True)),
+    "register": Rule(_flag),
+    "realms": Rule(_table),
+    "policy": Rule(_table),
+}
+
+PROVIDER_KEYS: Mapping[str, frozenset[str]] = {
+    "keychain": frozenset({"service", "username", "backend", "allow_plaintext"}),
+    "vault": frozenset(
+        {"url", "mount", "path", "field", "username_field", "kv_version", "namespace", "auth", "ca_file", "version"}
+    ),
+    "oauth": frozenset(
+        {
+            "issuer", "token_url", "device_url", "authorize_url", "client_id", "client_secret_file", "flow", "scope",
+            "use", "password_url", "password_field", "audience", "ca_file", "redirect_port", "store",
+        }
+    ),
+    "prompt": frozenset(),
+    "env": frozenset({"variable"}),
+    "file": frozenset({"path", "allow_readable"}),
+}  # fmt: skip
+"""The options of the built-in types; what a third party's type takes is its own affair."""
+
+BUILTIN_TYPES = tuple(PROVIDER_KEYS)
+
+REQUIRED_PROVIDER_KEYS: Mapping[str, frozenset[str]] = {
+    "vault": frozenset({"url", "path"}),
+    "oauth": frozenset({"client_id"}),
+    "env": frozenset({"variable"}),
+    "file": frozenset({"path"}),
+}
