@@ -1,0 +1,102 @@
+"""baresip as the other phone: registers, answers, plays a tone, records what it hears."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import time
+from pathlib import Path
+
+from tests.support.servers.process import Server, free_port
+
+
+def modules_path() -> Path | None:
+    """Where Debian put baresip's modules."""
+    return next((found.parent for found in Path("/usr/lib").glob("**/baresip/modules/ausine.so")), None)
+
+
+class Baresip:
+    """A registered baresip 1.0.  ``heard`` is what reached it, as a WAV."""
+
+    def __init__(
+        self,
+        directory: Path,
+        proxy: str,
+        *,
+        user: str = "bob",
+        password: str = "bobpass",
+        tone: int = 880,
+        transport: str = "udp",
+        answer: str = "auto",
+        ca: Path | None = None,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.control = free_port()
+        sip, rtp = free_port(block=2), free_port(block=20)
+        account = (
+            f"<sip:{user}@sip.test;transport={transport}>;auth_user={user};auth_pass={password}"
+            f';outbound="sip:{proxy};transport={transport}";regint=60;answermode={answer}'
+            ";audio_codecs=PCMU/8000/1,PCMA/8000/1\n"
+        )
+        modules = modules_path()
+        assert modules is not None, "baresip is installed without its modules"
+        config = [
+            f"module_path {modules}",
+            *(f"module {name}.so" for name in ("g711", "ausine", "sndfile")),
+            *(f"module_app {name}.so" for name in ("account", "ctrl_tcp", "menu")),
+            f"sip_listen 127.0.0.1:{sip}",
+            *([f"sip_cafile {ca}"] if ca else []),
+            f"rtp_ports {rtp}-{rtp + 18}",
+            f"ctrl_tcp_listen 127.0.0.1:{self.control}",
+            f"audio_source ausine,{tone}",
+            # 1.0's sine source knows one format; anything else ends the call right after the 200.
+            "ausrc_srate 48000",
+            "ausrc_channels 2",
+            f"snd_path {directory}",
+            "net_interface 127.0.0.1",
+            "audio_buffer 20-160",
+        ]
+        (directory / "accounts").write_text(account)
+        (directory / "contacts").write_text("")
+        (directory / "config").write_text("\n".join(config) + "\n")
+        self.server = Server(["baresip", "-f", str(directory)], directory / "baresip.log")
+        self.server.wait_until(lambda: "200 OK" in self.server.text(), timeout=10)
+
+    @staticmethod
+    def available() -> bool:
+        return shutil.which("baresip") is not None and modules_path() is not None
+
+    def say(self, command: str, params: str = "") -> str:
+        """One command over the control port (netstring JSON); its answer's text."""
+        body = json.dumps({"command": command, "params": params, "token": "t"}).encode()
+        deadline = time.monotonic() + 5
+        with socket.create_connection(("127.0.0.1", self.control), 3) as control:
+            control.settimeout(3)
+            control.sendall(b"%d:%s," % (len(body), body))
+            buffer = b""
+            while time.monotonic() < deadline:
+                buffer += control.recv(65536)
+                while b":" in buffer:
+                    size, _, rest = buffer.partition(b":")
+                    if len(rest) <= int(size):
+                        break
+                    answer, buffer = json.loads(rest[: int(size)]), rest[int(size) + 1 :]
+                    if answer.get("response"):
+                        return str(answer.get("data", ""))
+        raise TimeoutError(f"baresip did not answer {command}")
+
+    def dial(self, uri: str) -> None:
+        self.say("dial", uri)
+
+    def hang_up(self) -> None:
+        self.say("hangup")
+
+    @property
+    def heard(self) -> Path:
+        """The newest recording of what it received."""
+        return max(self.directory.glob("dump-*-dec.wav"), key=lambda path: path.stat().st_mtime)
+
+    def stop(self) -> None:
+        self.server.stop()

@@ -1,0 +1,123 @@
+"""Kamailio as registrar and proxy: the judge of our registrations and calls."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.support.servers.process import Server, free_port
+
+USERS = {"alice": "secret123", "bob": "bobpass", "carol": "carolpass"}
+CERTIFICATES = ("good", "strict", "expired", "wrong", "wildcard", "cnonly", "urionly", "dnsuri", "foreign")
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Kamailio:
+    """One Kamailio: UDP and TCP on :attr:`port`, TLS on :meth:`tls_port`; realm and domain ``sip.test``."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *switches: str,
+        nonce_expire: int = 300,
+        certs: Path | None = None,
+        users: dict[str, str] | None = None,
+        idp: str = "127.0.0.1:1",
+        extra_users: int = 0,
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.port = free_port(block=2 + len(CERTIFICATES))
+        self.users = {**(users or USERS), **{f"u{i}": "secret123" for i in range(extra_users)}}
+        self.certs = certs
+        if certs is not None:
+            switches = (*switches, "TLS")
+            self._write_tls(certs)
+        self._write_config(nonce_expire, idp)
+        argv = ["kamailio", "-DD", "-E", "-a", "no", "-m", "64", "-M", "8", "-Y", str(directory)]
+        argv += ["-P", str(directory / "kamailio.pid"), "-f", str(directory / "kamailio.cfg")]
+        for switch in switches:
+            argv += ["-A", switch]
+        self.server = Server(argv, directory / "kamailio.log")
+        self.server.wait_until(self._answers, timeout=20)
+
+    @staticmethod
+    def available() -> bool:
+        return shutil.which("kamailio") is not None
+
+    def tls_port(self, certificate: str = "good") -> int:
+        return self.port + 1 + CERTIFICATES.index(certificate)
+
+    def address(self, transport: str = "udp") -> str:
+        """``host:port`` for *transport*."""
+        return f"127.0.0.1:{self.tls_port() if transport == 'tls' else self.port}"
+
+    def rpc(self, method: str, *params: object) -> Any:
+        """The result of one JSON-RPC call; an error raises RuntimeError."""
+        body = json.dumps({"jsonrpc": "2.0", "method": method, "params": params, "id": 1}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/RPC", data=body)
+        try:
+            with _direct.open(request, timeout=3) as answer:
+                reply = json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                reply = json.load(error)
+        if "error" in reply:
+            raise RuntimeError(reply["error"])
+        return reply["result"]
+
+    def contacts(self, user: str) -> list[str]:
+        """The Contact addresses bound to *user* now."""
+        try:
+            found = self.rpc("ul.lookup", "location", user)
+        except RuntimeError:
+            return []
+        return [entry["Contact"]["Address"] for entry in found["Contacts"] if entry["Contact"]["Expires"] != "deleted"]
+
+    def verdicts(self) -> list[str]:
+        """One line per judged answer, oldest first: ``DIGEST REGISTER user=alice algorithm=... verdict=1``."""
+        return [
+            line[line.index(word) :].strip()
+            for line in self.server.text().splitlines()
+            for word in ("DIGEST ", "BEARER ")
+            if word in line and "user=<null>" not in line
+        ]
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.rpc("core.version"))
+        except (OSError, ValueError, RuntimeError):
+            return False
+
+    def _write_tls(self, certs: Path) -> None:
+        default = f"method=TLSv1.2+\nprivate_key={certs}/good.key\ncertificate={certs}/good.pem\n"
+        lines = [f"[server:default]\n{default}", "[client:default]\nmethod=TLSv1.2+\n"]
+        for name in CERTIFICATES:
+            pair = f"private_key={certs}/{name}.key\ncertificate={certs}/{name}.pem\n"
+            lines.append(f"[server:127.0.0.1:{self.tls_port(name)}]\nmethod=TLSv1.2+\n{pair}")
+        (self.directory / "tls.cfg").write_text("\n".join(lines))
+
+    def _write_config(self, nonce_expire: int, idp: str) -> None:
+        listen = "".join(f"listen=tls:127.0.0.1:{self.tls_port(name)}\n" for name in CERTIFICATES)
+        secrets = "".join(f'    $sht(secrets=>{user}) = "{secret}";\n' for user, secret in self.users.items())
+        text = Path(__file__).with_name("kamailio.cfg").read_text()
+        for name, value in {
+            "TLS_LISTEN": listen,
+            "SECRETS": secrets,
+            "PORT": str(self.port),
+            "DIR": str(self.directory),
+            "CA": str(self.certs / "ca.pem") if self.certs else "",
+            "NONCE_EXPIRE": str(nonce_expire),
+            # The connection string needs an at-sign of its own before the host.
+            "IDP": idp,
+        }.items():
+            text = text.replace(f"@{name}@", value)
+        (self.directory / "kamailio.cfg").write_text(text)

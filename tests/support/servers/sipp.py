@@ -1,0 +1,82 @@
+"""SIPp as caller and as callee."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.support.servers.process import Server, free_port
+
+SCENARIOS = Path(__file__).with_name("sipp")
+
+
+def ulaw(sample: int) -> int:
+    """One 16-bit sample as G.711 mu-law; an independent ten-line coder, so that ours is not its own judge."""
+    sign, magnitude = (0x80, min(-sample, 32635)) if sample < 0 else (0, min(sample, 32635))
+    magnitude += 132
+    exponent = magnitude.bit_length() - 8
+    return ~(sign | exponent << 4 | (magnitude >> exponent + 3) & 15) & 255
+
+
+def write_tone(path: Path, hertz: float, seconds: float) -> None:
+    """Raw PCMU for SIPp's ``rtp_stream``."""
+    path.write_bytes(
+        bytes(ulaw(int(16384 * math.sin(2 * math.pi * hertz * i / 8000))) for i in range(int(seconds * 8000)))
+    )
+
+
+class SippCallee:
+    """A SIPp that plays a UAS scenario on :attr:`port` (UDP), echoing RTP when the scenario answers."""
+
+    def __init__(self, directory: Path, scenario: str, *, calls: int = 1, transport: str = "u1") -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.port, media = free_port(block=2), free_port(block=4)
+        argv = ["sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", "127.0.0.1", "-p", str(self.port)]
+        argv += ["-mi", "127.0.0.1", "-mp", str(media), "-rtp_echo", "-nostdin", "-m", str(calls), "-t", transport]
+        argv += ["-trace_err", "-error_file", str(directory / "errors.log")]
+        self.errors = directory / "errors.log"
+        self.server = Server(argv, directory / "sipp.log", cwd=directory)
+        wanted = f":{self.port:04X} 00000000:0000"
+        table = Path("/proc/net/udp" if transport[0] == "u" else "/proc/net/tcp")
+        self.server.wait_until(lambda: wanted in table.read_text(), timeout=10)
+
+    @staticmethod
+    def available() -> bool:
+        return shutil.which("sipp") is not None
+
+    def result(self, timeout: float = 20) -> int:
+        """SIPp's exit status: 0 when every call went as its scenario says."""
+        return self.server.process.wait(timeout)
+
+    def why(self) -> str:
+        return self.errors.read_text() if self.errors.exists() else self.server.text()[-1500:]
+
+    def stop(self) -> None:
+        self.server.stop()
+
+
+def call(
+    directory: Path,
+    scenario: str,
+    remote: str,
+    service: str,
+    *,
+    tone: int = 440,
+    timeout: int = 25,
+    transport: str = "u1",
+    keys: dict[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run one UAC scenario to its end.  ``returncode`` 0: the call went as the scenario says."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_tone(directory / "tone.ul", tone, 4)
+    argv = ["sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-s", service, remote, "-i", "127.0.0.1"]
+    argv += ["-p", str(free_port(block=2)), "-mi", "127.0.0.1", "-mp", str(free_port(block=4)), "-m", "1", "-nostdin"]
+    argv += ["-timeout", f"{timeout}s", "-timeout_error", "-t", transport]
+    argv += ["-trace_err", "-error_file", str(directory / "errors.log")]
+    for name, value in (keys or {}).items():
+        argv += ["-key", name, value]
+    return subprocess.run(
+        argv, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout + 10, check=False
+    )
