@@ -1,0 +1,48 @@
+"""Text from the network made fit for a terminal: nothing that moves a cursor, hides, reorders or floods (threat T12)."""
+
+from __future__ import annotations
+
+import unicodedata
+
+__all__ = ["safe_line", "safe_text", "server_says"]
+
+_UNFIT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Control, format (bidi overrides, zero widths), surrogate, private, unassigned; line and paragraph separators."""
+
+
+def safe_text(text: str | bytes, *, limit: int | None = 64) -> str:
+    """*text* with every unfit character written as ``\\x1b``, and at most *limit* characters shown.
+
+    Octets are read as UTF-8, what cannot be read is shown as ``\\xff``.  The
+    result is always one line, and applying this twice changes nothing more.
+    """
+    if isinstance(text, bytes):
+        # Cut first: a realm of 64 kB need not be decoded to show its beginning.
+        head = text if limit is None else text[: 4 * limit + 4]
+        text = head.decode("utf-8", "surrogateescape")
+    cut = limit is not None and len(text) > limit
+    shown = "".join(_shown(character) for character in (text[:limit] if cut else text))
+    return shown + "…" if cut else shown
+
+
+def _shown(character: str) -> str:
+    if character.isascii() and character.isprintable():
+        return character
+    if unicodedata.category(character) not in _UNFIT:
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # an octet that was not UTF-8 (PEP 383)
+        code -= 0xDC00
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def safe_line(text: str) -> str:
+    """A whole sentence of ours that may hold words of the server's: escaped, cut only where it is absurd."""
+    return safe_text(text, limit=2000)
+
+
+def server_says(text: str | bytes) -> str:
+    """Words of the server, quoted and labelled as its own."""
+    return f"server says “{safe_text(text)}”"
