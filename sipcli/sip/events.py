@@ -1,0 +1,252 @@
+"""Everything the core can tell the shell: frozen dataclasses, in past tense, drained by ``Engine.next_event()``.
+
+The events of authentication (``AuthChallenged``, ``AuthAccepted``, ``AuthRejected``,
+``AuthSettled``, ``PolicyWarning``) live beside their machine in :mod:`sipcli.sip.auth`.
+
+A *why* says what no SIP response can: a :class:`~sipcli.sip.auth.GiveUp`
+(authentication ended it), or one sentence whose first word is its kind:
+
+========== ==========================================================
+``dns:``     no such host or service
+``connect:`` no connection there
+``tls:``     handshake, certificate or identity
+``lost:``    the connection broke while we waited
+``timeout:`` nobody answered in time
+``closed:``  the account was removed, or the engine closed
+``protocol:`` the peer broke the protocol
+========== ==========================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from sipcli.sip.flow import Address, Flow, Hop, Ticket
+
+if TYPE_CHECKING:
+    from sipcli.sip.auth import (
+        AuthAccepted,
+        AuthChallenged,
+        AuthRejected,
+        AuthSettled,
+        GiveUp,
+        PolicyWarning,
+    )
+    from sipcli.sip.answer import IncomingCall
+    from sipcli.sip.invite import OutgoingCall
+    from sipcli.sip.message import Request, Response
+    from sipcli.sip.oneshot import OneShot
+    from sipcli.sip.register import Registration
+
+__all__ = [
+    "AnyCall",
+    "CallAnswered",
+    "CallConfirmed",
+    "CallEnded",
+    "CallIncoming",
+    "CallOfferStale",
+    "CallProgress",
+    "CallReanswered",
+    "CallReoffered",
+    "Event",
+    "FlowReleased",
+    "FlowWanted",
+    "InfoReceived",
+    "MessageReceived",
+    "ProtocolWarning",
+    "RegistrationChanged",
+    "RegistrationState",
+    "RequestDone",
+    "Why",
+]
+
+Why: TypeAlias = "GiveUp | str | None"
+AnyCall: TypeAlias = "OutgoingCall | IncomingCall"
+RegistrationState: TypeAlias = Literal["trying", "retrying", "registered", "refused", "failed", "unregistered"]
+
+
+# -- flows -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FlowWanted:
+    """Resolve, connect and verify *hop*; answer ``flow_ready`` or ``flow_failed`` with *ticket*.
+
+    *excluding* are remote addresses that failed already (RFC 3263 section 4.3):
+    give the next one, or fail.  *size* is the request's, in octets.  *account*
+    chooses the TLS settings; None for a request of no account.
+    """
+
+    ticket: Ticket
+    hop: Hop
+    excluding: frozenset[Address] = frozenset()
+    size: int = 0
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlowReleased:
+    """The core keeps no use for *flow*: a connection may be closed (never needed for UDP)."""
+
+    flow: Flow
+
+
+# -- registrations ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationChanged:
+    """A registration moved.  *expires_s* and *contact* are the registrar's words, *flow* what carried them.
+
+    ``refused``: the registrar refused our answer to its challenge; ``failed``:
+    anything else that ended it; ``retrying``: the same, but another REGISTER
+    goes out in *retry_in_s*.
+    """
+
+    registration: Registration
+    state: RegistrationState
+    code: int | None = None
+    reason: str = ""
+    expires_s: int | None = None
+    contact: str | None = None
+    flow: Flow | None = None
+    retry_in_s: float | None = None
+    why: Why = None
+    service_route: tuple[str, ...] = ()
+
+    @property
+    def account(self) -> str:
+        return self.registration.account
+
+
+# -- calls -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CallProgress:
+    """A provisional response.  ``early`` carries early media's *sdp* (RFC 3960)."""
+
+    call: OutgoingCall
+    state: Literal["trying", "ringing", "early"]
+    response: Response
+    sdp: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallAnswered:
+    """2xx to our INVITE.  *sdp* is the answer; if our INVITE had no offer it *is* the offer: call ``acknowledge``."""
+
+    call: OutgoingCall
+    sdp: bytes | None
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The call is over; nothing more will be told about it.
+
+    *response* is the final response that ended it, if one did; *code* and
+    *reason* are its, or what we sent ourselves.
+    """
+
+    call: AnyCall
+    by: Literal["local", "remote", "network"]
+    code: int | None = None
+    reason: str = ""
+    why: Why = None
+    response: Response | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallIncoming:
+    """Somebody calls: ``ring``, ``accept`` or ``reject`` it.  ``call.offer`` is None for a late offer."""
+
+    call: IncomingCall
+
+
+@dataclass(frozen=True, slots=True)
+class CallConfirmed:
+    """The ACK to our 2xx came in.  *sdp* is its body: the answer, if the 2xx carried the offer."""
+
+    call: IncomingCall
+    sdp: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallReoffered:
+    """re-INVITE or UPDATE from the other side: answer with ``answer_reinvite`` or ``reject_reinvite``.
+
+    *offer* None asks us to offer (a re-INVITE without a body): what is given to
+    ``answer_reinvite`` is then our offer, and ``CallReanswered`` brings the answer.
+    """
+
+    call: AnyCall
+    offer: bytes | None
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class CallReanswered:
+    """Our re-offer is settled: *sdp* is the answer, or None when it was refused (*code*, *why*) and nothing changed."""
+
+    call: AnyCall
+    sdp: bytes | None
+    code: int | None = None
+    reason: str = ""
+    why: Why = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallOfferStale:
+    """Our re-INVITE still waits (challenged, or for glare) and the session changed meanwhile.
+
+    Give it fresh SDP with ``call.replace_offer(sdp)`` before it goes out.
+    """
+
+    call: AnyCall
+
+
+@dataclass(frozen=True, slots=True)
+class InfoReceived:
+    """An INFO inside a call (RFC 6086); 200 went out already."""
+
+    call: AnyCall
+    request: Request
+
+
+# -- one-shots and the rest ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDone:
+    """The last final response to a one-shot, or *why* there is none.  *rtt_s*: from its last sending, in seconds."""
+
+    oneshot: OneShot
+    response: Response | None
+    why: Why = None
+    rtt_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """A MESSAGE (RFC 3428); 200 went out already.  *account* is None when it is for none of ours."""
+
+    account: str | None
+    request: Request
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolWarning:
+    """Something was dropped, or is not as it should be; *code* is a stable word."""
+
+    code: str
+    message: str
+
+
+Event: TypeAlias = (
+    "FlowWanted | FlowReleased | RegistrationChanged | CallProgress | CallAnswered | CallEnded | CallIncoming"
+    " | CallConfirmed | CallReoffered | CallReanswered | CallOfferStale | InfoReceived | RequestDone"
+    " | MessageReceived | ProtocolWarning | AuthChallenged | AuthAccepted | AuthRejected | AuthSettled | PolicyWarning"
+)

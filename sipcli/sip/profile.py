@@ -1,0 +1,63 @@
+"""Who we are (an account) and how the core behaves (its settings): frozen values, given once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sipcli.sip.flow import Transport
+from sipcli.sip.timers import TimerValues
+from sipcli.sip.uri import SipUri
+
+__all__ = ["AccountProfile", "EngineConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountProfile:
+    """One address-of-record and the way to its registrar.
+
+    *contact_user* is the user part of our Contact; make it random per run, so
+    that a stranger who scans addresses cannot call it (Asterisk calls this the
+    ``line`` parameter).  *transport* is what the account wants where a URI
+    leaves it open.  *expires* is in seconds.
+    """
+
+    name: str
+    aor: SipUri
+    registrar: SipUri
+    proxy: SipUri | None = None
+    display_name: str = ""
+    contact_user: str
+    expires: int = 600
+    transport: Transport | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """Settings of one :class:`~sipcli.sip.engine.Engine`.
+
+    *accept_calls* says whose INVITE and MESSAGE are looked at: ``bound`` takes
+    those that came from an account's registrar or proxy, or that name a random
+    contact user of ours; ``any`` takes all (a listener without a registrar, the
+    sandbox); ``none`` takes none.  What is not taken is dropped in silence: a
+    scanner learns nothing.
+
+    Durations are in seconds.  *ring_limit* ends a call that rings for ever,
+    *flow_limit* a wish for a flow that nobody grants, *answer_limit* an offer
+    inside a call that nobody answers.
+    """
+
+    user_agent: str = "sipcli"
+    timers: TimerValues = field(default_factory=TimerValues)
+    random: Callable[[int], bytes] = os.urandom
+    allow: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "MESSAGE", "INFO", "UPDATE")
+    accept: tuple[str, ...] = ("application/sdp", "text/plain", "application/dtmf-relay", "application/dtmf")
+    supported: tuple[str, ...] = ()
+    accept_calls: Literal["bound", "any", "none"] = "bound"
+    ring_limit: float = 300.0
+    flow_limit: float = 64.0
+    answer_limit: float = 20.0
+    max_sends: int = 16
+    """Requests one exchange may put on the wire, whatever servers say (threat T04)."""
