@@ -43,8 +43,7 @@ def open_standard_streams() -> None:
             # The lowest free descriptor is the one that was found closed.
             os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
         if getattr(sys, name) is None:
-            stream = Path(os.devnull).open("r" if number == 0 else "w", encoding="utf-8")  # noqa: SIM115
-            setattr(sys, name, stream)
+            setattr(sys, name, Path(os.devnull).open("r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A locale of "C" must not turn a display name into a UnicodeEncodeError.
         reconfigure = getattr(stream, "reconfigure", None)

@@ -1,4 +1,4 @@
-"""Exit statuses, and the one table from error class to status (INTERFACE: the exit status is the result of the verb)."""
+"""Exit statuses, and the one table from error class to status: the exit status is the result of the verb."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["EXAMPLE"]
 
-EXAMPLE = '''\
+EXAMPLE = """\
 # sipcli reads this file from --config FILE, $SIPCLI_CONFIG, or its own place (`sipcli config path`).
 # It holds no secret: it says who knows the secret.  `sipcli config check` reads it and says what is wrong.
 
@@ -34,7 +34,7 @@ expires     = 600                                    # seconds a registration la
 type  = "vault"
 url   = "https://vault.example.com:8200"
 mount = "secret"                                     # kv_version = 1 | 2, default: detected
-path  = "voip/{username}"                            # {account} {username} {domain}: from this file, never from the network
+path  = "voip/{username}"                            # {account} {username} {domain}: from this file
 field = "password"
 auth  = { method = "approle", role_id = "sipcli", secret_id_file = "~/.config/sipcli/secret-id" }
       # { method = "token", token_file = "..." }
@@ -48,17 +48,17 @@ client_id = "sipcli"
 # client_secret_file = "~/.config/sipcli/client"     # confidential clients only
 flow      = "device"                                 # client_credentials | device | code
 scope     = ["sip"]
-use       = "bearer"                                 # bearer (RFC 8898) | password | fetch (password_url, password_field)
+use       = "bearer"                                 # bearer (RFC 8898) | password | fetch (password_url)
 
 [providers.container]
 type = "file"                                        # "-" is stdin; or type = "env", variable = "SIP_SECRET"
-path = "/run/secrets/sip"                            # others may read it only below /run/secrets, or with allow_readable = true
+path = "/run/secrets/sip"                            # 0600, or below /run/secrets, or allow_readable = true
 
 [policy]
-# max_wait           = 120                           # seconds a challenge may be pending; default: 30 a store, 120 a person
+# max_wait           = 120                           # seconds a challenge may wait; else 30 (store), 120 (person)
 # max_prompts        = 3                             # per account and action
 # min_algorithm      = "SHA-256"                     # never answer MD5
 md5_over_udp         = "warn"                        # warn | allow | refuse
 # realms             = ["example.com"]               # answer these realms only
 # background_prompts = false                         # may a refresh, hours later, prompt?
-'''
+"""

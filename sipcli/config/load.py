@@ -11,12 +11,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sipcli.config.model import AccountConfig, Config, PolicyConfig, ProviderConfig, RealmConfig, parse_aor
-from sipcli.config.model import parse_server as parse_server_text
-from sipcli.config.model import server_of
+from sipcli.config.model import (
+    AccountConfig,
+    Config,
+    PolicyConfig,
+    ProviderConfig,
+    RealmConfig,
+    parse_aor,
+    parse_server,
+    server_of,
+)
 from sipcli.config.schema import (
     ACCOUNT,
     BUILTIN_TYPES,
+    CHAIN_KEYS,
     DEFAULTS,
     POLICY,
     PROVIDER_KEYS,
@@ -41,7 +49,7 @@ class Problem:
     hint: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}" + (f" – {self.hint}" if self.hint else "")
+        return f"{self.where}: {self.message}" + (f" \N{EN DASH} {self.hint}" if self.hint else "")
 
 
 class ConfigProblems(ConfigError):
@@ -198,8 +206,10 @@ class _Reader:
         options = {key: value for key, value in table.items() if key != "type"}
         known = PROVIDER_KEYS.get(kind)
         for key in options if known is not None else ():
-            if key not in (known or ()) and (*where, key) not in self.secret_places:
+            if key not in (known or ()) and key not in CHAIN_KEYS and (*where, key) not in self.secret_places:
                 self.problem(where, key, "is not known here", near(key, known or ()))
+        if not isinstance(options.get("required", False), bool):
+            self.problem(where, "required", "must be true or false")
         for key in sorted(REQUIRED_PROVIDER_KEYS.get(kind, frozenset()) - options.keys()):
             self.problem(where, key, "is missing")
         return ProviderConfig(name=name, type=kind, options=MappingProxyType(self.with_files(kind, options)))
@@ -210,7 +220,7 @@ class _Reader:
         for key, value in options.items():
             if isinstance(value, dict):
                 found[key] = self.with_files(kind, value)
-            elif isinstance(value, str) and (key.endswith("_file") or (kind == "file" and key == "path")) and value != "-":
+            elif isinstance(value, str) and value != "-" and _names_file(kind, key):
                 found[key] = str(self.file(value))
             else:
                 found[key] = value
@@ -226,7 +236,7 @@ class _Reader:
         if text is None or (*where, key) in self.secret_places:
             return None
         try:
-            return parse_server_text(text) if server else parse_aor(text)
+            return parse_server(text) if server else parse_aor(text)
         except ConfigError as error:
             self.problem(where, key, str(error), error.hint)
             return None
@@ -278,6 +288,10 @@ class _Reader:
         self.problems.append(Problem(place, message, hint))
 
 
+def _names_file(kind: str, key: str) -> bool:
+    return key.endswith("_file") or (kind == "file" and key == "path")
+
+
 def dotted(where: tuple[str, ...]) -> str:
     """A table's name as TOML writes it: ``accounts.work.realms."proxy.example.com"``."""
     return ".".join(_key(part) for part in where)
@@ -290,7 +304,7 @@ def _key(key: str) -> str:
 
 def near(wrong: str, right: Iterable[str]) -> str | None:
     """“did you mean …?”, or the list when nothing is near."""
-    import difflib  # noqa: PLC0415  # only a mistake needs it
+    import difflib  # only a mistake needs it
 
     names = sorted(right)
     close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)

@@ -10,6 +10,7 @@ __all__ = [
     "ACCOUNT",
     "ALGORITHMS",
     "BUILTIN_TYPES",
+    "CHAIN_KEYS",
     "DEFAULTS",
     "POLICY",
     "PROVIDER_KEYS",
@@ -60,8 +61,8 @@ def _number(low: float, high: float, *, whole: bool = False) -> Check:
     def check(value: Any) -> str | None:
         kinds = (int,) if whole else (int, float)
         # `value != value` finds nan, which TOML knows.
-        if isinstance(value, bool) or not isinstance(value, kinds) or value != value or not low <= value <= high:  # noqa: PLR0124
-            return f"must be a {'whole ' if whole else ''}number from {low:g} to {high:g}"
+        if isinstance(value, bool) or not isinstance(value, kinds) or value != value or not low <= value <= high:
+            return f"must be a {'whole ' if whole else ''}number from {low} to {high}"
         return None
 
     return check
@@ -133,6 +134,9 @@ PROVIDER_KEYS: Mapping[str, frozenset[str]] = {
     "file": frozenset({"path", "allow_readable"}),
 }  # fmt: skip
 """The options of the built-in types; what a third party's type takes is its own affair."""
+
+CHAIN_KEYS = frozenset({"required"})
+"""What any provider's table may say to the chain that asks it: ``required`` ends the chain when it says no."""
 
 BUILTIN_TYPES = tuple(PROVIDER_KEYS)
 

@@ -85,7 +85,7 @@ def _judge(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise ConfigError(f"{path} is not a regular file")
     if status.st_uid not in (os.geteuid(), 0):
-        raise ConfigError(f"{path} belongs to somebody else (uid {status.st_uid})", hint=f"chown it: chown $USER {path}")
+        raise ConfigError(f"{path} belongs to somebody else (uid {status.st_uid})", hint=f"chown $USER {path}")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         mode = stat.S_IMODE(status.st_mode)
         raise ConfigError(f"{path} can be written by others (mode {mode:04o})", hint=f"chmod go-w {path}")

@@ -1,4 +1,4 @@
-"""Text from the network made fit for a terminal: nothing that moves a cursor, hides, reorders or floods (threat T12)."""
+"""Text from the network made fit for a terminal: nothing moves a cursor, hides, reorders or floods (threat T12)."""
 
 from __future__ import annotations
 
