@@ -1,0 +1,401 @@
+"""What the agent tells: one frozen dataclass per JSON event, field names exactly the JSON keys (INTERFACE, schema v1).
+
+A notice carries no clock: whoever renders it adds ``v``, ``t`` and ``ms``.  No
+notice ever holds a secret; :attr:`AuthProviderNotice.secret_ref` names where
+one came from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias
+
+__all__ = [
+    "AudioFigures",
+    "AuthChallengedNotice",
+    "AuthDone",
+    "AuthNeeded",
+    "AuthProviderNotice",
+    "AuthTotals",
+    "AuthUserAction",
+    "CallNotice",
+    "CallState",
+    "DtmfNotice",
+    "Expectation",
+    "Listening",
+    "MediaNotice",
+    "MessageNotice",
+    "Notice",
+    "Ready",
+    "RegistrationNotice",
+    "RegistrationState",
+    "RemoteFigures",
+    "ResultNotice",
+    "RxFigures",
+    "SchemeOffer",
+    "SkippedScheme",
+    "StatsNotice",
+    "TraceNotice",
+    "TxFigures",
+    "Via",
+    "WarningNotice",
+]
+
+RegistrationState: TypeAlias = Literal[
+    "trying", "waiting", "retrying", "registered", "refused", "failed", "unregistered"
+]
+CallState: TypeAlias = Literal["calling", "trying", "ringing", "early", "answered", "held", "transferring", "ended"]
+ProviderOutcome: TypeAlias = Literal["found", "not_found", "denied", "unavailable", "cancelled"]
+AuthOutcome: TypeAlias = Literal["answered", "abandoned", "declined", "expired", "revoked"]
+AuthCause: TypeAlias = Literal["fresh", "stale", "refused"]
+Direction: TypeAlias = Literal["in", "out"]
+
+
+def _maybe() -> Any:
+    """A field that the schema marks with '?': left out of the JSON while it is None."""
+    return field(default=None, metadata={"optional": True})
+
+
+def _plain(value: Any) -> Any:
+    """*value* as the json module takes it: dataclasses and mappings become dicts, tuples lists."""
+    if isinstance(value, _Shape):
+        return value.to_json()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Something with a JSON form."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON keys of this thing, in the schema's order; optional ones that are None are left out."""
+        return {
+            item.name: _plain(value)
+            for item in dataclasses.fields(self)
+            if (value := getattr(self, item.name)) is not None or not item.metadata.get("optional")
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Notice(_Shape):
+    """Base of all events; :attr:`event` is the value of the JSON key ``event``."""
+
+    event: ClassVar[str] = ""
+
+
+# --- parts of notices ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening(_Shape):
+    """One address we receive SIP at."""
+
+    transport: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Via(_Shape):
+    """The flow a registration went over; *tls* is the verified SIP identity (RFC 5922), if there is one."""
+
+    transport: str
+    remote: str
+    tls: str | None = _maybe()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemeOffer(_Shape):
+    """One challenge header as the server sent it."""
+
+    scheme: str
+    algorithm: str | None
+    qop: tuple[str, ...]
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedScheme(_Shape):
+    """One challenge header that was not chosen, and why (RFC 8760 section 2.4)."""
+
+    scheme: str
+    algorithm: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RxFigures(_Shape):
+    """What we received.  *rms_dbfs* and *speech_pct* are None until audio was decoded."""
+
+    packets: int
+    lost: int
+    lost_pct: float
+    jitter_ms: float
+    late: int
+    rms_dbfs: float | None
+    speech_pct: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxFigures(_Shape):
+    """What we sent."""
+
+    packets: int
+    rms_dbfs: float | None = None
+    speech_pct: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFigures(_Shape):
+    """What the far end reports of our stream (RFC 3550 section 6.4)."""
+
+    lost_pct: float
+    jitter_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioFigures(_Shape):
+    """The verdict on the received audio, without ears."""
+
+    rms_dbfs: float | None
+    speech_pct: float | None
+    tone_hz: float | None
+    longest_gap_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthTotals(_Shape):
+    """What authentication cost a verb: *waited_ms* on secrets, *attempts* answered, the last *provider* that helped."""
+
+    waited_ms: float
+    attempts: int
+    provider: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation(_Shape):
+    """One ``--expect…`` and whether it held."""
+
+    name: str
+    want: str
+    got: str
+    ok: bool
+
+
+# --- the events ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready(Notice):
+    """The program is up and listens."""
+
+    event: ClassVar[str] = "ready"
+    pid: int
+    version: str
+    listen: tuple[Listening, ...]
+    control: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationNotice(Notice):
+    """A registration changed.  ``waiting``: a challenge waits for its secret."""
+
+    event: ClassVar[str] = "registration"
+    account: str
+    state: RegistrationState
+    code: int | None = _maybe()
+    reason: str | None = _maybe()
+    expires_s: int | None = _maybe()
+    contact: str | None = _maybe()
+    service_route: str | None = _maybe()
+    via: Via | None = _maybe()
+    retry_in_s: float | None = _maybe()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthChallengedNotice(Notice):
+    """A server of the account challenged us: one notice per realm."""
+
+    event: ClassVar[str] = "auth.challenged"
+    account: str
+    call: str | None = _maybe()
+    challenge: str
+    method: str
+    code: int
+    realm: str
+    schemes: tuple[SchemeOffer, ...]
+    chosen: str
+    skipped: tuple[SkippedScheme, ...]
+    attempt: int
+    from_flow: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthProviderNotice(Notice):
+    """A provider was asked, and this came of it.  *took_ms* counts from the question, queueing included."""
+
+    event: ClassVar[str] = "auth.provider"
+    challenge: str
+    provider: str
+    outcome: ProviderOutcome
+    took_ms: float
+    secret_ref: str | None = _maybe()
+    message: str | None = _maybe()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthNeeded(Notice):
+    """A person is needed to go on."""
+
+    event: ClassVar[str] = "auth.needed"
+    challenge: str
+    provider: str
+    expires_in_s: float | None
+    url: str | None = _maybe()
+    user_code: str | None = _maybe()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthUserAction(Notice):
+    """A person must do something elsewhere: open *url*, enter *user_code* (RFC 8628 section 3.3)."""
+
+    event: ClassVar[str] = "auth.user_action"
+    challenge: str
+    provider: str
+    expires_in_s: float | None
+    url: str | None = _maybe()
+    user_code: str | None = _maybe()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthDone(Notice):
+    """A challenge was decided, *waited_ms* after it came."""
+
+    event: ClassVar[str] = "auth.done"
+    challenge: str
+    outcome: AuthOutcome
+    waited_ms: float
+    scheme: str
+    algorithm: str | None
+    cause: AuthCause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallNotice(Notice):
+    """A call changed.  *by* says who ended it, and is null until then."""
+
+    event: ClassVar[str] = "call"
+    call: str
+    direction: Direction
+    state: CallState
+    local: str
+    remote: str
+    remote_name: str | None = _maybe()
+    code: int | None = _maybe()
+    reason: str | None = _maybe()
+    by: Literal["local", "remote", "network"] | None = None
+    sip_call_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaNotice(Notice):
+    """The media of a call changed.  *latched* is the address learnt from the first packets, if it differs (RFC 4961)."""
+
+    event: ClassVar[str] = "media"
+    call: str
+    state: Literal["negotiated", "flowing", "silent", "stopped"]
+    codec: str | None
+    rate: int | None
+    ptime_ms: int | None
+    srtp: str | None = None
+    ice: str | None = None
+    local: str | None = None
+    remote: str | None = None
+    latched: str | None = _maybe()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatsNotice(Notice):
+    """How a call sounds so far; *mos* is null until it was measured."""
+
+    event: ClassVar[str] = "stats"
+    call: str
+    rx: RxFigures
+    tx: TxFigures
+    remote: RemoteFigures | None = _maybe()
+    rtt_ms: float | None = _maybe()
+    mos: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DtmfNotice(Notice):
+    """A digit was sent or heard."""
+
+    event: ClassVar[str] = "dtmf"
+    call: str
+    direction: Direction
+    digit: str
+    via: str = "rfc4733"
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageNotice(Notice):
+    """A SIP MESSAGE came in, or ours was answered with *code* (RFC 3428)."""
+
+    event: ClassVar[str] = "message"
+    direction: Direction
+    remote: str
+    content_type: str
+    body: str
+    code: int | None = _maybe()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarningNotice(Notice):
+    """Something a person should know; *hint* is the next step."""
+
+    event: ClassVar[str] = "warning"
+    code: str
+    message: str
+    hint: str | None = _maybe()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceNotice(Notice):
+    """One SIP message on the wire, credentials masked."""
+
+    event: ClassVar[str] = "trace"
+    direction: Direction
+    transport: str
+    local: str
+    remote: str
+    start_line: str
+    size: int
+    sip: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultNotice(Notice):
+    """The last line of every verb, also when it fails."""
+
+    event: ClassVar[str] = "result"
+    verb: str
+    ok: bool
+    exit: int
+    outcome: str
+    code: int | None = _maybe()
+    reason: str | None = _maybe()
+    message: str
+    hint: str | None = _maybe()
+    took_ms: float
+    registration: Mapping[str, Any] | None = _maybe()
+    call: Mapping[str, Any] | None = _maybe()
+    auth: AuthTotals | None = None
+    expectations: tuple[Expectation, ...] = ()
