@@ -88,6 +88,11 @@ class Kamailio:
             if word in line and "user=<null>" not in line
         ]
 
+    def saved(self, user: str) -> list[str]:
+        """One line per REGISTER of *user* that was accepted, oldest first: transport, contact, expiry."""
+        wanted = f"SAVED {user} over "
+        return [line.split(wanted, 1)[1].strip() for line in self.server.text().splitlines() if wanted in line]
+
     def stop(self) -> None:
         self.server.stop()
 

@@ -1,0 +1,178 @@
+"""Running the real `sipcli` as a user would: its own process, a fresh HOME, nothing inherited."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+Event = dict[str, Any]
+
+KEPT = ("PATH", "LANG", "PYTHONDEVMODE", "COVERAGE_PROCESS_START")
+
+
+@dataclass
+class Result:
+    """What one run left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+    events: list[Event] = field(default_factory=list)
+
+    def named(self, name: str) -> list[Event]:
+        return [event for event in self.events if event["event"] == name]
+
+    @property
+    def result(self) -> Event:
+        """The last line: always a ``result``."""
+        assert self.events, f"no events; stderr: {self.stderr}"
+        assert self.events[-1]["event"] == "result", self.events[-1]
+        return self.events[-1]
+
+
+class Cli:
+    """A person's machine: a HOME, a configuration, an environment."""
+
+    def __init__(self, home: Path, *, env: dict[str, str] | None = None) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self.home = home
+        self.env = {name: os.environ[name] for name in KEPT if name in os.environ}
+        self.env |= {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "TERM": "dumb"} | (env or {})
+
+    def configure(self, text: str) -> Path:
+        """Write ``config.toml`` where sipcli looks for it."""
+        path = self.home / ".config" / "sipcli" / "config.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o600)
+        return path
+
+    def secret(self, name: str, value: str) -> Path:
+        path = self.home / name
+        path.write_text(value)
+        path.chmod(0o600)
+        return path
+
+    hosts: dict[str, str] | None = None
+    """Names this machine knows beside its own; needs root, for a mount namespace with an /etc/hosts of its own."""
+
+    def argv(self, *arguments: str) -> list[str]:
+        command = [sys.executable, "-m", "sipcli", *arguments]
+        if self.hosts is None:
+            return command
+        table = self.home / "hosts"
+        table.write_text("127.0.0.1 localhost\n" + "".join(f"{ip} {name}\n" for name, ip in self.hosts.items()))
+        script = 'mount --bind "$0" /etc/hosts && exec "$@"'
+        return ["unshare", "-m", "sh", "-c", script, str(table), *command]
+
+    def run(self, *arguments: str, stdin: str | None = None, timeout: float = 40) -> Result:
+        """Run to the end.  With ``--json`` among the arguments stdout is parsed into events."""
+        done = subprocess.run(
+            self.argv(*arguments),
+            env=self.env,
+            cwd=self.home,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            start_new_session=True,
+        )
+        return Result(done.returncode, done.stdout, done.stderr, parse(done.stdout) if "--json" in arguments else [])
+
+    def start(self, *arguments: str) -> Running:
+        return Running(self.argv(*arguments), self.env, self.home)
+
+
+def parse(text: str) -> list[Event]:
+    """Every line must be one JSON object: rule 1 of the interface."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+class Running:
+    """A sipcli that runs on with ``--json``; events are waited for by name and fields."""
+
+    def __init__(self, argv: Sequence[str], env: dict[str, str], cwd: Path) -> None:
+        self.process = subprocess.Popen(
+            argv,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.events: list[Event] = []
+        self.stderr = ""
+        self._queue: queue.Queue[Event | None] = queue.Queue()
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self._threads = [
+            threading.Thread(target=self._read_events, args=(self.process.stdout,), daemon=True),
+            threading.Thread(target=self._read_errors, args=(self.process.stderr,), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read_events(self, stream: IO[str]) -> None:
+        for line in stream:
+            self._queue.put(json.loads(line))
+        self._queue.put(None)
+
+    def _read_errors(self, stream: IO[str]) -> None:
+        for line in stream:
+            self.stderr += line
+
+    def wait_for(self, event: str, *, timeout: float = 20, **fields: object) -> Event:
+        """The next event of that name whose fields are as given; those before it are kept in :attr:`events`."""
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                got = self._queue.get(timeout=left)
+            except queue.Empty:
+                break
+            if got is None:
+                break
+            self.events.append(got)
+            if got["event"] == event and all(got.get(name) == value for name, value in fields.items()):
+                return got
+        raise AssertionError(f"no {event} {fields} in {timeout} s; saw {self.events}; stderr: {self.stderr}")
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def finish(self, timeout: float = 10) -> Result:
+        """Wait for the end and collect everything."""
+        code = self.process.wait(timeout)
+        for thread in self._threads:
+            thread.join(5)
+        while not self._queue.empty():
+            if (event := self._queue.get()) is not None:
+                self.events.append(event)
+        self._close()
+        return Result(code, "", self.stderr, self.events)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for thread in self._threads:
+            thread.join(5)
+        self._close()
+
+    def _close(self) -> None:
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
