@@ -1,0 +1,167 @@
+"""Telephone events both ways: RFC 4733 section 2 (named events, final packet three times)."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sipcli.errors import LocalProtocolError, ParseError
+from sipcli.media.rtp import CLOCK_RATE, RtpPacket
+
+__all__ = ["DIGITS", "DtmfReceiver", "DtmfReceived", "DtmfSender", "EventPacket", "EventPayload", "check_digits"]
+
+DIGITS = "0123456789*#ABCD"
+"""The digit at index n is event n (RFC 4733 table 3)."""
+
+PAUSE = ","
+"""In a string to send: half a second of nothing."""
+
+TONE_MS = 100
+GAP_MS = 60
+PAUSE_MS = 500
+_STEP = CLOCK_RATE // 50
+_REPEATS = 3
+_VOLUME_DBM0 = 10
+
+_PAYLOAD = struct.Struct("!BBH")
+
+
+class EventPayload(NamedTuple):
+    """RFC 4733 section 2.3; *volume* in -dBm0, *duration* in clock units."""
+
+    event: int
+    end: bool
+    volume: int
+    duration: int
+
+    def to_bytes(self) -> bytes:
+        return _PAYLOAD.pack(self.event, (0x80 if self.end else 0) | self.volume, self.duration)
+
+    @classmethod
+    def parse(cls, data: bytes) -> EventPayload:
+        """The first event of a payload; ParseError when it is cut short."""
+        if len(data) < _PAYLOAD.size:
+            raise ParseError("telephone-event: shorter than four octets")
+        event, flags, duration = _PAYLOAD.unpack_from(data)
+        return cls(event, bool(flags & 0x80), flags & 0x3F, duration)
+
+
+def check_digits(digits: str) -> str:
+    """*digits* in upper case; LocalProtocolError when one cannot be dialled."""
+    wanted = digits.upper()
+    wrong = [digit for digit in wanted if digit not in DIGITS + PAUSE]
+    if wrong:
+        raise LocalProtocolError(f"{wrong[0]!r} is not a DTMF digit", hint="0-9, *, #, A-D, and a comma for a pause")
+    return wanted
+
+
+class EventPacket(NamedTuple):
+    """One packet to send: *offset* is how far back its timestamp lies, to the start of the event."""
+
+    payload: EventPayload
+    marker: bool
+    offset: int
+
+
+class DtmfSender:
+    """Digits in, one step per 20 ms out.  The stream's own sequence numbers and clock carry them (section 2.5.1.2)."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[str] = deque()
+        self._steps: Iterator[EventPacket | None] | None = None
+        self.started: deque[str] = deque()
+
+    @property
+    def idle(self) -> bool:
+        return self._steps is None and not self._waiting
+
+    def push(self, digits: str) -> None:
+        self._waiting.extend(check_digits(digits))
+
+    def clear(self) -> None:
+        self._waiting.clear()
+        self._steps = None
+
+    def step(self) -> tuple[bool, EventPacket | None]:
+        """(are events being sent, the packet of this step): while True, audio is not sent in its place."""
+        while True:
+            if self._steps is None:
+                if not self._waiting:
+                    return False, None
+                digit = self._waiting.popleft()
+                self.started.append(digit)
+                self._steps = _pause() if digit == PAUSE else _event_steps(DIGITS.index(digit))
+            try:
+                return True, next(self._steps)
+            except StopIteration:
+                self._steps = None
+
+
+def _pause() -> Iterator[EventPacket | None]:
+    for _ in range(PAUSE_MS // 20):
+        yield None
+
+
+def _event_steps(event: int) -> Iterator[EventPacket | None]:
+    """Updates of growing duration, M on the first only; E and the full duration on the last, three times."""
+    updates = TONE_MS // 20
+    for n in range(1, updates):
+        payload = EventPayload(event, False, _VOLUME_DBM0, n * _STEP)
+        yield EventPacket(payload, n == 1, (n - 1) * _STEP)
+    final = EventPayload(event, True, _VOLUME_DBM0, updates * _STEP)
+    for repeat in range(_REPEATS):
+        yield EventPacket(final, False, (updates - 1 + repeat) * _STEP)
+    for _ in range(GAP_MS // 20 - _REPEATS + 1):
+        yield None
+
+
+@dataclass(frozen=True, slots=True)
+class DtmfReceived:
+    digit: str
+    duration_ms: int
+
+
+class DtmfReceiver:
+    """Packets in, each digit out once: at its end packet, at the next event, or 120 ms after its last update."""
+
+    TIMEOUT_S = 0.12
+
+    def __init__(self) -> None:
+        self._event: EventPayload | None = None
+        self._timestamp = 0
+        self._deadline = 0.0
+        self._done: int | None = None
+
+    def receive(self, packet: RtpPacket, now: float) -> list[DtmfReceived]:
+        """What ended with *packet*; ParseError when it is cut short."""
+        payload = EventPayload.parse(packet.payload)
+        if payload.event >= len(DIGITS) or packet.timestamp == self._done:
+            return []
+        ended = []
+        if self._event is not None and packet.timestamp != self._timestamp:
+            if _is_older(packet.timestamp, self._timestamp):
+                return []
+            ended += self._finish()
+        if self._event is None or payload.duration > self._event.duration:
+            self._event, self._timestamp = payload, packet.timestamp
+        self._deadline = now + self.TIMEOUT_S
+        if payload.end:
+            ended += self._finish()
+        return ended
+
+    def expire(self, now: float) -> list[DtmfReceived]:
+        """An event whose end packets were all lost."""
+        return self._finish() if self._event is not None and now >= self._deadline else []
+
+    def _finish(self) -> list[DtmfReceived]:
+        event, self._event, self._done = self._event, None, self._timestamp
+        if event is None:
+            return []
+        return [DtmfReceived(DIGITS[event.event], event.duration * 1000 // CLOCK_RATE)]
+
+
+def _is_older(timestamp: int, than: int) -> bool:
+    return (timestamp - than & 0xFFFFFFFF) >= 0x80000000

@@ -1,0 +1,350 @@
+"""One audio stream by offer and answer: RFC 3264, with the static payload types of RFC 3551.
+
+Knows no dialog: bytes come in, bytes and an :class:`Agreement` go out. What cannot be agreed on
+is ``MediaFailed`` with code 488 (RFC 3261 section 13.3.1.3), also when the peer's SDP is malformed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sipcli.errors import ConfigError, LocalProtocolError, MediaFailed, ParseError
+from sipcli.media.g711 import Law
+from sipcli.media.sdp import (
+    Attribute,
+    Connection,
+    Direction,
+    MediaDescription,
+    Origin,
+    SessionDescription,
+    address_family,
+    parse_sdp,
+)
+
+__all__ = ["CODECS", "PTIME_MS", "Address", "Agreement", "Codec", "Negotiator", "mirrored"]
+
+Address = tuple[str, int]
+
+PTIME_MS = 20
+EVENT_TYPE = 101
+"""The payload type our offers give to telephone-event: dynamic, and the one that gateways expect by habit."""
+
+_PROTOCOLS = ("RTP/AVP", "RTP/AVPF")
+_SENDS = {"sendrecv": True, "sendonly": True, "recvonly": False, "inactive": False}
+_RECEIVES = {"sendrecv": True, "sendonly": False, "recvonly": True, "inactive": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """*name* is the encoding name of SDP, *payload_type* its static number (RFC 3551 table 4)."""
+
+    name: Law
+    payload_type: int
+    clock_rate: int = 8000
+
+
+CODECS: Mapping[str, Codec] = {"PCMU": Codec("PCMU", 0), "PCMA": Codec("PCMA", 8)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """What an offer and its answer come to, seen from our side.
+
+    *send_type* and *send_event_type* are the peer's payload types, *receive_types* and
+    *receive_event_types* what may arrive. *remote* is None where nothing can be sent:
+    on hold by ``c=0.0.0.0``, or a host name instead of an address.
+    """
+
+    codec: Codec
+    send_type: int
+    receive_types: Mapping[int, Codec]
+    send_event_type: int | None
+    receive_event_types: frozenset[int]
+    remote: Address | None
+    remote_rtcp: Address | None
+    rtcp_mux: bool
+    direction: Direction
+
+    @property
+    def may_send(self) -> bool:
+        return _SENDS[self.direction] and self.remote is not None
+
+    @property
+    def may_receive(self) -> bool:
+        return _RECEIVES[self.direction]
+
+
+def direction_for(*, sends: bool, receives: bool) -> Direction:
+    if sends:
+        return "sendrecv" if receives else "sendonly"
+    return "recvonly" if receives else "inactive"
+
+
+def mirrored(direction: Direction) -> Direction:
+    """The same stream seen from the other end (RFC 3264 section 6.1)."""
+    return direction_for(sends=_RECEIVES[direction], receives=_SENDS[direction])
+
+
+class Negotiator:
+    """The offer/answer state of one audio stream between two parties.
+
+    *rtp* is the address we receive at, *rtcp_port* where its RTCP goes. After each
+    :meth:`answer` or :meth:`accept_answer`, :attr:`agreement` says what holds now;
+    a failure leaves it as it was.
+    """
+
+    def __init__(
+        self,
+        *,
+        rtp: Address,
+        rtcp_port: int | None = None,
+        codecs: Sequence[str] = ("PCMU", "PCMA"),
+        session_id: int,
+        events: bool = True,
+    ) -> None:
+        unknown = [name for name in codecs if name not in CODECS]
+        if unknown or not codecs:
+            raise ConfigError(f"no such codec: {', '.join(unknown) or '(none)'}", hint=f"there are {', '.join(CODECS)}")
+        self._host, self._port = rtp
+        self._rtcp_port = rtcp_port if rtcp_port is not None else self._port + 1
+        self._codecs = tuple(CODECS[name] for name in codecs)
+        self._events = events
+        self._session_id = session_id
+        self._local: SessionDescription | None = None
+        self._index = 0
+        self._agreed_hold = False
+        self.hold = False
+        self.agreement: Agreement | None = None
+
+    # -- our side asks ------------------------------------------------------
+
+    def offer(self) -> bytes:
+        """A new offer; set :attr:`hold` before. The media lines of an earlier exchange keep their places."""
+        kept = () if self._local is None else self._local.media
+        media = [replace(line, port=0, connection=None, attributes=()) for line in kept]
+        ours = self._offered_media()
+        if media:
+            media[self._index] = ours
+        else:
+            media = [ours]
+        return self._publish(tuple(media))
+
+    def _offered_media(self) -> MediaDescription:
+        lines = [Attribute("rtpmap", f"{c.payload_type} {c.name}/{c.clock_rate}") for c in self._codecs]
+        formats = [str(codec.payload_type) for codec in self._codecs]
+        if self._events:
+            formats.append(str(EVENT_TYPE))
+            lines += [
+                Attribute("rtpmap", f"{EVENT_TYPE} telephone-event/8000"),
+                Attribute("fmtp", f"{EVENT_TYPE} 0-16"),
+            ]
+        # RFC 3264 section 8.4: hold what is held from the other side, too, and it is inactive.
+        held_by_peer = self.agreement is not None and not _SENDS[self.agreement.direction] and not self._agreed_hold
+        direction = direction_for(sends=not (self.hold and held_by_peer), receives=not self.hold)
+        return self._media("RTP/AVP", tuple(formats), lines, direction, mux=True)
+
+    def accept_answer(self, answer: bytes) -> Agreement:
+        """The answer to our last offer; again when a later response carries another one (RFC 3261 section 13.2.1)."""
+        if self._local is None:
+            raise LocalProtocolError("an SDP answer came, but nothing was offered")
+        description = _parse(answer)
+        offered = self._local.media[self._index]
+        if len(description.media) != len(self._local.media):
+            raise _failed(f"the answer has {len(description.media)} media lines, the offer {len(self._local.media)}")
+        media = description.media[self._index]
+        if media.rejected or media.kind != offered.kind:
+            raise _failed("the peer refused our audio")
+        if media.protocol != offered.protocol:
+            raise _failed(f"the answer speaks {media.protocol}, the offer {offered.protocol}")
+        remote = self._remote_of(description, media)
+        theirs = self._codecs_of(media, named_by=offered)
+        if not theirs:
+            raise _failed("no codec in common")
+        send_type, codec = next(iter(theirs.items()))
+        allowed = self._local.direction_of(offered)
+        wanted = mirrored(description.direction_of(media))
+        mux = offered.has("rtcp-mux") and _muxable(media)
+        self._agreed_hold = self.hold
+        self.agreement = Agreement(
+            codec=codec,
+            send_type=send_type,
+            receive_types={**theirs, **self._codecs_of(offered)},
+            send_event_type=_event_type(media, named_by=offered),
+            receive_event_types=_event_types(offered) | _event_types(media),
+            remote=remote,
+            remote_rtcp=_rtcp_of(remote, media, mux=mux),
+            rtcp_mux=mux,
+            direction=direction_for(
+                sends=_SENDS[allowed] and _SENDS[wanted], receives=_RECEIVES[allowed] and _RECEIVES[wanted]
+            ),
+        )
+        return self.agreement
+
+    def withdraw(self) -> None:
+        """Our last offer was refused (488, 491): what was agreed before still holds (RFC 3261 section 14.1)."""
+        self.hold = self._agreed_hold
+
+    # -- the peer asks ------------------------------------------------------
+
+    def answer(self, offer: bytes) -> bytes:
+        """The answer to *offer*: one codec, the offerer's favourite among ours; every other media line is refused."""
+        description = _parse(offer)
+        index = self._choose(description)
+        if index is None:
+            if self.agreement is None or not all(media.rejected for media in description.media):
+                raise _failed("no codec in common")
+            self.agreement = replace(self.agreement, direction="inactive")
+            return self._publish(tuple(_refused(media) for media in description.media))
+        media = description.media[index]
+        agreement = self._agree_on(description, media)
+        lines = [_refused(other) for other in description.media]
+        lines[index] = self._answered_media(media, agreement)
+        self._index, self._agreed_hold, self.agreement = index, self.hold, agreement
+        return self._publish(tuple(lines))
+
+    def _choose(self, description: SessionDescription) -> int | None:
+        usable = [i for i, media in enumerate(description.media) if self._usable(description, media)]
+        return self._index if self._index in usable else next(iter(usable), None)
+
+    def _usable(self, description: SessionDescription, media: MediaDescription) -> bool:
+        if media.kind != "audio" or media.rejected or media.protocol not in _PROTOCOLS:
+            return False
+        try:
+            self._remote_of(description, media)
+        except MediaFailed:
+            return False
+        return bool(self._codecs_of(media))
+
+    def _agree_on(self, description: SessionDescription, media: MediaDescription) -> Agreement:
+        remote = self._remote_of(description, media)
+        payload_type, codec = next(iter(self._codecs_of(media).items()))
+        event = _event_type(media) if self._events else None
+        offered = description.direction_of(media)
+        mux = _muxable(media)
+        return Agreement(
+            codec=codec,
+            send_type=payload_type,
+            receive_types=self._codecs_of(media),
+            send_event_type=event,
+            receive_event_types=_event_types(media),
+            remote=remote,
+            remote_rtcp=_rtcp_of(remote, media, mux=mux),
+            rtcp_mux=mux,
+            direction=direction_for(
+                sends=_RECEIVES[offered] and remote is not None, receives=_SENDS[offered] and not self.hold
+            ),
+        )
+
+    def _answered_media(self, media: MediaDescription, agreement: Agreement) -> MediaDescription:
+        codec = agreement.codec
+        formats = [str(agreement.send_type)]
+        lines = [Attribute("rtpmap", f"{agreement.send_type} {codec.name}/{codec.clock_rate}")]
+        event = agreement.send_event_type
+        if event is not None:
+            formats.append(str(event))
+            lines += [Attribute("rtpmap", f"{event} telephone-event/8000"), Attribute("fmtp", f"{event} 0-16")]
+        return self._media(media.protocol, tuple(formats), lines, agreement.direction, mux=agreement.rtcp_mux)
+
+    # -- both ---------------------------------------------------------------
+
+    def _media(
+        self, protocol: str, formats: tuple[str, ...], lines: list[Attribute], direction: Direction, *, mux: bool
+    ) -> MediaDescription:
+        lines = [*lines, Attribute("ptime", str(PTIME_MS))]
+        if self._rtcp_port != self._port + 1:
+            lines.append(Attribute("rtcp", str(self._rtcp_port)))  # RFC 3605 section 2.1
+        if mux:
+            lines.append(Attribute("rtcp-mux"))  # RFC 5761 section 5.1.1
+        lines.append(Attribute(direction))
+        return MediaDescription(
+            kind="audio", port=self._port, protocol=protocol, formats=formats, attributes=tuple(lines)
+        )
+
+    def _publish(self, media: tuple[MediaDescription, ...]) -> bytes:
+        connection = Connection.of(self._host)
+        version = 1 if self._local is None else self._local.origin.version
+        description = SessionDescription(
+            origin=Origin(self._session_id, version, connection), connection=connection, media=media
+        )
+        if self._local is not None and description != self._local:
+            # RFC 3264 section 8: the version grows by one when, and only when, something changed.
+            description = description.with_version(version + 1)
+        self._local = description
+        return description.to_bytes()
+
+    def _remote_of(self, description: SessionDescription, media: MediaDescription) -> Address | None:
+        connection = description.connection_of(media)
+        if connection is None:
+            raise _failed("the peer's audio has no address (c=)")
+        if connection.on_hold:
+            return None
+        host = connection.address.partition("/")[0]
+        family = address_family(host)
+        if family is not None and family != address_family(self._host):
+            raise _failed(f"the peer's audio is at {host}, which cannot be reached from {self._host}")
+        return (host, media.port) if family is not None else None
+
+    def _codecs_of(self, media: MediaDescription, *, named_by: MediaDescription | None = None) -> dict[int, Codec]:
+        """Ours among the formats of *media*, in its order; *named_by*: the offer, whose rtpmaps an answer may omit."""
+        found = {}
+        for payload_type, name in _encodings(media, named_by).items():
+            codec = next((codec for codec in self._codecs if f"{codec.name}/{codec.clock_rate}" == name), None)
+            if codec is not None:
+                found[payload_type] = codec
+        return found
+
+
+def _encodings(media: MediaDescription, named_by: MediaDescription | None = None) -> dict[int, str]:
+    """Payload type to ``NAME/rate``, in the order of the formats; static types need no rtpmap (RFC 3551 section 6)."""
+    names = {codec.payload_type: f"{codec.name}/{codec.clock_rate}" for codec in CODECS.values()}
+    for line in (named_by, media):
+        if line is not None:
+            names.update(
+                (number, f"{rtpmap.encoding.upper()}/{rtpmap.clock_rate}")
+                for number, rtpmap in line.rtpmaps.items()
+                if rtpmap.channels == 1
+            )
+    formats = [int(text) for text in media.formats if text.isascii() and text.isdigit() and len(text) <= 3]
+    return {number: names[number] for number in formats if number in names}
+
+
+def _event_types(media: MediaDescription, named_by: MediaDescription | None = None) -> frozenset[int]:
+    encodings = _encodings(media, named_by)
+    return frozenset(number for number, name in encodings.items() if name == "TELEPHONE-EVENT/8000")
+
+
+def _event_type(media: MediaDescription, named_by: MediaDescription | None = None) -> int | None:
+    return min(_event_types(media, named_by), default=None)
+
+
+def _muxable(media: MediaDescription) -> bool:
+    """RFC 5761 section 4: on a shared port, payload types 64 to 95 would look like RTCP."""
+    return media.has("rtcp-mux") and not any(text in media.formats for text in map(str, range(64, 96)))
+
+
+def _rtcp_of(remote: Address | None, media: MediaDescription, *, mux: bool) -> Address | None:
+    if remote is None or mux:
+        return remote
+    words = (media.find("rtcp") or "").split()
+    if words and words[0].isascii() and words[0].isdigit() and 0 < int(words[0][:6]) <= 65535:
+        # RFC 3605: another port, and with three more words another address.
+        host = words[3] if len(words) == 4 and address_family(words[3]) == address_family(remote[0]) else remote[0]
+        return host, int(words[0])
+    return (remote[0], remote[1] + 1) if remote[1] < 65535 else None
+
+
+def _refused(media: MediaDescription) -> MediaDescription:
+    """RFC 3264 section 6: port zero, the rest of the line as offered."""
+    return MediaDescription(kind=media.kind, port=0, protocol=media.protocol, formats=media.formats)
+
+
+def _parse(data: bytes) -> SessionDescription:
+    try:
+        return parse_sdp(data)
+    except ParseError as error:
+        raise _failed(f"the peer's session description cannot be read: {error}") from error
+
+
+def _failed(message: str) -> MediaFailed:
+    return MediaFailed(message, code=488, reason="Not Acceptable Here")
