@@ -1,0 +1,78 @@
+"""Who may challenge us: the server behind a flow, and whether it is one of the account's own (RFC 3261 section 22).
+
+The digest leak: somebody calls us, and when we hang up he answers our BYE with
+407 and *our* realm.  A phone that looks at the realm alone sends him a digest
+he can take home and crack.  So credentials are bound to the server that an
+account's registrar or proxy led to; a challenge from anybody else is not
+answered, and nobody is asked for a secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sipcli.sip.flow import Flow, Transport
+
+__all__ = ["HomeGround", "Origin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The server a request was sent to: its address, what TLS proved, and whether the account knows it.
+
+    *host* and *port* are the flow's remote address; *identity* is the SIP domain
+    that TLS verified (RFC 5922), None without TLS.  *bound* is True when the
+    account's registrar, outbound proxy or their route set led there.
+    """
+
+    host: str
+    port: int
+    transport: Transport = "udp"
+    identity: str | None = None
+    bound: bool = False
+
+    @classmethod
+    def of(cls, flow: Flow, *, bound: bool) -> Origin:
+        host, port = flow.remote
+        return cls(host, port, flow.transport, flow.verified_identity, bound)
+
+    @property
+    def secure(self) -> bool:
+        """TLS with a verified peer: the only place for a Bearer token (RFC 8898 section 2.1.2)."""
+        return self.transport == "tls" and self.identity is not None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        where = f"{self.transport}:{host}:{self.port}"
+        return f"{self.identity} ({where})" if self.identity else where
+
+
+class HomeGround:
+    """The servers that one account's own hops led to; judges every other flow by them.
+
+    Over TLS the verified identity decides, wherever the connection ends: one
+    domain may have many addresses.  Elsewhere nothing but the address and port
+    is known, so they decide.  An account reached over TLS is therefore never at
+    home on an unencrypted flow to the same machine.
+    """
+
+    __slots__ = ("_addresses", "_identities")
+
+    def __init__(self) -> None:
+        self._addresses: set[tuple[str, int]] = set()
+        self._identities: set[str] = set()
+
+    def learn(self, flow: Flow) -> None:
+        """*flow* was opened for the account's registrar or proxy hop."""
+        if flow.transport != "tls":
+            self._addresses.add(flow.remote)
+        elif flow.verified_identity is not None:
+            self._identities.add(flow.verified_identity.lower())
+
+    def judge(self, flow: Flow) -> Origin:
+        """The origin behind *flow*, bound only if it is one of the account's own."""
+        if flow.transport == "tls":
+            bound = flow.verified_identity is not None and flow.verified_identity.lower() in self._identities
+        else:
+            bound = flow.remote in self._addresses
+        return Origin.of(flow, bound=bound)
