@@ -25,6 +25,7 @@ __all__ = [
     "CredentialRequest",
     "Credentials",
     "Denied",
+    "Describes",
     "Forgets",
     "Ha1Credentials",
     "NotFound",
@@ -298,7 +299,7 @@ class Terminal(Protocol):
     """The person, as providers may reach them.  Called on a worker thread."""
 
     def ask(self, prompt: str, *, secret: bool = True, cancel: CancelSignal, timeout: float | None = None) -> Secret:
-        """Ask on the controlling terminal.  Raises NotFound without one, Cancelled on ^C/^D, Unavailable in time-out."""
+        """Ask on the controlling terminal.  Raises NotFound without one, Cancelled on ^C/^D, Unavailable in time."""
 
     def show(self, text: str) -> None:
         """Show one line (escaped) to the person."""
@@ -344,6 +345,14 @@ class Forgets(Protocol):
     """Optional: drops what the server has refused - that very value and no other."""
 
     def forget(self, request: CredentialRequest, credentials: Credentials) -> None: ...
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """Optional: says in one line where it would look, for ``providers list`` and ``doctor``."""
+
+    def describe(self) -> str:
+        """``"Secret Service (…)"``; may block for some seconds, asks for no secret and unlocks nothing."""
 
 
 ProviderFactory: TypeAlias = Callable[[ProviderContext], CredentialProvider]

@@ -1,0 +1,55 @@
+"""Asks the person at the terminal, when the server has asked us."""
+
+from __future__ import annotations
+
+import time
+
+from sipcli.credentials import (
+    Cancelled,
+    CredentialRequest,
+    Denied,
+    NotFound,
+    PasswordCredentials,
+    ProviderContext,
+)
+from sipcli_providers._lookup import bare_aor, printable, user_of
+from sipcli_providers._options import Options
+
+
+class PromptProvider:
+    """``type = "prompt"``; no options.  How a line is read from /dev/tty is the terminal's business."""
+
+    interactive = True
+
+    def __init__(self, context: ProviderContext) -> None:
+        self.name = context.name
+        Options(context.options, where=f"[providers.{context.name}]").done()
+        self._terminal = context.terminal
+
+    def get(self, request: CredentialRequest) -> PasswordCredentials:
+        """Raises NotFound without a terminal, Cancelled on ^C, ^D or an empty line."""
+        request.cancel.raise_if_set()
+        if request.scheme != "digest":
+            raise NotFound("nobody can type a token: the server asks for Bearer, which needs an oauth provider")
+        if not request.interactive:
+            raise NotFound("nobody may be asked now")
+        left = max(0.0, request.deadline - time.monotonic())
+        secret = self._terminal.ask(question(request), secret=True, cancel=request.cancel, timeout=left)
+        if not secret:
+            raise Cancelled("nothing was typed")
+        try:
+            return PasswordCredentials(user_of(request), secret, ref=self.name)
+        except ValueError:
+            raise Denied("what was typed contains a control character: try again") from None
+
+    def describe(self) -> str:
+        return "asks on the terminal"
+
+
+def question(request: CredentialRequest) -> str:
+    """Account and realm are named; the realm is the server's text, so it is escaped."""
+    refused = f"The server refused that password ({request.rejected.status}). " if request.rejected else ""
+    who = printable(user_of(request))
+    whose = printable(bare_aor(request))
+    what = whose if whose.startswith(f"{who}@") else f"{who} ({whose})"
+    return f'{refused}Password for {what}, account {printable(request.account)}, realm "{printable(request.realm)}": '

@@ -1,0 +1,324 @@
+"""Helps third parties to test their providers and bots: a contract suite, fakes, and the sandbox registrar.
+
+::
+
+    from sipcli.testing import ProviderContract
+
+    class TestMyProvider(ProviderContract):
+        def make_provider(self, context):
+            return MyProvider(context)
+
+        def known(self):
+            return make_request(aor="sip:alice@example.com"), "the password of alice"
+
+Needs pytest to run, not to import.  To use a fixture, let an autouse fixture
+put what it gives on ``self``.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import contextlib
+import importlib
+import inspect
+import io
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+from sipcli.credentials import (
+    BearerCredentials,
+    Cancelled,
+    CancelSignal,
+    CredentialProvider,
+    CredentialRequest,
+    Credentials,
+    Forgets,
+    Ha1Credentials,
+    NotFound,
+    PasswordCredentials,
+    ProviderContext,
+    ProviderError,
+    Remembers,
+    Secret,
+    UserAction,
+)
+
+__all__ = ["FakeTerminal", "ProviderContract", "Registrar", "ask", "make_context", "make_request"]
+
+_CANCEL_WITHIN = 0.5
+"""Seconds in which a provider must leave when its cancel signal is set; after that its lane gives it up."""
+
+
+Registrar: Any
+
+
+def __getattr__(name: str) -> Any:
+    # The sandbox is a whole SIP server: whoever tests a provider must not pay for it.
+    if name == "Registrar":
+        return importlib.import_module("sipcli.sandbox").Sandbox
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class FakeTerminal:
+    """A person made of prepared answers.
+
+    An answer is a text, an exception to raise, or a callable that gets the
+    prompt; when none is left, NotFound is raised as on a machine without a
+    terminal.  :attr:`asked`, :attr:`shown` and :attr:`actions` keep what the
+    provider said.
+    """
+
+    def __init__(self, answers: Iterable[str | BaseException | Callable[[str], str]] = ()) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+        self.shown: list[str] = []
+        self.actions: list[UserAction] = []
+        self.acted = threading.Event()
+        self._lock = threading.Lock()
+
+    def ask(self, prompt: str, *, secret: bool = True, cancel: CancelSignal, timeout: float | None = None) -> Secret:
+        cancel.raise_if_set()
+        with self._lock:
+            self.asked.append(prompt)
+            if not self.answers:
+                raise NotFound("there is no terminal to ask on")
+            answer = self.answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return Secret(answer(prompt) if callable(answer) else answer)
+
+    def show(self, text: str) -> None:
+        self.shown.append(text)
+
+    def user_action(self, action: UserAction) -> None:
+        self.actions.append(action)
+        self.acted.set()
+
+
+def make_request(**changes: Any) -> CredentialRequest:
+    """A request for alice's password, 10 s from its deadline; *changes* are fields of CredentialRequest."""
+    fields: dict[str, Any] = {
+        "account": "work",
+        "aor": "sip:alice@example.com",
+        "username": None,
+        "realm": "example.com",
+        "algorithms": ("SHA-256", "MD5"),
+        "deadline": time.monotonic() + 10.0,
+    }
+    return CredentialRequest(**fields | changes)
+
+
+def make_context(options: Mapping[str, Any] | None = None, **changes: Any) -> ProviderContext:
+    """What a factory is called with; *options* is the ``[providers.NAME]`` table less its ``type``."""
+    fields: dict[str, Any] = {"name": "tested", "options": options or {}, "terminal": FakeTerminal()}
+    return ProviderContext(**fields | changes)
+
+
+def ask(provider: CredentialProvider, request: CredentialRequest) -> Credentials:
+    """``provider.get(request)``, whether it is a plain or an async function."""
+    answer = provider.get(request)
+    if inspect.isawaitable(answer):
+
+        async def wait() -> Credentials:
+            return await answer
+
+        return asyncio.run(wait())
+    return answer
+
+
+class ProviderContract(abc.ABC):
+    """What every provider owes the chain.  Inherit it in a test class and say how yours is made.
+
+    Every test makes its own provider.  Those that need what a provider cannot
+    offer (a hanging store, an unknown account) skip nothing silently: override
+    the method that describes it, or they do not exist for yours.
+    """
+
+    remote_text: ClassVar[str] = '../../x"\r\nVia: evil\x1b[2J\u202e{account}'
+    """A realm as an attacker would choose it."""
+
+    @abc.abstractmethod
+    def make_provider(self, context: ProviderContext) -> CredentialProvider:
+        """The provider; *context* has no options but a name, a FakeTerminal and a time-out: replace what you need."""
+
+    @abc.abstractmethod
+    def known(self) -> tuple[CredentialRequest, str]:
+        """A request that it answers, and the secret it must answer with."""
+
+    def unknown(self) -> CredentialRequest | None:
+        """A request for an account it does not have; None if it answers everybody (a prompt)."""
+        request, _ = self.known()
+        return make_request(aor="sip:nobody-here@example.net", scheme=request.scheme, authz_server=request.authz_server)
+
+    def hanging(self) -> AbstractContextManager[tuple[CredentialProvider, CredentialRequest]] | None:
+        """A provider whose store does not answer, and a request for it; None if it never waits (a file)."""
+        return None
+
+    # -- what comes out ---------------------------------------------------------------------------------------------
+
+    def test_contract_has_a_name_and_says_whether_it_asks_a_person(self) -> None:
+        provider = self._made()
+        assert provider.name == "tested", "name is the one of the configuration: context.name"
+        assert isinstance(provider.interactive, bool)
+
+    def test_contract_known_account_gets_its_secret(self) -> None:
+        request, secret = self.known()
+        credentials = ask(self._made(), request)
+        assert isinstance(credentials, PasswordCredentials | Ha1Credentials | BearerCredentials)
+        assert credentials.scheme == request.scheme, "a challenge for one scheme answered with another"
+        assert credentials.secret.reveal() == secret.encode()
+        assert credentials.expires_in is None or credentials.expires_in > 0
+
+    def test_contract_unknown_account_is_not_found(self) -> None:
+        if (request := self.unknown()) is not None:
+            assert isinstance(self._error(self._made(), request), NotFound)
+
+    def test_contract_the_other_scheme_is_not_found(self) -> None:
+        """A password must never answer Bearer, nor a token Digest, unless it says so itself."""
+        request, _ = self.known()
+        other = "bearer" if request.scheme == "digest" else "digest"
+        asked = make_request(aor=request.aor, username=request.username, scheme=other, authz_server="https://as.test")
+        try:
+            assert ask(self._made(), asked).scheme == other
+        except NotFound:
+            pass
+
+    # -- what must not come out -------------------------------------------------------------------------------------
+
+    def test_contract_prints_nothing_and_logs_no_secret(self) -> None:
+        request, secret = self.known()
+        provider = self._made()
+        with _eavesdropping() as (printed, logged):
+            credentials = ask(provider, request)
+        assert not printed.getvalue(), "a provider prints nothing: it has context.terminal"
+        for place, text in (("the log", logged.getvalue()), ("repr", f"{credentials!r} {credentials} {provider!r}")):
+            assert secret not in text, f"the secret is in {place}"
+        assert secret not in str(credentials.secret)
+        assert not isinstance(credentials, PasswordCredentials) or secret not in (credentials.ref or "")
+
+    def test_contract_errors_are_one_sentence_without_a_secret(self) -> None:
+        request, secret = self.known()
+        provider = self._made()
+        ask(provider, request)
+        if (missing := self.unknown()) is None:
+            return
+        error = self._error(provider, missing)
+        assert isinstance(error, ProviderError)
+        assert str(error), "the person needs a sentence"
+        assert str(error).isprintable(), "a sentence is one line, and shows no control characters"
+        assert secret not in "".join(traceback.format_exception(error)), "the secret is in the traceback"
+
+    # -- what comes from elsewhere ----------------------------------------------------------------------------------
+
+    def test_contract_the_network_does_not_choose_the_secret(self) -> None:
+        """The realm is the server's text: the same account gets the same secret whatever it says."""
+        request, secret = self.known()
+        hostile = make_request(**{**_fields(request), "realm": self.remote_text})
+        assert ask(self._made(), hostile).secret.reveal() == secret.encode()
+
+    def test_contract_odd_names_are_survived(self) -> None:
+        request, _ = self.known()
+        for user in ("jürgen.ß", "o'brien", 'a"b', "名前", "a;b=c", "%2e%2e%2f", "{account}", "$HOME", "-rf", "a b"):
+            odd = make_request(**{**_fields(request), "aor": f"sip:{user}@bücher.example", "username": user})
+            try:
+                ask(self._made(), odd)
+            except ProviderError as error:
+                assert str(error).isprintable()
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def test_contract_a_cancelled_request_does_not_start(self) -> None:
+        request, _ = self.known()
+        request.cancel.set()
+        started = time.monotonic()
+        assert isinstance(self._error(self._made(), request), ProviderError)
+        assert time.monotonic() - started < _CANCEL_WITHIN
+
+    def test_contract_leaves_when_cancelled(self) -> None:
+        if (hanging := self.hanging()) is None:
+            return
+        with hanging as (provider, request):
+            timer = threading.Timer(0.3, request.cancel.set)
+            timer.start()
+            started = time.monotonic()
+            error = self._error(provider, request)
+            took = time.monotonic() - started
+            timer.join()
+        assert isinstance(error, Cancelled), f"{error!r} instead of Cancelled"
+        assert took < 0.3 + _CANCEL_WITHIN, f"left {took - 0.3:.2f} s after the signal"
+
+    def test_contract_is_safe_from_two_threads(self) -> None:
+        request, secret = self.known()
+        provider = self._made()
+        answers: list[object] = []
+
+        def one() -> None:
+            try:
+                answers.append(ask(provider, make_request(**_fields(request))).secret.reveal())
+            except BaseException as error:
+                answers.append(error)
+
+        threads = [threading.Thread(target=one) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(15)
+        assert answers == [secret.encode()] * 2
+
+    # -- abilities --------------------------------------------------------------------------------------------------
+
+    def test_contract_remembers_and_forgets_that_very_value(self) -> None:
+        provider = self._made()
+        request, secret = self.known()
+        if not (isinstance(provider, Remembers) and isinstance(provider, Forgets)):
+            return
+        original = ask(provider, request)
+        if not isinstance(original, PasswordCredentials):
+            return
+        provider.remember(request, PasswordCredentials(original.username, Secret("a new one")))
+        assert ask(provider, request).secret.reveal() == b"a new one"
+        provider.forget(request, PasswordCredentials(original.username, Secret("another one")))
+        assert ask(provider, request).secret.reveal() == b"a new one", "erased a value that nobody refused"
+        provider.forget(request, PasswordCredentials(original.username, Secret("a new one")))
+        assert isinstance(self._error(provider, request), NotFound)
+        provider.remember(request, PasswordCredentials(original.username, Secret(secret)))
+
+    # -- helpers ----------------------------------------------------------------------------------------------------
+
+    def _made(self) -> CredentialProvider:
+        return self.make_provider(make_context())
+
+    def _error(self, provider: CredentialProvider, request: CredentialRequest) -> BaseException | None:
+        try:
+            ask(provider, request)
+        except Exception as error:
+            return error
+        return None
+
+
+def _fields(request: CredentialRequest) -> dict[str, Any]:
+    """All fields but the signal, which belongs to one request only."""
+    return {name: getattr(request, name) for name in request.__dataclass_fields__ if name != "cancel"}
+
+
+@contextlib.contextmanager
+def _eavesdropping() -> Iterator[tuple[io.StringIO, io.StringIO]]:
+    """All that is printed and all that is logged, down to DEBUG."""
+    printed, logged = io.StringIO(), io.StringIO()
+    handler = logging.StreamHandler(logged)
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            yield printed, logged
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
