@@ -32,6 +32,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AgentClosed",
     "AuthAbandoned",
@@ -79,7 +81,13 @@ class LocalProtocolError(SipcliError):
 
 
 class ParseError(LocalProtocolError):
-    """Octets that are not what they should be.  *status* is the answer a request earns (RFC 3261 section 8.2)."""
+    """Octets that are not what they should be.  *status* is the answer a request earns (RFC 3261 section 8.2).
+
+    *partial* is the :class:`~sipcli.sip.message.Request` as far as it could be
+    read, when it can be answered at all; None otherwise.
+    """
+
+    partial: Any = None
 
     def __init__(self, message: str, *, status: int = 400) -> None:
         super().__init__(message)
