@@ -1,0 +1,63 @@
+"""How a failure reaches a person: one sentence, the next step, the raw cause; a traceback only with -vv."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from typing import Any
+
+from sipcli.cli.console import Console
+from sipcli.cli.exits import ExitStatus, outcome_of, status_of
+from sipcli.credentials import ProviderError
+from sipcli.errors import AuthError, RequestFailed, SipcliError
+
+__all__ = ["report_failure"]
+
+
+def report_failure(
+    console: Console, verb: str, error: BaseException, *, verbose: bool = False, **more: Any
+) -> ExitStatus:
+    """Print *error* as the result of *verb*; returns the exit status it earns."""
+    status, outcome = status_of(error), outcome_of(error)
+    if verbose:
+        for line in "".join(traceback.format_exception(error)).rstrip().split("\n"):
+            console.insist(line)
+    message, hint = _sentence(error)
+    if isinstance(error, RequestFailed):
+        more.setdefault("code", error.code)
+        more.setdefault("reason", error.reason or None)
+    if isinstance(error, AuthError):
+        more.setdefault("realm", error.realm)
+        more.setdefault("provider", error.provider)
+    console.result(verb, status, outcome, message, hint=hint, cause=_cause(error), **more)
+    return status
+
+
+def _sentence(error: BaseException) -> tuple[str, str | None]:
+    if isinstance(error, SipcliError):
+        return str(error) or type(error).__name__, error.hint
+    if isinstance(error, ProviderError):
+        return str(error) or type(error).__name__, None
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        hint = {
+            errno.EROFS: "the file system is read-only: name another place",
+            errno.ENOSPC: "the disk is full",
+            errno.EACCES: "you may not do that here: name another place",
+        }.get(error.errno or 0)
+        return f"{where}{error.strerror or error}", hint
+    return (
+        f"this is a bug of sipcli: {type(error).__name__}: {error}",
+        "run it again with -vv and report what it prints",
+    )
+
+
+def _cause(error: BaseException) -> str | None:
+    """The innermost cause, if it says something that the sentence does not."""
+    cause = error.__cause__
+    while cause is not None and cause.__cause__ is not None:
+        cause = cause.__cause__
+    if cause is None:
+        return None
+    text = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+    return None if str(cause) and str(cause) in str(error) else text

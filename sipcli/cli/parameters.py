@@ -1,0 +1,172 @@
+"""The options every verb knows, accepted before and after it, and the types that their values have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+__all__ = ["GlobalOptions", "Verb", "VerbGroup", "account_options", "media_options", "verb"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class GlobalOptions:
+    """What was said before the verb and after it, taken together; after the verb wins."""
+
+    config: Path | None = None
+    account: str | None = None
+    json: bool = False
+    no_input: bool = False
+    verbose: int = 0
+    trace: Path | None = None
+    ladder: bool = False
+    ca: Path | None = None
+    timeout: float | None = None
+    max_wait: float | None = None
+    color: str = "auto"
+
+    def take(self, context: click.Context) -> None:
+        """Move our options out of *context*, so that the verb's function gets only its own."""
+        for option in fields(self):
+            value = context.params.pop(option.name, None)
+            given = context.get_parameter_source(option.name) not in (ParameterSource.DEFAULT, None)
+            if option.name == "verbose":
+                self.verbose += value or 0
+            elif given:
+                setattr(self, option.name, value)
+
+
+def _accounts(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Account names for shell completion; a broken configuration completes nothing."""
+    from sipcli.config import load_config
+    from sipcli.errors import ConfigError
+
+    try:
+        config = load_config(context.find_root().params.get("config"))
+    except ConfigError:
+        return []
+    return [name for name in config.accounts if name.startswith(incomplete)]
+
+
+def global_options() -> list[click.Parameter]:
+    """Fresh option objects; click keeps state in them, so each command has its own."""
+    file = click.Path(path_type=Path, dir_okay=False)
+    seconds = click.FloatRange(min=0, min_open=True)
+    return [
+        click.Option(["--config"], type=file, metavar="FILE", help="Configuration file."),
+        click.Option(
+            ["--account"], metavar="NAME", shell_complete=_accounts, help="Which account of the configuration."
+        ),
+        click.Option(["--json"], is_flag=True, help="One JSON object per line on stdout, and nothing else."),
+        click.Option(["--no-input"], is_flag=True, help="Never ask a person; fail instead."),
+        click.Option(["-v", "--verbose"], count=True, help="Say more; -vv: every message, and tracebacks."),
+        click.Option(["--trace"], type=file, metavar="FILE", help="Write SIP messages (masked) as JSON lines."),
+        click.Option(["--ladder"], is_flag=True, help="Draw what goes back and forth, with times."),
+        click.Option(["--ca"], type=file, metavar="FILE", help="Certificates to trust instead of the system's."),
+        click.Option(
+            ["--timeout"], type=seconds, metavar="S", help="Give up after S seconds, not counting authentication."
+        ),
+        click.Option(["--max-wait"], type=seconds, metavar="S", help="How long a challenge may wait for its secret."),
+        click.Option(
+            ["--color"], type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour on stderr."
+        ),
+    ]
+
+
+_GLOBAL_NAMES = frozenset(option.name for option in fields(GlobalOptions))
+
+
+class _WithGlobals(click.Command):
+    """Adds the global options, shows them apart in the help, and hands them over in ``ctx.obj``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(global_options())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        ctx.ensure_object(GlobalOptions).take(ctx)
+        return super().invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own: list[tuple[str, str]] = []
+        common: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                (common if parameter.name in _GLOBAL_NAMES else own).append(record)
+        for title, records in (("Options", own), ("Options of every verb", common)):
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+class Verb(_WithGlobals):
+    """A verb: a click command that knows the global options."""
+
+
+class VerbGroup(_WithGlobals, click.Group):
+    """A verb with verbs below it: ``sipcli auth save``."""
+
+    command_class = Verb
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+def verb(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Verb]:
+    """Decorator: a function becomes a :class:`Verb`; its docstring is the help."""
+    return click.command(name, cls=Verb, **settings)
+
+
+def account_options(function: _F) -> _F:
+    """Who we are when the configuration does not say, or says otherwise."""
+    for option in (
+        click.option(
+            "--transport", type=click.Choice(["udp", "tcp", "tls"]), help="Instead of what DNS or the URI says."
+        ),
+        click.option("--registrar", metavar="URI", help="Server to register with; default: the domain of the address."),
+        click.option("--proxy", metavar="URI", help="Outbound proxy."),
+        click.option("--username", metavar="NAME", help="For the password; default: the user part of the address."),
+        click.option("--expires", type=click.IntRange(1, 2**32 - 1), metavar="S", help="How long to register for."),
+        click.option("--password-file", metavar="FILE|-", help="Read the password from FILE, or from stdin."),
+    ):
+        function = option(function)
+    return function
+
+
+def media_options(function: _F) -> _F:
+    """What call and listen do with audio."""
+    for option in (
+        click.option(
+            "--audio",
+            metavar="SPEC",
+            default="null",
+            show_default=True,
+            help="What they hear: tone[:HZ], echo, null, FILE.wav, device[:NAME], stdio.",
+        ),
+        click.option(
+            "--record",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help="Record what we hear (WAV).",
+        ),
+        click.option("--dtmf", metavar="DIGITS", help="Send these digits after the answer."),
+        click.option(
+            "--duration", type=click.FloatRange(min=0), metavar="S", help="Hang up S seconds after the answer."
+        ),
+        click.option(
+            "--ring-timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="S",
+            help="Give up when it rings longer.",
+        ),
+    ):
+        function = option(function)
+    return function

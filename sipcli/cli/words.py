@@ -1,0 +1,226 @@
+"""Events as sentences: the one place where what the agent tells becomes words for a person.
+
+A sentence is given for every event of the schema; ``None`` means that there is
+nothing a person needs to hear.  Words of the server come quoted and labelled
+(threat T12); the console escapes the whole line once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from sipcli.cli.console import Style
+from sipcli.observe.text import safe_text, server_says
+
+__all__ = ["Sentence", "Talker"]
+
+Fields: TypeAlias = Mapping[str, Any]
+
+
+class Sentence(NamedTuple):
+    """*text*, its colour, and from how many ``-v`` on it is said.  *insist*: even beside JSON."""
+
+    text: str
+    style: str | None = None
+    level: int = 0
+    insist: bool = False
+
+
+class Talker:
+    """Turns events into sentences, and says of a registration only what has changed."""
+
+    def __init__(self, aors: Mapping[str, str] | None = None) -> None:
+        self._aors = dict(aors or {})
+        self._registration: dict[str, tuple[Any, ...]] = {}
+        self._tell: Mapping[str, Callable[[Fields], Sentence | None]] = {
+            "ready": _ready,
+            "registration": self._registration_changed,
+            "auth.challenged": _challenged,
+            "auth.provider": _provider,
+            "auth.needed": _needed,
+            "auth.user_action": _user_action,
+            "auth.done": _done,
+            "call": _call,
+            "media": _media,
+            "stats": _stats,
+            "dtmf": _dtmf,
+            "message": _message,
+            "warning": _warning,
+            "trace": _trace,
+        }
+
+    def sentence(self, event: str, fields: Fields) -> Sentence | None:
+        """What to say about *event*; an event of a later version is nothing to stumble over."""
+        tell = self._tell.get(event)
+        return tell(fields) if tell is not None else None
+
+    def _registration_changed(self, fields: Fields) -> Sentence | None:
+        account, state = fields["account"], fields["state"]
+        aor = self._aors.get(account, account)
+        told = (state, fields.get("code"), fields.get("contact"))
+        if self._registration.get(account) == told:
+            return None  # a refresh that changed nothing
+        if state in ("registered", "refused", "failed", "unregistered", "retrying"):
+            self._registration[account] = told
+        match state:
+            case "registered":
+                return Sentence(registered_words(aor, fields), Style.GOOD)
+            case "waiting":
+                return Sentence(f"{aor}: waiting for the secret", Style.DIM, 1)
+            case "trying":
+                return Sentence(f"registering {aor}", Style.DIM, 1)
+            case "retrying":
+                later = fields.get("retry_in_s")
+                when = f"trying again in {later:.0f} s" if later is not None else "trying again"
+                return Sentence(f"{aor} is not registered: {_why(fields)}; {when}", Style.WARN)
+            case "unregistered":
+                return Sentence(f"{aor} is no longer registered", Style.DIM, 1)
+        return Sentence(f"{aor} could not be registered: {_why(fields)}", Style.BAD, 1)  # the result says it, too
+
+
+def registered_words(aor: str, fields: Fields) -> str:
+    """``registered sip:alice@example.com at 192.0.2.1:5060 (tls) for 600 s``."""
+    via = fields.get("via") or {}
+    where = f" at {via['remote']} ({via['transport']})" if via.get("remote") else ""
+    lasts = f" for {fields['expires_s']} s" if fields.get("expires_s") is not None else ""
+    return f"registered {aor}{where}{lasts}"
+
+
+def _why(fields: Fields) -> str:
+    code, reason = fields.get("code"), fields.get("reason")
+    if code:
+        return f"{code} {safe_text(reason or '')}".rstrip()
+    return safe_text(reason or "no reason given", limit=200)
+
+
+def _ready(fields: Fields) -> Sentence:
+    where = ", ".join(f"{at['transport']}:{at['host']}:{at['port']}" for at in fields.get("listen", ()))
+    return Sentence(f"listening on {where}" if where else "ready", Style.DIM, 1)
+
+
+def _challenged(fields: Fields) -> Sentence:
+    again = f", attempt {fields['attempt']}" if fields.get("attempt", 1) > 1 else ""
+    skipped = "".join(
+        f"; skipped: {item.get('algorithm') or item['scheme']} ({item['why']})" for item in fields.get("skipped", ())
+    )
+    return Sentence(
+        f"{fields['method']} was challenged ({fields['code']}{again}) for realm “{safe_text(fields['realm'])}”, "
+        f"answering with {fields['chosen']}{skipped}",
+        Style.DIM,
+        1,
+    )
+
+
+_PROVIDER_WORDS = {
+    "found": "found",
+    "not_found": "not found",
+    "denied": "denied",
+    "unavailable": "not available",
+    "cancelled": "cancelled",
+}
+
+
+def _provider(fields: Fields) -> Sentence:
+    outcome = fields["outcome"]
+    text = f"{fields['provider']}: {_PROVIDER_WORDS.get(outcome, outcome)} after {fields['took_ms']:.0f} ms"
+    if fields.get("secret_ref"):
+        text += f", {safe_text(fields['secret_ref'])}"
+    if fields.get("message"):
+        text += f" ({safe_text(fields['message'], limit=300)})"
+    troubled = outcome in ("denied", "unavailable")
+    return Sentence(text, Style.WARN if troubled else Style.DIM, 0 if troubled else 1)
+
+
+def _needed(fields: Fields) -> Sentence:
+    left = fields.get("expires_in_s")
+    within = f" within {left:.0f} s" if left is not None else ""
+    return Sentence(f"a person is needed{within}: {fields['provider']} has nobody to ask here", Style.WARN)
+
+
+def _user_action(fields: Fields) -> Sentence:
+    url = fields.get("url") or ""
+    # The host first: it is what a look-alike would change (threat T30).
+    host = url.split("/")[2] if url.count("/") >= 2 else url
+    code = f" and enter the code {safe_text(fields['user_code'])}" if fields.get("user_code") else ""
+    left = fields.get("expires_in_s")
+    within = f" (within {left:.0f} s)" if left is not None else ""
+    return Sentence(
+        f"{fields['provider']} wants you at {safe_text(host)}: open {safe_text(url, limit=500)}{code}{within}",
+        Style.BOLD,
+        insist=True,
+    )
+
+
+def _done(fields: Fields) -> Sentence:
+    return Sentence(
+        f"challenge {fields['challenge']}: {fields['outcome']} after {fields['waited_ms']:.0f} ms", Style.DIM, 1
+    )
+
+
+def _call(fields: Fields) -> Sentence | None:
+    who = _person(fields)
+    match fields["state"]:
+        case "calling":
+            return Sentence(f"calling {who}", Style.DIM) if fields["direction"] == "out" else None
+        case "ringing":
+            words = (
+                f"{who} is ringing" if fields["direction"] == "out" else f"\N{LONG RIGHTWARDS ARROW} call from {who}"
+            )
+            return Sentence(words, Style.BOLD if fields["direction"] == "in" else None)
+        case "early":
+            return Sentence(f"{who}: early media", Style.DIM, 1)
+        case "answered":
+            return Sentence(f"in call with {who}", Style.GOOD)
+        case "held":
+            return Sentence(f"{who} put the call on hold")
+        case "ended":
+            code = fields.get("code")
+            said = f": {code} {server_says(fields['reason']) if fields.get('reason') else ''}".rstrip() if code else ""
+            by = {"local": "we hung up", "remote": "they hung up", "network": "the network failed"}
+            return Sentence(f"call with {who} ended{said or ', ' + by.get(str(fields.get('by')), 'nobody knows why')}")
+    return None
+
+
+def _person(fields: Fields) -> str:
+    name = fields.get("remote_name")
+    uri = safe_text(fields["remote"], limit=200)
+    return f"“{safe_text(name)}” <{uri}>" if name else uri
+
+
+def _media(fields: Fields) -> Sentence:
+    codec = f" {fields['codec']}/{fields['rate']}" if fields.get("codec") else ""
+    silent = fields["state"] == "silent"
+    words = "no audio arrives" if silent else f"audio {fields['state']}{codec}"
+    return Sentence(words, Style.WARN if silent else Style.DIM, 0 if silent else 1)
+
+
+def _stats(fields: Fields) -> Sentence:
+    rx = fields["rx"]
+    mos = f", MOS {fields['mos']:.1f}" if fields.get("mos") is not None else ""
+    return Sentence(
+        f"received {rx['packets']} packets, lost {rx['lost_pct']:.1f} %, jitter {rx['jitter_ms']:.1f} ms{mos}",
+        Style.DIM,
+        1,
+    )
+
+
+def _dtmf(fields: Fields) -> Sentence:
+    verb = "heard" if fields["direction"] == "in" else "sent"
+    return Sentence(f"{verb} DTMF {safe_text(fields['digit'])}", None, 0 if verb == "heard" else 1)
+
+
+def _message(fields: Fields) -> Sentence | None:
+    if fields["direction"] == "out":
+        return None  # the result says what became of it
+    return Sentence(f"message from {safe_text(fields['remote'], limit=200)}: {safe_text(fields['body'], limit=1000)}")
+
+
+def _warning(fields: Fields) -> Sentence:
+    hint = f" \N{EN DASH} {fields['hint']}" if fields.get("hint") else ""
+    return Sentence(f"warning: {safe_text(fields['message'], limit=500)}{hint}", Style.WARN)
+
+
+def _trace(fields: Fields) -> Sentence:
+    arrow = "\N{RIGHTWARDS ARROW}" if fields["direction"] == "out" else "\N{LEFTWARDS ARROW}"
+    return Sentence(f"{arrow} {fields['remote']} {safe_text(fields['start_line'], limit=120)}", Style.DIM, 1)
