@@ -33,7 +33,8 @@ def event_text(event: In) -> str:
 def do_text(do: Do) -> str:
     if do.startswith("ARM_"):
         return f"arm {SHORT.get(In(do[4:]), do[4:])}"
-    return do.replace("_", " ").lower()
+    words = (word if len(word) < 2 or word in ("ACK", "T2") else word.lower() for word in do.split("_"))
+    return " ".join(words)
 
 
 def mermaid(machine: Machine) -> str:
@@ -61,10 +62,11 @@ def rows(machine: Machine) -> str:
 
 
 def page() -> str:
-    parts = [HEAD]
-    for machine in MACHINES:
-        parts.append(f"## {machine.title}\n\n{machine.source}.\n\n```mermaid\n{mermaid(machine)}\n```\n\n{rows(machine)}\n")
-    return "\n".join(parts)
+    parts = [
+        f"## {machine.title}\n\n{machine.source}.\n\n```mermaid\n{mermaid(machine)}\n```\n\n{rows(machine)}\n"
+        for machine in MACHINES
+    ]
+    return "\n".join([HEAD, *parts])
 
 
 def main(arguments: list[str]) -> int:

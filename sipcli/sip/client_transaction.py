@@ -97,13 +97,13 @@ class ClientTransaction(Transaction):
         self._layer.send(self.flow, self._ack)
 
     def do_double_a(self) -> None:
-        self.rearm("A", 2 * self._interval)
+        self.repeat("A", 2 * self._interval)
 
     def do_double_e(self) -> None:
-        self.rearm("E", min(2 * self._interval, self._layer.timers.t2))
+        self.repeat("E", min(2 * self._interval, self._layer.timers.t2))
 
     def do_e_at_t2(self) -> None:
-        self.rearm("E", self._layer.timers.t2)
+        self.repeat("E", self._layer.timers.t2)
 
     def do_deliver(self) -> None:
         self.user.on_response(self, self._message)

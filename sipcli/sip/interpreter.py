@@ -73,10 +73,13 @@ class Transaction:
             message = self._message
             self.feed(In(name))
             self._message = message  # the row that armed it is not finished
+        elif name in "AEG":
+            self.repeat(name, seconds)
         else:
-            self.rearm(name, seconds)
+            self._layer.wheel.arm(self, name, self._layer.clock() + seconds)
 
-    def rearm(self, name: str, interval: float) -> None:
+    def repeat(self, name: str, interval: float) -> None:
+        """Start A, E or G, whose intervals grow: the next one follows from *interval*."""
         self._interval = interval
         self._layer.wheel.arm(self, name, self._layer.clock() + interval)
 

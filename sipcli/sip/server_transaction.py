@@ -118,7 +118,7 @@ class ServerTransaction(Transaction):
         self.do_send()
 
     def do_double_g(self) -> None:
-        self.rearm("G", min(2 * self._interval, self._layer.timers.t2))
+        self.repeat("G", min(2 * self._interval, self._layer.timers.t2))
 
     def do_deliver(self) -> None:
         if self.user is not None:
