@@ -11,7 +11,16 @@ from typing import NamedTuple
 from sipcli.errors import LocalProtocolError, ParseError
 from sipcli.media.rtp import CLOCK_RATE, RtpPacket
 
-__all__ = ["DIGITS", "DtmfReceiver", "DtmfReceived", "DtmfSender", "EventPacket", "EventPayload", "check_digits"]
+__all__ = [
+    "DIGITS",
+    "DtmfReceived",
+    "DtmfReceiver",
+    "DtmfSender",
+    "EventPacket",
+    "EventPayload",
+    "check_digits",
+    "event_steps",
+]
 
 DIGITS = "0123456789*#ABCD"
 """The digit at index n is event n (RFC 4733 table 3)."""
@@ -59,15 +68,17 @@ def check_digits(digits: str) -> str:
 
 
 class EventPacket(NamedTuple):
-    """One packet to send: *offset* is how far back its timestamp lies, to the start of the event."""
+    """One packet to send; *marker* means that a new event, hence a new timestamp, begins with it."""
 
     payload: EventPayload
     marker: bool
-    offset: int
 
 
 class DtmfSender:
-    """Digits in, one step per 20 ms out.  The stream's own sequence numbers and clock carry them (section 2.5.1.2)."""
+    """Digits in, one step per 20 ms out.  The stream's own sequence numbers and clock carry them (section 2.5.1.2).
+
+    *started* collects the digits whose first packet has left, for whoever wants to tell.
+    """
 
     def __init__(self) -> None:
         self._waiting: deque[str] = deque()
@@ -85,37 +96,31 @@ class DtmfSender:
         self._waiting.clear()
         self._steps = None
 
-    def step(self) -> tuple[bool, EventPacket | None]:
-        """(are events being sent, the packet of this step): while True, audio is not sent in its place."""
+    def step(self) -> EventPacket | None:
+        """The packet that takes the place of this step's audio; None: send the audio."""
         while True:
             if self._steps is None:
                 if not self._waiting:
-                    return False, None
+                    return None
                 digit = self._waiting.popleft()
-                self.started.append(digit)
-                self._steps = _pause() if digit == PAUSE else _event_steps(DIGITS.index(digit))
-            try:
-                return True, next(self._steps)
-            except StopIteration:
-                self._steps = None
+                if digit == PAUSE:
+                    self._steps = iter([None] * (PAUSE_MS // 20))
+                else:
+                    self.started.append(digit)
+                    self._steps = iter(event_steps(DIGITS.index(digit)))
+            for packet in self._steps:
+                return packet
+            self._steps = None
 
 
-def _pause() -> Iterator[EventPacket | None]:
-    for _ in range(PAUSE_MS // 20):
-        yield None
-
-
-def _event_steps(event: int) -> Iterator[EventPacket | None]:
+def event_steps(event: int) -> list[EventPacket | None]:
     """Updates of growing duration, M on the first only; E and the full duration on the last, three times."""
     updates = TONE_MS // 20
-    for n in range(1, updates):
-        payload = EventPayload(event, False, _VOLUME_DBM0, n * _STEP)
-        yield EventPacket(payload, n == 1, (n - 1) * _STEP)
-    final = EventPayload(event, True, _VOLUME_DBM0, updates * _STEP)
-    for repeat in range(_REPEATS):
-        yield EventPacket(final, False, (updates - 1 + repeat) * _STEP)
-    for _ in range(GAP_MS // 20 - _REPEATS + 1):
-        yield None
+    steps: list[EventPacket | None] = [
+        EventPacket(EventPayload(event, False, _VOLUME_DBM0, n * _STEP), n == 1) for n in range(1, updates)
+    ]
+    steps += [EventPacket(EventPayload(event, True, _VOLUME_DBM0, updates * _STEP), False)] * _REPEATS
+    return steps + [None] * (GAP_MS // 20 - _REPEATS + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +143,11 @@ class DtmfReceiver:
     def receive(self, packet: RtpPacket, now: float) -> list[DtmfReceived]:
         """What ended with *packet*; ParseError when it is cut short."""
         payload = EventPayload.parse(packet.payload)
-        if payload.event >= len(DIGITS) or packet.timestamp == self._done:
+        if payload.event >= len(DIGITS) or (self._done is not None and not _is_newer(packet.timestamp, self._done)):
             return []
         ended = []
         if self._event is not None and packet.timestamp != self._timestamp:
-            if _is_older(packet.timestamp, self._timestamp):
+            if not _is_newer(packet.timestamp, self._timestamp):
                 return []
             ended += self._finish()
         if self._event is None or payload.duration > self._event.duration:
@@ -163,5 +168,5 @@ class DtmfReceiver:
         return [DtmfReceived(DIGITS[event.event], event.duration * 1000 // CLOCK_RATE)]
 
 
-def _is_older(timestamp: int, than: int) -> bool:
-    return (timestamp - than & 0xFFFFFFFF) >= 0x80000000
+def _is_newer(timestamp: int, than: int) -> bool:
+    return 0 < (timestamp - than & 0xFFFFFFFF) < 0x80000000

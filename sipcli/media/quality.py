@@ -1,0 +1,167 @@
+"""How a call was: counters, levels, and a MOS from the E-model (ITU-T G.107, G.113) out of what was measured."""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from dataclasses import dataclass
+
+from sipcli.media.tone import FRAME, SAMPLE_RATE, dbfs, dominant_hz, samples_of, sum_of_squares
+
+__all__ = [
+    "AudioMeter",
+    "AudioVerdict",
+    "MediaReport",
+    "RemoteStats",
+    "RxStats",
+    "TxStats",
+    "mos",
+]
+
+_FRAME_MS = 20
+_SPEECH_DBFS = -50.0
+_CLIPPED = 32000
+"""PCMU's largest value is 32124, PCMA's 32256."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RxStats:
+    """What we received.  *late* came too late to be played; they are not among *lost*."""
+
+    packets: int = 0
+    lost: int = 0
+    lost_pct: float = 0.0
+    jitter_ms: float = 0.0
+    late: int = 0
+    rms_dbfs: float | None = None
+    speech_pct: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxStats:
+    """What we sent.  *skipped* are grid slots that passed while the process was held up: not sent, not caught up."""
+
+    packets: int = 0
+    octets: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteStats:
+    """What the peer received of ours, by its RTCP reports."""
+
+    lost_pct: float
+    jitter_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioVerdict:
+    """What was heard, over the whole time of playout; None before the first frame.
+
+    *tone_hz* is the frequency that holds at least half of the power of the longest
+    stretch of sound (up to its last second).
+    """
+
+    rms_dbfs: float | None = None
+    speech_pct: float | None = None
+    tone_hz: float | None = None
+    longest_gap_ms: int | None = None
+    clipped_pct: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaReport:
+    """Everything known of a session's media at one moment; *mos* is None until enough was received."""
+
+    codec: str | None = None
+    rate: int | None = None
+    rx: RxStats = RxStats()
+    tx: TxStats = TxStats()
+    remote: RemoteStats | None = None
+    rtt_ms: float | None = None
+    mos: float | None = None
+    audio: AudioVerdict = AudioVerdict()
+    strangers: int = 0
+
+
+class AudioMeter:
+    """Fed every 20 ms of played audio; keeps sums, and the last second of the present and of the longest sound."""
+
+    _KEPT = SAMPLE_RATE // FRAME
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._samples = 0
+        self._squares = 0
+        self._speech = 0
+        self._clipped = 0
+        self._gap = 0
+        self._longest_gap = 0
+        self._run: deque[array[int]] = deque(maxlen=self._KEPT)
+        self._longest_run: tuple[array[int], ...] = ()
+
+    def feed(self, pcm: bytes) -> None:
+        """One frame."""
+        samples = samples_of(pcm)
+        squares = sum_of_squares(samples)
+        self._frames += 1
+        self._samples += len(samples)
+        self._squares += squares
+        if samples and dbfs((squares / len(samples)) ** 0.5) > _SPEECH_DBFS:
+            self._speech += 1
+            self._gap = 0
+            self._run.append(samples)
+            if max(samples) >= _CLIPPED or min(samples) <= -_CLIPPED:
+                self._clipped += 1
+        else:
+            self._gap += 1
+            self._longest_gap = max(self._longest_gap, self._gap)
+            self._end_run()
+
+    def _end_run(self) -> None:
+        if len(self._run) >= max(1, len(self._longest_run)):
+            self._longest_run = tuple(self._run)
+        self._run.clear()
+
+    @property
+    def rms_dbfs(self) -> float | None:
+        """Of everything, silence included."""
+        if not self._samples:
+            return None
+        return round(dbfs((self._squares / self._samples) ** 0.5), 1)
+
+    @property
+    def speech_pct(self) -> float | None:
+        """Frames above -50 dBFS."""
+        return round(100 * self._speech / self._frames, 1) if self._frames else None
+
+    def verdict(self) -> AudioVerdict:
+        """Costs some 20 ms when there was sound: for the end of a call."""
+        if not self._frames:
+            return AudioVerdict()
+        kept = self._run if len(self._run) >= len(self._longest_run) else self._longest_run
+        sound: array[int] = array("h")
+        for samples in kept:
+            sound += samples
+        return AudioVerdict(
+            rms_dbfs=self.rms_dbfs,
+            speech_pct=self.speech_pct,
+            tone_hz=dominant_hz(sound[-4000:]),
+            longest_gap_ms=self._longest_gap * _FRAME_MS,
+            clipped_pct=round(100 * self._clipped / self._frames, 1),
+        )
+
+
+def mos(*, loss_pct: float, delay_ms: float) -> float:
+    """Mean opinion score (1 to 4.5) of G.711 with concealment, by ITU-T G.107 with its default values.
+
+    *delay_ms* is mouth to ear, one way. Ie = 0 and Bpl = 25.1 are G.113's for G.711 with
+    the concealment of its appendix I; losses are taken as random (BurstR = 1).
+    """
+    impairment = 95 * loss_pct / (loss_pct + 25.1)
+    # The simplification of G.107's Idd by Cole and Rosenbluth (2001), good to 400 ms.
+    delay_impairment = 0.024 * delay_ms + (0.11 * (delay_ms - 177.3) if delay_ms > 177.3 else 0.0)
+    r = 93.2 - impairment - delay_impairment
+    if r <= 0:
+        return 1.0
+    return round(min(4.5, max(1.0, 1 + 0.035 * r + r * (r - 60) * (100 - r) * 7e-6)), 2)

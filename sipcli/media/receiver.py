@@ -1,0 +1,154 @@
+"""The listening half of a stream: packets in at any time, 20 ms of PCM out on every beat (RFC 3550, 3551, 4733)."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from sipcli.errors import ParseError
+from sipcli.media import g711
+from sipcli.media.conceal import Concealer
+from sipcli.media.dtmf import DtmfReceived, DtmfReceiver
+from sipcli.media.jitter import JitterBuffer, Nothing
+from sipcli.media.offer import Agreement
+from sipcli.media.quality import AudioMeter, RxStats
+from sipcli.media.rtcp import ReportBlock, SenderReport, ntp_middle
+from sipcli.media.rtp import CLOCK_RATE, RtpPacket, SourceStatistics
+from sipcli.media.tone import FRAME, SILENCE
+
+__all__ = ["RtpReceiver"]
+
+_FRAME_OCTETS = 2 * FRAME
+
+
+class RtpReceiver:
+    """Takes packets of one peer, already judged to be his; he may change his SSRC (a transfer behind an SBC)."""
+
+    def __init__(self) -> None:
+        self._agreement: Agreement | None = None
+        self._source: SourceStatistics | None = None
+        self._past_expected = 0
+        self._past_received = 0
+        self._pcm = bytearray()
+        self._last_sr: tuple[int, float] | None = None
+        self.jitter = JitterBuffer()
+        self.concealer = Concealer()
+        self.meter = AudioMeter()
+        self.digits: deque[DtmfReceived] = deque()
+        """Digits heard and not yet taken."""
+        self._dtmf = DtmfReceiver()
+        self.last_arrival: float | None = None
+        self.unknown_payloads = 0
+
+    def configure(self, agreement: Agreement) -> None:
+        self._agreement = agreement
+
+    @property
+    def ssrc(self) -> int | None:
+        """Of the present source."""
+        return None if self._source is None else self._source.ssrc
+
+    def receive(self, packet: RtpPacket, now: float) -> None:
+        """Count, order and keep *packet*."""
+        agreement = self._agreement
+        if agreement is None or not agreement.may_receive:
+            return
+        is_event = packet.payload_type in agreement.receive_event_types
+        if not is_event and packet.payload_type not in agreement.receive_types:
+            self.unknown_payloads += 1
+            return
+        source = self._source_of(packet)
+        sequence = source.update(packet, now)
+        if sequence is None:
+            return
+        self.last_arrival = now
+        if is_event:
+            try:
+                self.digits += self._dtmf.receive(packet, now)
+            except ParseError:
+                self.unknown_payloads += 1
+                return
+        elif packet.payload:
+            self.jitter.packet_s = len(packet.payload) / CLOCK_RATE
+        self.jitter.put(sequence, packet, now, source.jitter_s)
+
+    def _source_of(self, packet: RtpPacket) -> SourceStatistics:
+        if self._source is None or self._source.ssrc != packet.ssrc:
+            if self._source is not None:
+                self._past_expected += self._source.expected
+                self._past_received += self._source.received
+            self._source = SourceStatistics(packet.ssrc, packet.sequence)
+            self._last_sr = None
+            self._dtmf = DtmfReceiver()
+            self.jitter.reset()
+        return self._source
+
+    def play(self, now: float) -> bytes:
+        """The 20 ms that are due: heard, concealed, or silent."""
+        self.digits += self._dtmf.expire(now)
+        while len(self._pcm) < _FRAME_OCTETS:
+            taken = self.jitter.take(now)
+            if isinstance(taken, RtpPacket):
+                self._pcm += self._decode(taken)
+            elif taken is Nothing.LOST:
+                self._pcm += self._conceal()
+            else:
+                # Not due, or nothing there: this frame is filled up, and the next packet waits for the next one.
+                self._pcm += self.concealer.lost() if self.jitter.playing else SILENCE
+                break
+        frame = bytes(self._pcm[:_FRAME_OCTETS])
+        del self._pcm[: max(_FRAME_OCTETS, len(self._pcm) - 10 * _FRAME_OCTETS)]
+        self.meter.feed(frame)
+        return frame
+
+    def _decode(self, packet: RtpPacket) -> bytes:
+        codec = None if self._agreement is None else self._agreement.receive_types.get(packet.payload_type)
+        if codec is None:
+            return SILENCE  # an event: its audio was replaced by the packet (RFC 4733 section 2.1)
+        return self.concealer.heard(g711.decode(packet.payload, codec.name))
+
+    def _conceal(self) -> bytes:
+        frames = max(1, round(self.jitter.packet_s / JitterBuffer.FRAME_S))
+        return b"".join(self.concealer.lost() for _ in range(frames))
+
+    # -- reports ------------------------------------------------------------
+
+    def heard_report(self, report: SenderReport, now: float) -> None:
+        """The peer's SR: our next block echoes its time, so that he can tell the round trip."""
+        if report.ssrc == self.ssrc:
+            self._last_sr = ntp_middle(report.ntp), now
+
+    def block(self, now: float) -> ReportBlock | None:
+        """What we tell the peer of his stream; once per report, for the fraction is of the time since the last."""
+        source = self._source
+        if source is None:
+            return None
+        expected, received = source.report_interval()
+        lost = max(0, expected - received)
+        last_sr, at = self._last_sr or (0, now)
+        return ReportBlock(
+            ssrc=source.ssrc,
+            fraction_lost=min(255, 256 * lost // expected) if expected > 0 else 0,
+            lost=source.lost,
+            highest_sequence=source.highest_sequence,
+            jitter=source.jitter_units,
+            last_sr=last_sr,
+            delay=int((now - at) * 65536) & 0xFFFFFFFF,
+        )
+
+    @property
+    def expected(self) -> int:
+        return self._past_expected + (self._source.expected if self._source else 0)
+
+    def stats(self) -> RxStats:
+        received = self._past_received + (self._source.received if self._source else 0)
+        expected = self.expected
+        lost = max(0, expected - received)
+        return RxStats(
+            packets=received,
+            lost=lost,
+            lost_pct=round(100 * lost / expected, 2) if expected else 0.0,
+            jitter_ms=round(1000 * self._source.jitter_s, 2) if self._source else 0.0,
+            late=self.jitter.late,
+            rms_dbfs=self.meter.rms_dbfs,
+            speech_pct=self.meter.speech_pct,
+        )

@@ -1,0 +1,150 @@
+"""Signals and what can be told of them: tones, DTMF pairs, RMS, Goertzel, dominant tone (ITU-T Q.23, P.56 in spirit).
+
+PCM is ``bytes``: signed 16 bit, little-endian, mono, 8000 samples a second.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from functools import lru_cache
+from math import cos, gcd, log10, pi, sin, sqrt
+from operator import mul
+
+from sipcli.errors import ConfigError
+
+__all__ = [
+    "FLOOR_DBFS",
+    "FRAME",
+    "SAMPLE_RATE",
+    "SILENCE",
+    "Tone",
+    "dbfs",
+    "dominant_hz",
+    "dtmf_frequencies",
+    "goertzel",
+    "pcm_of",
+    "rms",
+    "samples_of",
+    "sum_of_squares",
+]
+
+SAMPLE_RATE = 8000
+FRAME = 160
+"""Samples in 20 ms."""
+SILENCE = bytes(2 * FRAME)
+FLOOR_DBFS = -96.0
+"""Said of digital silence, for JSON has no minus infinity; the least 16-bit signal is -90.3."""
+
+_BIG_ENDIAN = sys.byteorder == "big"
+_ROWS = (697, 770, 852, 941)
+_COLUMNS = (1209, 1336, 1477, 1633)
+_KEYPAD = "123A456B789C*0#D"
+
+
+def samples_of(pcm: bytes) -> array[int]:
+    """Little-endian octets as numbers; an odd last octet is left out."""
+    samples = array("h", pcm[: len(pcm) & ~1])
+    if _BIG_ENDIAN:
+        samples.byteswap()
+    return samples
+
+
+def pcm_of(samples: array[int]) -> bytes:
+    """Numbers (typecode ``h``) as little-endian octets."""
+    if _BIG_ENDIAN:
+        samples = array("h", samples)
+        samples.byteswap()
+    return samples.tobytes()
+
+
+class Tone:
+    """A steady sum of sines, each at *dbfs*; phases run on from frame to frame.
+
+    A second of it is computed once (the frequencies are whole Hz, so it repeats) and then sliced.
+    """
+
+    def __init__(self, *frequencies: int, level_dbfs: float = -12.0) -> None:
+        for hz in frequencies:
+            if not 1 <= hz < SAMPLE_RATE // 2:
+                raise ConfigError(f"a tone of {hz} Hz does not fit into 8 kHz audio", hint="1 to 3999 Hz")
+        self._period = _period(frequencies, level_dbfs)
+        self._position = 0
+
+    def read(self, samples: int = FRAME) -> bytes:
+        """The next *samples* of it."""
+        start = 2 * self._position
+        period = self._period
+        self._position = (self._position + samples) % (len(period) // 2)
+        out = period[start : start + 2 * samples]
+        while len(out) < 2 * samples:
+            out += period[: 2 * samples - len(out)]
+        return out
+
+
+@lru_cache(maxsize=32)
+def _period(frequencies: tuple[int, ...], level_dbfs: float) -> bytes:
+    # A sine of RMS 1.0 would be clipped: full scale of dBFS is a full-scale *sine*, as meters have it (AES17).
+    amplitude = 32767 * 10 ** (level_dbfs / 20)
+    length = SAMPLE_RATE // gcd(SAMPLE_RATE, *frequencies)
+    steps = [2 * pi * hz / SAMPLE_RATE for hz in frequencies]
+    values = (sum(sin(step * n) for step in steps) * amplitude for n in range(length))
+    return pcm_of(array("h", (max(-32768, min(32767, round(value))) for value in values)))
+
+
+def dtmf_frequencies(digit: str) -> tuple[int, int]:
+    """The pair of ITU-T Q.23."""
+    row, column = divmod(_KEYPAD.index(digit), 4)
+    return _ROWS[row], _COLUMNS[column]
+
+
+def sum_of_squares(samples: array[int]) -> int:
+    return sum(map(mul, samples, samples))
+
+
+def rms(pcm: bytes) -> float:
+    """Root mean square, in units of the 16-bit sample; 0 for nothing."""
+    samples = samples_of(pcm)
+    return sqrt(sum_of_squares(samples) / len(samples)) if samples else 0.0
+
+
+def dbfs(value: float) -> float:
+    """An RMS value against that of a full-scale sine, not below FLOOR_DBFS."""
+    return max(FLOOR_DBFS, 20 * log10(value * sqrt(2) / 32768)) if value > 0 else FLOOR_DBFS
+
+
+def goertzel(samples: array[int], hz: float) -> float:
+    """The share (0..1) of the signal's power that is at *hz*: near 1 for a pure tone."""
+    total = sum_of_squares(samples)
+    if not total:
+        return 0.0
+    coefficient = 2 * cos(2 * pi * hz / SAMPLE_RATE)
+    before = last = 0.0
+    for sample in samples:
+        before, last = last, sample + coefficient * last - before
+    power = before * before + last * last - coefficient * before * last
+    return 2 * power / (total * len(samples))
+
+
+def dominant_hz(samples: array[int], *, share: float = 0.5) -> float | None:
+    """The frequency that holds at least *share* of the power, to 1 Hz or better; None when none does.
+
+    A coarse Goertzel sweep of the first 20 ms windows, then narrower ones over ever more of the signal.
+    """
+    if len(samples) < FRAME:
+        return None
+    window, step = samples[:FRAME], 25.0
+    best = max((hz for hz in _sweep(50.0, 3950.0, step)), key=lambda hz: goertzel(window, hz))
+    while len(window) < len(samples):
+        window = samples[: 4 * len(window)]
+        width, step = step, step / 4
+        best = max(_sweep(best - 1.5 * width, best + 1.5 * width, step), key=lambda hz: goertzel(window, hz))
+    if goertzel(window, best) < share:
+        return None
+    below, at, above = (goertzel(window, best + offset) for offset in (-step, 0.0, step))
+    curve = below - 2 * at + above
+    return round(best + (step * (below - above) / (2 * curve) if curve else 0.0), 1)
+
+
+def _sweep(start: float, stop: float, step: float) -> list[float]:
+    return [start + n * step for n in range(round((stop - start) / step) + 1)]
