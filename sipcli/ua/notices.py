@@ -214,7 +214,7 @@ class RegistrationNotice(Notice):
     expires_s: int | None = _maybe()
     contact: str | None = _maybe()
     service_route: str | None = _maybe()
-    via: Via | None = _maybe()
+    via: Via | None = _maybe()  # noqa: RUF009 - it makes a field
     retry_in_s: float | None = _maybe()
 
 
@@ -305,7 +305,7 @@ class CallNotice(Notice):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaNotice(Notice):
-    """The media of a call changed.  *latched* is the address learnt from the first packets, if it differs (RFC 4961)."""
+    """The media of a call changed.  *latched* is where the packets really come from, if it differs (RFC 4961)."""
 
     event: ClassVar[str] = "media"
     call: str
@@ -328,7 +328,7 @@ class StatsNotice(Notice):
     call: str
     rx: RxFigures
     tx: TxFigures
-    remote: RemoteFigures | None = _maybe()
+    remote: RemoteFigures | None = _maybe()  # noqa: RUF009 - it makes a field
     rtt_ms: float | None = _maybe()
     mos: float | None = None
 
