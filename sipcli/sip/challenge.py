@@ -24,7 +24,6 @@ __all__ = [
     "AuthParams",
     "Challenge",
     "Skipped",
-    "parse_auth_info",
     "parse_challenges",
     "split_challenges",
 ]
@@ -39,7 +38,7 @@ MAX_NONCE = 1024
 
 _CANONICAL = {name.lower(): name for name in SUPPORTED}
 
-# auth-param = auth-param-name EQUAL ( token / quoted-string )     challenge = auth-scheme LWS auth-param *(COMMA auth-param)
+# challenge = auth-scheme LWS auth-param *(COMMA auth-param)      auth-param = name EQUAL ( token / quoted-string )
 # Several challenges may share one header value, so that a comma ends either a parameter or a challenge: what tells
 # them apart is a word and white space before the name.  Unquoted values may hold more than a token (base64 nonces).
 # A scheme may also come without parameters, or with a token68 that is none (`Negotiate oYIB`, RFC 7235 section 2.1).
@@ -164,12 +163,6 @@ def parse_challenges(response: Response) -> tuple[tuple[Challenge, ...], tuple[S
                 else:
                     skipped.append(read)
     return tuple(challenges), tuple(skipped)
-
-
-def parse_auth_info(value: str) -> dict[str, str]:
-    """The parameters of (Proxy-)Authentication-Info (RFC 7615); empty when malformed."""
-    found = list(split_challenges(value))
-    return found[0].params if len(found) == 1 and not found[0].flaw and not found[0].scheme else {}
 
 
 def _read(raw: AuthParams, *, proxy: bool) -> Challenge | Skipped:

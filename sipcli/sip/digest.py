@@ -13,12 +13,11 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
-from urllib.parse import quote as percent_encode
 
 from sipcli.credentials import BearerCredentials, Credentials, Ha1Credentials, PasswordCredentials
 from sipcli.errors import LocalProtocolError
 from sipcli.sip.challenge import SUPPORTED, Challenge, Skipped, parse_challenges
-from sipcli.sip.grammar import quote
+from sipcli.sip.grammar import escape, quote
 
 __all__ = [
     "SUPPORTED",
@@ -189,7 +188,7 @@ def make_header(
         header += f", algorithm={challenge.algorithm}"
     if qop:
         # Without a qop in the challenge neither cnonce nor nc may be sent: RFC 3261 section 22.4(8).
-        header += f', cnonce={quote(cnonce)}, qop={qop}, nc={nc:08x}'
+        header += f", cnonce={quote(cnonce)}, qop={qop}, nc={nc:08x}"
     if challenge.opaque is not None:
         header += f", opaque={quote(challenge.opaque)}"
     return header + ", userhash=true" if challenge.userhash else header
@@ -203,7 +202,7 @@ def _username(challenge: Challenge, username: str) -> str:
     if text.isascii() or challenge.charset is not None:
         return f"username={quote(text)}"
     # RFC 5987: charset'language'percent-encoded, for a server that did not say that it reads UTF-8.
-    return f"username*=UTF-8''{percent_encode(_octets(text), safe='!#$&+-.^_`|~')}"
+    return f"username*=UTF-8''{escape(text, '!#$&+-.^_`|~')}"
 
 
 def digest_header(
@@ -231,9 +230,7 @@ def digest_header(
     if challenge.algorithm.endswith("-sess"):
         ha1 = make_session_ha1(challenge.algorithm, ha1, challenge.nonce, cnonce)
     chosen = choose_qop(challenge) if qop is None else qop
-    return make_header(
-        challenge, credentials.username, ha1, method, uri, qop=chosen, nc=nc, cnonce=cnonce, body=body
-    )
+    return make_header(challenge, credentials.username, ha1, method, uri, qop=chosen, nc=nc, cnonce=cnonce, body=body)
 
 
 def can_answer(challenge: Challenge, credentials: Credentials) -> bool:

@@ -37,6 +37,11 @@ class Origin:
         return cls(host, port, flow.transport, flow.verified_identity, bound)
 
     @property
+    def server(self) -> tuple[str, int, str | None]:
+        """What makes two origins the same server: UDP and TCP to one port are (a request may outgrow UDP meanwhile)."""
+        return self.host, self.port, self.identity
+
+    @property
     def secure(self) -> bool:
         """TLS with a verified peer: the only place for a Bearer token (RFC 8898 section 2.1.2)."""
         return self.transport == "tls" and self.identity is not None

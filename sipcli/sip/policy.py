@@ -102,24 +102,25 @@ class Pins:
 
 def choose(
     challenges: Iterable[Challenge], origin: Origin, policy: AuthPolicy, pins: Pins
-) -> tuple[tuple[Challenge, ...], tuple[Skipped, ...], bool]:
+) -> tuple[tuple[Challenge, ...], tuple[Skipped, ...], str]:
     """Sort *challenges* into those we may answer (in the server's order) and those we may not.
 
-    The third value is True when a pin stood in the way of one: that is an
-    attack, or a server that was set back.
+    The third value says in what a pin stood in the way of one - an attack, or a
+    server that was set back - and is empty if none did.
     """
     usable: list[Challenge] = []
     skipped: list[Skipped] = []
-    downgraded = False
+    downgrade = ""
     for challenge in challenges:
         why = _objection(challenge, origin, policy)
-        if not why and policy.pin_algorithm and challenge.scheme == "digest" and (why := pins.objection(challenge)):
-            downgraded = True
+        if not why and policy.pin_algorithm and challenge.scheme == "digest":
+            why = pins.objection(challenge)
+            downgrade = why or downgrade
         if why:
             skipped.append(Skipped(challenge.scheme, challenge.realm, challenge.algorithm, why))
         else:
             usable.append(challenge)
-    return tuple(usable), tuple(skipped), downgraded
+    return tuple(usable), tuple(skipped), downgrade
 
 
 def _objection(challenge: Challenge, origin: Origin, policy: AuthPolicy) -> str:

@@ -1,0 +1,430 @@
+"""Client authentication: a challenge comes in, a token goes out, somebody answers it - later, once, or never.
+
+RFC 3261 section 22, RFC 7616, RFC 8760, RFC 8898.  Sans-IO: no socket, no
+thread, no clock but the one injected.  The walk of a 401::
+
+    challenge(exchange, response)
+        not the account's own server          -> GiveUp      nobody is asked, nothing is parsed
+        nothing that policy lets us answer    -> GiveUp
+        the same secret will do (stale, late) -> Retry       nobody is asked
+        a secret is wanted, and we may wait   -> Pending     AuthChallenged tells who must decide:
+                                                             send_request | abandon | decline
+        a secret is wanted, and we may not    -> Retry       the configured credentials, or GiveUp
+
+    authorize(exchange, request)              at every sending: the one door through which credentials leave
+
+A token is LIVE or SPENT.  Every verb spends first and acts second, so that no
+error and no re-entry can use one twice.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar
+
+from sipcli.credentials import Credentials
+from sipcli.errors import LocalProtocolError, TokenSpent
+from sipcli.sip.authinfo import find_impostor
+from sipcli.sip.challenge import Challenge, Skipped, parse_challenges
+from sipcli.sip.decision import (
+    AuthAccepted,
+    AuthChallenged,
+    AuthEvent,
+    AuthRejected,
+    AuthSettled,
+    Cause,
+    Challenged,
+    ChallengeToken,
+    Outcome,
+    Pending,
+    Plan,
+    PolicyWarning,
+    Retry,
+    Settlement,
+    Used,
+)
+from sipcli.sip.origin import Origin
+from sipcli.sip.policy import AuthPolicy, GiveUp, Pins, choose
+from sipcli.sip.proof import NonceCounter, Proof, ProofCache, Reach
+from sipcli.sip.realm import Meaning, RealmState, state_of
+
+if TYPE_CHECKING:
+    from sipcli.sip.message import Request, Response
+
+__all__ = [
+    "AuthAccepted",
+    "AuthChallenged",
+    "AuthEvent",
+    "AuthPolicy",
+    "AuthRejected",
+    "AuthSession",
+    "AuthSettled",
+    "Challenge",
+    "ChallengeToken",
+    "Challenged",
+    "GiveUp",
+    "Origin",
+    "Outcome",
+    "Pending",
+    "Plan",
+    "PolicyWarning",
+    "RealmState",
+    "Retry",
+    "Skipped",
+]
+
+_DEFAULT_POLICY = AuthPolicy()
+
+# RFC 3261 section 22.1: neither can be challenged, for neither can be sent again.
+_NEVER = frozenset(("ACK", "CANCEL"))
+
+# Final responses that only somebody who was let in gets to see.  No verdict on time-outs, 5xx and hang-ups.
+_ACCEPTING = frozenset((404, 410, 423, 480, 484, 485, 486, 488, 491, 600, 603, 604, 606))
+
+
+class AuthSession:
+    """One account's client authentication, shared by all its usages (the ``use_shared_auth`` of PJSIP).
+
+    *asynchronous*: challenges become tokens and ``AuthChallenged`` events;
+    otherwise the configured *credentials* answer at once.  *random* gives n
+    random octets.  *clock* gives seconds, and *emit* takes events; an engine sets
+    both.  ``emit`` must queue: the exchange does not wait yet when it is called.
+    """
+
+    _ids: ClassVar[Iterator[int]] = itertools.count(1)  # unique in the process, for logs and --json
+
+    def __init__(
+        self,
+        credentials: Iterable[Credentials] = (),
+        *,
+        asynchronous: bool = False,
+        policy: AuthPolicy = _DEFAULT_POLICY,
+        random: Callable[[int], bytes] = os.urandom,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.asynchronous = asynchronous
+        self.policy = policy
+        self.clock: Callable[[], float] = clock if clock is not None else lambda: 0.0
+        self.emit: Callable[[AuthEvent], None] = lambda event: None
+        self._random = random
+        self._credentials = tuple(credentials)
+        self._pending: dict[int, ChallengeToken] = {}  # by id(exchange), which the token keeps alive
+        self._cache = ProofCache()
+        self._counter = NonceCounter()
+        self._pins = Pins()
+        self._warned: set[tuple[str, str]] = set()
+
+    @property
+    def pending(self) -> tuple[ChallengeToken, ...]:
+        """The live tokens, oldest first."""
+        return tuple(self._pending.values())
+
+    @property
+    def credentials(self) -> tuple[Credentials, ...]:
+        """The account's own: they answer where nobody else does."""
+        return self._credentials
+
+    def set_credentials(self, credentials: Iterable[Credentials]) -> None:
+        """Replace the account's own, all of them.  Pending tokens and accepted nonces stay as they are."""
+        self._credentials = tuple(credentials)
+
+    # -- by the exchange -------------------------------------------------------------------------
+
+    def challenge(self, exchange: Challenged, response: Response) -> Outcome:
+        """A 401 or 407 came back: try again, wait for a decision, or give up?"""
+        self.revoke(exchange)  # a second challenge, while one is pending, replaces it
+        if exchange.method in _NEVER:
+            return GiveUp.NO_CHALLENGE
+        if not exchange.origin.bound:
+            return GiveUp.FOREIGN_ORIGIN
+        parsed, unusable = parse_challenges(response)
+        usable, refused, downgrade = choose(parsed, exchange.origin, self.policy, self._pins)
+        if not usable:
+            if downgrade:
+                self._warn(exchange.account, "downgrade", f"{exchange.origin}: {downgrade}")
+                return GiveUp.DOWNGRADE
+            return GiveUp.UNSUPPORTED if parsed or unusable else GiveUp.NO_CHALLENGE
+        doors = self._hear(exchange, usable, response.status)
+        if isinstance(doors, GiveUp):
+            return doors
+        undecided = tuple(state for state in doors if state.proof is None)
+        if not undecided:
+            return Retry()
+        token = self._issue(exchange, response, undecided, unusable + refused)
+        if not self.asynchronous:
+            token.live = False
+            return self._answer_ourselves(token)
+        self._pending[id(exchange)] = token
+        self.emit(AuthChallenged(self, token))
+        return Pending(token)
+
+    def authorize(self, exchange: Challenged, request: Request) -> Request:
+        """*request* with its credentials: those of this exchange, and accepted ones that the server will want again.
+
+        Called at every sending, when CSeq, Request-URI and body are final: nonce
+        count and cnonce are taken now, not when the challenge came.
+        """
+        for header in ("Authorization", "Proxy-Authorization"):
+            if request.find(header) is not None:
+                request = request.without(header)
+        for state in exchange.realms.values():
+            state.sent = None
+        if not exchange.origin.bound or exchange.method in _NEVER:
+            return request
+        now = self.clock()
+        if self._cache:
+            self._take_along(exchange, request, now)
+        server = exchange.origin.server
+        for state in exchange.realms.values():
+            proof = state.proof
+            if proof is not None and state.origin.server == server and self._may_go(proof, exchange.origin, now):
+                request = self._attach(request, state, proof, now)
+        return request
+
+    def accepted(self, exchange: Challenged, response: Response) -> None:
+        """A final response that is neither 401 nor 407 came: keep what it shows to be good.
+
+        Statuses that say nothing about a secret (5xx, 408, 487...) change nothing.
+        """
+        status = response.status
+        carried = [state for state in exchange.realms.values() if state.sent is not None]
+        if not carried or not exchange.origin.bound or not (200 <= status < 400 or status in _ACCEPTING):
+            return
+        impostor = find_impostor(response, carried, self.clock())
+        if impostor is not None:
+            words = f"{exchange.origin} could not prove that it knows the secret of realm {impostor.realm!r}"
+            self._warn(exchange.account, "rspauth", words)
+            return
+        used: list[tuple[str, Credentials]] = []
+        for state in carried:
+            proof = state.proof
+            assert proof is not None  # it was sent
+            state.accepted = True
+            self._pins.learn(proof.challenge)
+            self._cache.keep(exchange.origin, self._reaches(exchange, proof.challenge), proof)
+            if not proof.accepted:
+                proof.accepted = True
+                used.append((state.realm, proof.credentials))
+        if used:
+            self.emit(AuthAccepted(self, exchange.account, tuple(used), exchange))
+
+    def refused(self, exchange: Challenged, response: Response) -> None:
+        """403 came back for credentials: they are wrong (RFC 3261 section 22.1).
+
+        Not if this server took that very nonce and secret before: then it is the
+        call that is forbidden, and the secret is as good as it was.
+        """
+        used = tuple(
+            (state.realm, state.proof.credentials)
+            for state in exchange.realms.values()
+            if state.sent is not None and state.proof is not None and not state.proof.accepted
+        )
+        if exchange.origin.bound:
+            self._reject(exchange, used, response.status)
+
+    def revoke(self, exchange: Challenged) -> None:
+        """The exchange ended first (hang-up, close): its token dies with it, and the exchange is told nothing."""
+        token = self._pending.get(id(exchange))
+        if token is not None:
+            self._spend(token)
+            self._settled(token, "revoked")
+
+    # -- by whoever holds the token, on the loop's thread ------------------------------------------
+
+    def reinit_request(self, token: ChallengeToken, credentials: Iterable[Credentials] = ()) -> Plan | None:
+        """What would be sent: one answer for every realm, or None if one is missing.  Changes nothing.
+
+        *credentials* serve this token's exchange only; none given: the account's
+        own.  What this exchange saw refused is not used again.
+        """
+        candidates = tuple(credentials) or self._credentials
+        answers = []
+        for state in token.doors:
+            picked = state.pick(candidates)
+            if picked is None:
+                return None
+            answers.append((state, *picked))
+        return Plan(token, tuple(answers))
+
+    def why_no_plan(self, token: ChallengeToken, credentials: Iterable[Credentials] = ()) -> GiveUp:
+        """Why :meth:`reinit_request` gives None: REFUSED if all there is was refused, else NO_CREDENTIALS."""
+        candidates = tuple(credentials) or self._credentials
+        missing = [state for state in token.doors if state.pick(candidates) is None]
+        refused = any(state.refuses(candidate) for state in missing for candidate in candidates)
+        return GiveUp.REFUSED if refused else GiveUp.NO_CREDENTIALS
+
+    def send_request(self, token: ChallengeToken, plan: Plan) -> None:
+        """Answer: the exchange sends its request again, with *plan*.  Raises TokenSpent the second time."""
+        if plan.token is not token:
+            raise LocalProtocolError("this plan was made for another token")
+        self._spend(token)
+        self._carry_out(plan)
+        self._settled(token, "answered")
+        token.exchange.resume()
+
+    def abandon(self, token: ChallengeToken, why: GiveUp = GiveUp.ABANDONED) -> None:
+        """There will be no answer: the exchange fails with *why*.  Raises TokenSpent the second time."""
+        self._spend(token)
+        self._settled(token, "expired" if why is GiveUp.DEADLINE else "abandoned")
+        token.exchange.give_up(why)
+
+    def decline(self, token: ChallengeToken) -> None:
+        """Nobody wants to decide: the account's own credentials answer, as without *asynchronous*."""
+        self._spend(token)
+        outcome = self._answer_ourselves(token)
+        self._settled(token, "declined")
+        if isinstance(outcome, GiveUp):
+            token.exchange.give_up(outcome)
+        else:
+            token.exchange.resume()
+
+    # -- by the engine -----------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When :meth:`expire` next has work to do."""
+        return min((token.expires_at for token in self._pending.values()), default=None)
+
+    def expire(self, now: float) -> None:
+        """End every token whose ceiling is reached."""
+        for token in self.pending:
+            if token.live and token.expires_at <= now:
+                self.abandon(token, GiveUp.DEADLINE)
+
+    def close(self) -> None:
+        """Abandon what is pending; wipe the secrets we hold.  Give each session Secrets of its own."""
+        for token in self.pending:
+            if token.live:
+                self.abandon(token)
+        self._cache.clear()
+        for credentials in self._credentials:
+            credentials.secret.wipe()
+        self._credentials = ()
+
+    # -- private: hearing --------------------------------------------------------------------------
+
+    def _hear(self, exchange: Challenged, usable: Sequence[Challenge], status: int) -> tuple[RealmState, ...] | GiveUp:
+        """Let each realm take in what it is asked; the states heard, in the server's order."""
+        offers: dict[RealmState, list[Challenge]] = {}
+        for challenge in usable:
+            offers.setdefault(state_of(exchange.realms, challenge, exchange.origin), []).append(challenge)
+        now = self.clock()
+        refused: list[tuple[str, Credentials]] = []
+        looping = False
+        for state, offered in offers.items():
+            before = state.credentials
+            meaning = state.hear(offered, exchange.origin, now, self.policy)
+            looping |= meaning is Meaning.LOOP
+            if meaning is Meaning.REFUSED and before is not None:
+                refused.append((state.realm, before))
+        self._reject(exchange, tuple(refused), status)
+        if looping:
+            return GiveUp.STALE_LOOP
+        too_often = any(state.attempt > self.policy.attempts_for(state.offers[0]) for state in offers)
+        if too_often or len(exchange.realms) > self.policy.max_realms:
+            return GiveUp.TOO_MANY_ATTEMPTS
+        return tuple(offers)
+
+    def _issue(
+        self, exchange: Challenged, response: Response, doors: tuple[RealmState, ...], skipped: tuple[Skipped, ...]
+    ) -> ChallengeToken:
+        realms: dict[str, RealmState] = {}
+        for state in doors:
+            realms.setdefault(state.realm, state)
+        cause: Cause = "fresh"
+        if any(state.rejected for state in doors):
+            cause = "refused"
+        elif any(challenge.stale for state in doors for challenge in state.offers):
+            cause = "stale"
+        return ChallengeToken(
+            id=f"c{next(self._ids)}",
+            exchange=exchange,
+            request=exchange.request,
+            response=response,
+            challenges=tuple(state.offers[0] for state in realms.values()),
+            realms=MappingProxyType(realms),
+            skipped=skipped,
+            expires_at=self.clock() + self.policy.token_ceiling,
+            cause=cause,
+            doors=doors,
+        )
+
+    def _reject(self, exchange: Challenged, used: Used, status: int) -> None:
+        for _, credentials in used:
+            self._cache.forget(credentials)
+        if used:
+            self.emit(AuthRejected(self, exchange.account, used, status, exchange))
+
+    # -- private: answering ------------------------------------------------------------------------
+
+    def _spend(self, token: ChallengeToken) -> None:
+        if not token.live:
+            raise TokenSpent("decided")
+        token.live = False
+        self._pending.pop(id(token.exchange), None)
+
+    def _settled(self, token: ChallengeToken, outcome: Settlement) -> None:
+        first = token.doors[0].challenge
+        assert first is not None  # a token is about challenges
+        self.emit(AuthSettled(self, token, outcome, token.cause, first.scheme, first.algorithm))
+
+    def _answer_ourselves(self, token: ChallengeToken) -> Retry | GiveUp:
+        plan = self.reinit_request(token)
+        if plan is None:
+            return self.why_no_plan(token)
+        self._carry_out(plan)
+        return Retry()
+
+    def _carry_out(self, plan: Plan) -> None:
+        now = self.clock()
+        for state, challenge, credentials in plan.answers:
+            lease = credentials.expires_in
+            state.proof = Proof(challenge, credentials, now, None if lease is None else now + lease)
+            exchange = plan.token.exchange
+            in_clear = challenge.algorithm.startswith("MD5") and not exchange.origin.secure
+            if in_clear and self.policy.md5_over_udp == "warn":
+                words = f"realm {challenge.realm!r} asks for MD5 without TLS: whoever listens can try passwords at home"
+                self._warn(exchange.account, "md5-in-clear", words, once=challenge.realm)
+
+    def _warn(self, account: str, code: str, message: str, *, once: str | None = None) -> None:
+        if once is not None:
+            if (code, once) in self._warned:
+                return
+            self._warned.add((code, once))
+        self.emit(PolicyWarning(account, code, message))
+
+    # -- private: sending --------------------------------------------------------------------------
+
+    @staticmethod
+    def _may_go(proof: Proof, origin: Origin, now: float) -> bool:
+        return proof.usable(now) and (proof.challenge.scheme != "bearer" or origin.secure)
+
+    def _attach(self, request: Request, state: RealmState, proof: Proof, now: float) -> Request:
+        value, state.sent = proof.header(
+            request.method,
+            request.uri_text,
+            request.body,
+            now=now,
+            counter=self._counter,
+            random=self._random,
+            integrity=self.policy.min_qop == "auth-int",
+            preemptive=proof.accepted,
+        )
+        return request.adding(proof.challenge.header, value)
+
+    def _take_along(self, exchange: Challenged, request: Request, now: float) -> None:
+        """Give the exchange the accepted proofs it may use, where it has none of its own (RFC 7616 section 3.6)."""
+        reaches = (Reach("call", exchange.call_id), Reach("uri", request.uri_text), Reach("any"))
+        for proof in self._cache.find(exchange.origin, reaches, now):
+            state = state_of(exchange.realms, proof.challenge, exchange.origin)
+            if state.proof is None and not state.refuses(proof.credentials):
+                state.proof, state.origin, state.arrived_at = proof, exchange.origin, proof.arrived_at
+
+    def _reaches(self, exchange: Challenged, challenge: Challenge) -> tuple[Reach, ...]:
+        """How far an answer to *challenge* may be used again: see :class:`Reach`."""
+        call = Reach("call", exchange.call_id)
+        if not challenge.proxy:
+            return call, Reach("uri", exchange.request.uri_text)
+        return (call, Reach("any")) if challenge.realm in self.policy.proxy_realms else (call,)
