@@ -50,7 +50,7 @@ class RtpReceiver:
     def receive(self, packet: RtpPacket, now: float) -> None:
         """Count, order and keep *packet*."""
         agreement = self._agreement
-        if agreement is None or not agreement.may_receive:
+        if agreement is None:
             return
         is_event = packet.payload_type in agreement.receive_event_types
         if not is_event and packet.payload_type not in agreement.receive_types:
@@ -69,7 +69,9 @@ class RtpReceiver:
                 return
         elif packet.payload:
             self.jitter.packet_s = len(packet.payload) / CLOCK_RATE
-        self.jitter.put(sequence, packet, now, source.jitter_s)
+        if agreement.may_receive:
+            # On hold a peer may go on sending: counted, so that resuming shows no loss, but not played.
+            self.jitter.put(sequence, packet, now, source.jitter_s)
 
     def _source_of(self, packet: RtpPacket) -> SourceStatistics:
         if self._source is None or self._source.ssrc != packet.ssrc:

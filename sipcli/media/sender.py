@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sipcli.media import g711
-from sipcli.media.dtmf import DIGITS, GAP_MS, TONE_MS, DtmfSender
+from sipcli.media.dtmf import DIGITS, GAP_MS, TONE_MS, DtmfSender, check_digits
 from sipcli.media.offer import Agreement
 from sipcli.media.quality import TxStats
 from sipcli.media.rtp import RtpPacket
-from sipcli.media.tone import FRAME, SILENCE, Tone, dtmf_frequencies
+from sipcli.media.tone import FRAME, SILENCE, Oscillator, dtmf_frequencies
 
 __all__ = ["Beginning", "RtpSender"]
 
@@ -47,6 +47,7 @@ class RtpSender:
         self.dtmf = DtmfSender()
         self.packets = 0
         self.octets = 0
+        self._earlier = TxStats()
         self.skipped = 0
 
     def configure(self, agreement: Agreement) -> None:
@@ -57,11 +58,15 @@ class RtpSender:
         return self.dtmf.idle and not self._inband
 
     def dial(self, digits: str) -> str:
-        """Queue *digits*; how they will go: ``rfc4733``, or ``inband`` as tones where the peer takes no events."""
+        """Queue *digits*; how they will go: ``rfc4733``, or ``inband`` as tones where the peer takes no events.
+
+        LocalProtocolError when one of them is none.
+        """
+        wanted = check_digits(digits)
         if self._agreement is not None and self._agreement.send_event_type is None:
-            self._inband += _tones(digits)
+            self._inband += _tones(wanted)
             return "inband"
-        self.dtmf.push(digits)
+        self.dtmf.push(wanted)
         return "rfc4733"
 
     def beat(self, pcm: bytes | None) -> RtpPacket | None:
@@ -110,12 +115,16 @@ class RtpSender:
         return packet
 
     def change_ssrc(self, ssrc: int) -> None:
-        """After a collision (RFC 3550 section 8.2): counts begin anew, as for a new source."""
+        """After a collision (RFC 3550 section 8.2): what reports count begins anew, as for a new source."""
+        self._earlier = self.stats()
         self.ssrc = ssrc
         self.packets = self.octets = 0
 
     def stats(self) -> TxStats:
-        return TxStats(packets=self.packets, octets=self.octets, skipped=self.skipped)
+        earlier = self._earlier
+        return TxStats(
+            packets=earlier.packets + self.packets, octets=earlier.octets + self.octets, skipped=self.skipped
+        )
 
 
 def _tones(digits: str) -> list[bytes]:
@@ -124,7 +133,7 @@ def _tones(digits: str) -> list[bytes]:
         if digit not in DIGITS:
             frames += [SILENCE] * 25
             continue
-        tone = Tone(*dtmf_frequencies(digit), level_dbfs=-14.0)
+        tone = Oscillator(*dtmf_frequencies(digit), level_dbfs=-14.0)
         frames += [tone.read() for _ in range(TONE_MS // 20)]
         frames += [SILENCE] * (GAP_MS // 20)
     return frames

@@ -18,7 +18,7 @@ __all__ = [
     "FRAME",
     "SAMPLE_RATE",
     "SILENCE",
-    "Tone",
+    "Oscillator",
     "dbfs",
     "dominant_hz",
     "dtmf_frequencies",
@@ -58,7 +58,7 @@ def pcm_of(samples: array[int]) -> bytes:
     return samples.tobytes()
 
 
-class Tone:
+class Oscillator:
     """A steady sum of sines, each at *dbfs*; phases run on from frame to frame.
 
     A second of it is computed once (the frequencies are whole Hz, so it repeats) and then sliced.

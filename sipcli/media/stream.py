@@ -1,0 +1,252 @@
+"""One audio stream, both ways, with its RTCP: datagrams in, datagrams and 20 ms frames out (RFC 3550, 4961, 5761)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sipcli.errors import ParseError
+from sipcli.media.latch import Address, SourceLatch
+from sipcli.media.offer import Agreement
+from sipcli.media.quality import MediaReport, RemoteStats, mos
+from sipcli.media.receiver import RtpReceiver
+from sipcli.media.rtcp import (
+    Bye,
+    ReceiverReport,
+    ReportBlock,
+    RtcpPacket,
+    RtcpSchedule,
+    SenderReport,
+    SourceDescription,
+    build_compound,
+    parse_compound,
+    round_trip_s,
+)
+from sipcli.media.rtp import is_rtcp, parse_rtp
+from sipcli.media.sender import Beginning, RtpSender
+
+__all__ = ["AudioStream", "Datagram"]
+
+_ENOUGH_PACKETS = 50
+"""A second's worth: before that a loss rate, and a MOS, say nothing."""
+_FRAME_MS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """To be sent; *rtcp* says from which of our two ports, unless they are one."""
+
+    data: bytes
+    destination: Address
+    rtcp: bool = False
+
+
+class AudioStream:
+    """*random* gives octets (``os.urandom``), *ntp_offset* is NTP time minus the clock that *now* comes from.
+
+    Each beat of 20 ms: :meth:`play`, then :meth:`beat`; each datagram that comes: :meth:`receive_rtp`
+    or :meth:`receive_rtcp`. Malformed datagrams and strangers' are counted, nothing raises.
+    """
+
+    def __init__(self, *, random: Callable[[int], bytes], now: float, ntp_offset: float) -> None:
+        self._random = random
+        self._ntp_offset = ntp_offset
+        self._agreement: Agreement | None = None
+        self._rtcp_seen_at: Address | None = None
+        self._mirrors: set[Address] = set()
+        self._remote: RemoteStats | None = None
+        self._rtt_s: float | None = None
+        self._outbox: list[Datagram] = []
+        self._schedule = RtcpSchedule(now, self._uniform())
+        # RFC 7022 section 4.2: random, 96 bits, one per session: it names the stream and nobody.
+        self._cname = base64.b64encode(random(12)).decode()
+        self.latch = SourceLatch()
+        self.sender = RtpSender(Beginning.from_random(random(10)))
+        self.receiver = RtpReceiver()
+        self.malformed = 0
+        self.ended_by_peer = False
+        """An RTCP BYE of the peer's own SSRC came."""
+
+    def configure(self, agreement: Agreement) -> None:
+        """What an offer and its answer came to; again at every re-negotiation."""
+        if self._agreement is not None and self._agreement.remote_rtcp != agreement.remote_rtcp:
+            self._rtcp_seen_at = None
+        self._agreement = agreement
+        self.latch.negotiate(agreement.remote)
+        self.sender.configure(agreement)
+        self.receiver.configure(agreement)
+
+    # -- in -----------------------------------------------------------------
+
+    def receive_rtp(self, data: bytes, source: Address, now: float) -> None:
+        """A datagram at our RTP port, RTCP too where both are one (RFC 5761)."""
+        if self._agreement is None:
+            return
+        if self._agreement.rtcp_mux and is_rtcp(data):
+            self.receive_rtcp(data, source, now)
+            return
+        try:
+            packet = parse_rtp(data)
+        except ParseError:
+            self.malformed += 1
+            return
+        if not self.latch.accepts(source, packet.ssrc):
+            return
+        if packet.ssrc == self.sender.ssrc:
+            self._collide(source)
+        self.ended_by_peer = False
+        self.receiver.receive(packet, now)
+
+    def _collide(self, source: Address) -> None:
+        """RFC 3550 section 8.2: take another SSRC, once per address; who then has that, too, sends ours back to us.
+
+        Such a mirror (SIPp's rtp_echo) is heard all the same: it is the far end of a test call.
+        """
+        if source in self._mirrors:
+            return
+        self._mirrors.add(source)
+        farewell = Bye(ssrcs=(self.sender.ssrc,), reason="SSRC collision")
+        self._queue_rtcp(ReceiverReport(ssrc=self.sender.ssrc), self._description(), farewell)
+        self.sender.change_ssrc(int.from_bytes(self._random(4)))
+
+    def receive_rtcp(self, data: bytes, source: Address, now: float) -> None:
+        """A datagram at our RTCP port."""
+        if not self._accepts_rtcp(source):
+            self.latch.strangers += 1
+            return
+        try:
+            packets = parse_compound(data)
+        except ParseError:
+            self.malformed += 1
+            return
+        self._rtcp_seen_at = source
+        for packet in packets:
+            match packet:
+                case SenderReport() | ReceiverReport():
+                    self._heard_report(packet, now)
+                case Bye() if self.receiver.ssrc in packet.ssrcs:
+                    self.ended_by_peer = True
+
+    def _accepts_rtcp(self, source: Address) -> bool:
+        """From where the signalling said, or from the host whose RTP is heard (its NAT chose the port)."""
+        if self._agreement is None:
+            return False
+        locked = self.latch.locked
+        return source == self._agreement.remote_rtcp or (locked is not None and source[0] == locked[0])
+
+    def _heard_report(self, report: SenderReport | ReceiverReport, now: float) -> None:
+        if report.ssrc == self.sender.ssrc:
+            return  # our own, mirrored
+        if isinstance(report, SenderReport):
+            self.receiver.heard_report(report, now)
+        for block in report.blocks:
+            if block.ssrc == self.sender.ssrc:
+                self._heard_block(block, now)
+
+    def _heard_block(self, block: ReportBlock, now: float) -> None:
+        sent = max(1, self.sender.packets)
+        self._remote = RemoteStats(
+            lost_pct=round(min(100.0, 100 * max(0, block.lost) / sent), 2), jitter_ms=round(block.jitter / 8, 2)
+        )
+        rtt = round_trip_s(block, self._ntp(now))
+        if rtt is not None:
+            self._rtt_s = rtt
+
+    # -- out ----------------------------------------------------------------
+
+    def play(self, now: float) -> bytes:
+        """The 20 ms of PCM that are due."""
+        return self.receiver.play(now)
+
+    def beat(self, pcm: bytes | None, now: float) -> list[Datagram]:
+        """What this beat sends: the packet made of *pcm* (None: nothing to say), and a report when one is due."""
+        packet = self.sender.beat(pcm)
+        destination = self.latch.destination
+        if packet is not None and destination is not None:
+            self._outbox.insert(0, Datagram(packet.to_bytes(), destination))
+        if now >= self._schedule.next:
+            self._schedule.sent(now, self._uniform())
+            self._queue_rtcp(self._report(now), self._description())
+        outbox, self._outbox = self._outbox, []
+        return outbox
+
+    def skip(self, beats: int) -> None:
+        """Beats that passed while we were held up."""
+        self.sender.skip(beats)
+
+    def farewell(self, now: float) -> list[Datagram]:
+        """RTCP BYE, for the end (RFC 3550 section 6.6)."""
+        if self.sender.packets or self.receiver.ssrc is not None:
+            self._queue_rtcp(self._report(now), self._description(), Bye(ssrcs=(self.sender.ssrc,)))
+        outbox, self._outbox = self._outbox, []
+        return outbox
+
+    def _report(self, now: float) -> SenderReport | ReceiverReport:
+        block = self.receiver.block(now)
+        blocks = (block,) if block is not None else ()
+        sender = self.sender
+        if not sender.packets:
+            return ReceiverReport(ssrc=sender.ssrc, blocks=blocks)
+        return SenderReport(
+            ssrc=sender.ssrc,
+            ntp=self._ntp(now),
+            rtp_timestamp=sender.timestamp,
+            packets=sender.packets & 0xFFFFFFFF,
+            octets=sender.octets & 0xFFFFFFFF,
+            blocks=blocks,
+        )
+
+    def _description(self) -> SourceDescription:
+        return SourceDescription(cnames=((self.sender.ssrc, self._cname),))
+
+    def _queue_rtcp(self, *packets: RtcpPacket) -> None:
+        destination = self._rtcp_destination()
+        if destination is not None:
+            muxed = self._agreement is not None and self._agreement.rtcp_mux
+            self._outbox.append(Datagram(build_compound(*packets), destination, rtcp=not muxed))
+
+    def _rtcp_destination(self) -> Address | None:
+        agreement = self._agreement
+        if agreement is None or agreement.remote is None:
+            return None
+        if agreement.rtcp_mux:
+            return self.latch.destination
+        if not self.latch.learnt:
+            return agreement.remote_rtcp
+        if self._rtcp_seen_at is not None:
+            return self._rtcp_seen_at
+        locked = self.latch.locked
+        return (locked[0], locked[1] + 1) if locked is not None and locked[1] < 65535 else None
+
+    def _ntp(self, now: float) -> int:
+        return int((now + self._ntp_offset) * 2**32) & 0xFFFFFFFFFFFFFFFF
+
+    def _uniform(self) -> float:
+        return int.from_bytes(self._random(4)) / 2**32
+
+    # -- what it came to ------------------------------------------------------
+
+    def report(self, *, verdict: bool = True) -> MediaReport:
+        """All that is known; *verdict* adds what was heard, which costs some milliseconds."""
+        rx = self.receiver.stats()
+        codec = None if self._agreement is None else self._agreement.codec
+        return MediaReport(
+            codec=None if codec is None else codec.name,
+            rate=None if codec is None else codec.clock_rate,
+            rx=rx,
+            tx=self.sender.stats(),
+            remote=self._remote,
+            rtt_ms=None if self._rtt_s is None else round(1000 * self._rtt_s, 2),
+            mos=self._mos(rx.lost + rx.late),
+            audio=self.receiver.meter.verdict() if verdict else MediaReport().audio,
+            strangers=self.latch.strangers,
+        )
+
+    def _mos(self, missed: int) -> float | None:
+        """From loss, late packets, our own delay, and half the round trip where RTCP has measured it."""
+        expected = self.receiver.expected
+        if expected < _ENOUGH_PACKETS:
+            return None
+        delay_ms = _FRAME_MS + 1000 * self.receiver.jitter.delay_s + 500 * (self._rtt_s or 0.0)
+        return mos(loss_pct=min(100.0, 100 * missed / expected), delay_ms=delay_ms)
