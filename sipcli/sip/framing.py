@@ -1,4 +1,4 @@
-"""Octets of a stream to messages: Content-Length frames and keep-alives (RFC 3261 sections 7.5, 18.3; RFC 5626 4.4.1)."""
+"""Octets of a stream to messages, and keep-alives (RFC 3261 sections 7.5 and 18.3, RFC 5626 section 4.4.1)."""
 
 from __future__ import annotations
 

@@ -34,7 +34,8 @@ Params = tuple[tuple[str, str | None], ...]
 # The methods the IANA registry knows.  A request whose CSeq names another method than its start line is broken
 # (400); if the method itself is a stranger, 501 says more (RFC 4475 section 3.1.2.18).
 KNOWN_METHODS = frozenset(
-    "ACK BYE CANCEL INFO INVITE MESSAGE NOTIFY OPTIONS PRACK PUBLISH REFER REGISTER SUBSCRIBE UPDATE".split()
+    {"ACK", "BYE", "CANCEL", "INFO", "INVITE", "MESSAGE", "NOTIFY", "OPTIONS", "PRACK", "PUBLISH", "REFER", "REGISTER"}
+    | {"SUBSCRIBE", "UPDATE"}
 )
 
 # token = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~")
@@ -42,7 +43,7 @@ _TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]"  # noqa: S105 - RFC 3261's word, no secret
 TOKEN = re.compile(_TOKEN + "++")
 
 # quoted-string = SWS DQUOTE *(qdtext / quoted-pair) DQUOTE      quoted-pair = "\" (%x00-09 / %x0B-0C / %x0E-7F)
-_QUOTED = r'"(?:[^"\\]|\\[^\r\n])*+"'
+_QUOTED = r'"[^"\\]*+(?:\\[^\r\n][^"\\]*+)*+"'
 _QUOTED_STRING = re.compile(_QUOTED, re.DOTALL)
 
 # hostname = *( domainlabel "." ) toplabel [ "." ]      Underscores are no letters of RFC 1123, but live in real names.
@@ -79,10 +80,8 @@ def unescape(text: str) -> str:
 
 def escape(text: str, keep: str) -> str:
     """``%HH`` for every octet that is neither alphanumeric nor in *keep*."""
-    return "".join(
-        c if c.isascii() and (c.isalnum() or c in keep) else "".join(f"%{o:02X}" for o in c.encode("utf-8", "surrogateescape"))
-        for c in text
-    )
+    octets = text.encode("utf-8", "surrogateescape")
+    return "".join(c if (c := chr(o)).isascii() and (c.isalnum() or c in keep) else f"%{o:02X}" for o in octets)
 
 
 def quote(text: str) -> str:

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from sipcli.errors import ParseError
-from sipcli.sip.grammar import HOST, Params, check_field_value, check_host, is_token, parse_params, split_commas, unquote
+from sipcli.sip.grammar import (
+    HOST,
+    Params,
+    check_field_value,
+    check_host,
+    is_token,
+    parse_params,
+    split_commas,
+    unquote,
+)
 
-__all__ = ["MAGIC_COOKIE", "MAX_VIAS", "SINGLETONS", "CSeq", "Headers", "Via", "header_key", "header_line", "is_header", "line_value"]
+__all__ = [
+    "MAGIC_COOKIE",
+    "MAX_VIAS",
+    "SINGLETONS",
+    "CSeq",
+    "Headers",
+    "Via",
+    "header_key",
+    "header_line",
+    "is_header",
+    "line_value",
+]
 
 MAGIC_COOKIE = "z9hG4bK"
 """A branch that begins so is unique across space and time (RFC 3261 section 8.1.1.7)."""
@@ -30,19 +51,12 @@ _COMPACT = {
     "s": "subject", "t": "to", "u": "allow-events", "v": "via", "x": "session-expires", "y": "identity",
 }  # fmt: skip
 
-_COMMON = """Via From To Call-ID CSeq Contact Max-Forwards Content-Type Content-Length Route Record-Route Allow
-Supported Require Proxy-Require Unsupported Expires Min-Expires User-Agent Server Date Accept Accept-Encoding
-Accept-Language Subject Event Allow-Events Authorization Proxy-Authorization WWW-Authenticate Proxy-Authenticate
-Authentication-Info Warning Retry-After Reason Path Service-Route P-Asserted-Identity P-Preferred-Identity Privacy
-Session-Expires Min-SE RSeq RAck Refer-To Referred-By Replaces Subscription-State Timestamp Organization""".split()
-
-# From a name as it stands on the wire to the one we look up by.  Common spellings are ready: one look-up per line.
+# From a name as it stands on the wire to the one we look up by: one look-up per line.  Learned as they come, up to a
+# number that no honest set of peers reaches.
+_MAX_SPELLINGS = 1000
 _KEYS: dict[bytes, str] = {}
-for _name in _COMMON:
-    for _spelling in (_name, _name.lower(), _name.upper()):
-        _KEYS[_spelling.encode()] = _name.lower()
 for _short, _long in _COMPACT.items():
-    _KEYS[_short.encode()] = _KEYS[_short.upper().encode()] = _long
+    _KEYS[_short.encode()] = _KEYS[_short.upper().encode()] = sys.intern(_long)
 
 _FOLD = re.compile(rb"[ \t]*+\r\n[ \t]++")
 
@@ -70,7 +84,11 @@ def _line_key(line: bytes) -> str:
         text = name.rstrip(b" \t").decode("ascii", "replace")
         if not colon or not is_token(text):
             raise ParseError(f"this is no header line: {text[:40]!r}")
-        key = header_key(text)
+        key = sys.intern(header_key(text))
+        if len(_KEYS) < _MAX_SPELLINGS and len(name) <= 40:
+            _KEYS[name] = key
+    elif not colon:
+        raise ParseError(f"this is no header line: {name[:40]!r}")
     return key
 
 
@@ -100,22 +118,20 @@ class Headers:
     Content-Length is not kept: it is the length of the body, always.
     """
 
-    __slots__ = ("_first", "_keys", "_lines")
+    __slots__ = ("_keys", "_lines")
 
     def __init__(self, keys: list[str], lines: list[bytes]) -> None:
         """*keys* and *lines* go in pairs and are never changed afterwards; use :meth:`of` to build."""
         self._keys = keys
         self._lines = lines
-        # Written from the last to the first, so that the first line of a name wins.
-        self._first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
 
     @classmethod
     def read(cls, lines: list[bytes]) -> tuple[Headers, list[bytes]]:
         """From the lines of a message (folds still in them): the headers, and apart from them the Content-Length
         lines.  Raises ParseError when a line has no name."""
         try:
-            keys = [_KEYS[line[: line.index(b":")]] for line in lines]
-        except (KeyError, ValueError):
+            keys = [_KEYS[line.partition(b":")[0]] for line in lines]
+        except KeyError:
             keys = [_line_key(line) for line in lines]
         lengths: list[bytes] = []
         while "content-length" in keys:
@@ -137,7 +153,7 @@ class Headers:
         return len(self._keys)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and header_key(name) in self._first
+        return isinstance(name, str) and header_key(name) in self._keys
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Names as written and values, in order."""
@@ -152,40 +168,42 @@ class Headers:
         """All lines, each with its CRLF."""
         return b"\r\n".join(self._lines) + b"\r\n" if self._lines else b""
 
-    def line(self, key: str) -> bytes | None:
-        """The first line of *key* (a :func:`header_key`), as it came."""
-        at = self._first.get(key)
-        return None if at is None else self._lines[at]
+    def _at(self, name: str) -> int | None:
+        # A dozen interned names: looking through them costs less than keeping an index.
+        keys = self._keys
+        if name not in keys and (name := header_key(name)) not in keys:
+            return None
+        return keys.index(name)
+
+    def first_lines(self) -> dict[str, bytes]:
+        """The first line of each name, by look-up name, as it came."""
+        first = dict(zip(self._keys, self._lines, strict=True))
+        if len(first) != len(self._keys):
+            first = dict(zip(reversed(self._keys), reversed(self._lines), strict=True))
+        return first
 
     def find(self, name: str) -> str | None:
-        at = self._first.get(name)
-        if at is None:
-            at = self._first.get(header_key(name))
-            if at is None:
-                return None
-        return line_value(self._lines[at])
+        at = self._at(name)
+        return None if at is None else line_value(self._lines[at])
 
     def all(self, name: str) -> tuple[str, ...]:
         key = header_key(name)
-        if key not in self._first:
-            return ()
-        return tuple(line_value(line) for at, line in zip(self._keys, self._lines, strict=True) if at == key)
+        return tuple([line_value(line) for at, line in zip(self._keys, self._lines, strict=True) if at == key])
 
     def values(self, name: str) -> tuple[str, ...]:
-        return tuple(member for value in self.all(name) for member in split_commas(value))
+        return tuple([member for value in self.all(name) for member in split_commas(value)])
 
     def duplicate(self) -> str | None:
         """A singleton that is there twice, if any."""
-        if len(self._first) == len(self._keys):
-            return None
-        return next((key for key in sorted(SINGLETONS) if key in self._first and self._keys.count(key) > 1), None)
+        return next((key for key in sorted(SINGLETONS) if self._keys.count(key) > 1), None)
 
     # --- changes ---------------------------------------------------------
 
     def _spliced(self, start: int, stop: int, key: str, lines: Iterable[bytes]) -> Headers:
         new = list(lines)
         return Headers(
-            [*self._keys[:start], *[key] * len(new), *self._keys[stop:]], [*self._lines[:start], *new, *self._lines[stop:]]
+            [*self._keys[:start], *[key] * len(new), *self._keys[stop:]],
+            [*self._lines[:start], *new, *self._lines[stop:]],
         )
 
     def adding(self, name: str, value: str) -> Headers:
@@ -193,13 +211,12 @@ class Headers:
         return self._spliced(end, end, header_key(name), [header_line(name, value)])
 
     def prepending(self, name: str, value: str) -> Headers:
-        key = header_key(name)
-        at = self._first.get(key, 0)
-        return self._spliced(at, at, key, [header_line(name, value)])
+        at = self._at(name) or 0
+        return self._spliced(at, at, header_key(name), [header_line(name, value)])
 
     def without(self, name: str) -> Headers:
         key = header_key(name)
-        if key not in self._first:
+        if key not in self._keys:
             return self
         kept = [(k, line) for k, line in zip(self._keys, self._lines, strict=True) if k != key]
         return Headers([k for k, _ in kept], [line for _, line in kept])
@@ -208,18 +225,18 @@ class Headers:
         if value is None:
             return self.without(name)
         key = header_key(name)
-        at = self._first.get(key)
+        at = self._at(key)
         if at is None:
             return self.adding(name, value)
         line = header_line(name, value)
-        if self._keys.count(key) == 1:
-            return Headers(self._keys, [*self._lines[:at], line, *self._lines[at + 1 :]])
-        return self.without(name)._spliced(at, at, key, [line])
+        if self._keys.count(key) > 1:
+            return self.without(name)._spliced(at, at, key, [line])  # noqa: SLF001 - our own kind
+        return Headers(self._keys, [*self._lines[:at], line, *self._lines[at + 1 :]])
 
     def with_first_value(self, name: str, value: str) -> Headers:
         """The first member of the first line replaced: the topmost Via, the first Route."""
         key = header_key(name)
-        at = self._first.get(key)
+        at = self._at(key)
         if at is None:
             return self.prepending(name, value)
         members = (value, *split_commas(line_value(self._lines[at]))[1:])
@@ -298,7 +315,9 @@ class Via:
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        text = f"SIP/2.0/{self.transport} {host}" if self.port is None else f"SIP/2.0/{self.transport} {host}:{self.port}"
+        text = (
+            f"SIP/2.0/{self.transport} {host}" if self.port is None else f"SIP/2.0/{self.transport} {host}:{self.port}"
+        )
         for name, value in self.params:
             text += f";{name}" if value is None else f";{name}={value}"
         return text
