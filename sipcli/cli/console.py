@@ -125,9 +125,10 @@ class Console:
             fields.setdefault("took_ms", self.environment.milliseconds())
             fields.setdefault("expectations", [])
             self.event("result", fields)
+        elif not message:
+            return  # the person knows: it was their ^C
         elif status == ExitStatus.OK:
-            if message:
-                self.data(message)
+            self.data(message)
         else:
             self._complain(message, hint, cause)
 

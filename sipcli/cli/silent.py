@@ -18,6 +18,7 @@ class SilentTerminal:
     """Shows, but never asks."""
 
     prompting = False
+    exists = False
     available = False
 
     def __init__(

@@ -74,6 +74,15 @@ class TtyTerminal:
         return self._prompt is not None
 
     @property
+    def exists(self) -> bool:
+        """Is there a controlling terminal at all, be we in its foreground or not?"""
+        try:
+            os.close(os.open(self._path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK))
+        except OSError:
+            return False
+        return True
+
+    @property
     def available(self) -> bool:
         """Could a person be asked: a controlling terminal, and we in its foreground?"""
         try:

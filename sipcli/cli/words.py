@@ -57,7 +57,7 @@ class Talker:
 
     def _registration_changed(self, fields: Fields) -> Sentence | None:
         account, state = fields["account"], fields["state"]
-        aor = self._aors.get(account, account)
+        aor = str(self._aors.get(account, account))
         told = (state, fields.get("code"), fields.get("contact"))
         if self._registration.get(account) == told:
             return None  # a refresh that changed nothing

@@ -1,0 +1,200 @@
+"""``sipcli auth``: keep a secret in the keychain, erase it, or try the chain without calling anybody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sipcli.cli.chain import Answer, ask, build, provider_table, request_for
+from sipcli.cli.parameters import GlobalOptions, VerbGroup
+from sipcli.cli.runtime import Outcome, Run, run_verb
+from sipcli.cli.who import choose_account
+from sipcli.config import AccountConfig, ProviderConfig
+from sipcli.credentials import (
+    Cancelled,
+    CancelSignal,
+    Forgets,
+    NotFound,
+    PasswordCredentials,
+    Remembers,
+    Unavailable,
+)
+from sipcli.errors import AuthAbandoned, NoCredentials, ProviderFailed
+
+__all__ = ["command"]
+
+_STORE_S = 120.0
+"""A keychain may open an unlock dialog, and a person may have to find the window."""
+
+
+@click.group("auth", cls=VerbGroup)
+def command() -> None:
+    """Save, forget and test secrets."""
+
+
+@command.command("save")
+@click.argument("who", metavar="ACCOUNT", required=False)
+@click.option(
+    "--password-file", metavar="FILE|-", help="Read the password from FILE, or from stdin, instead of asking."
+)
+@click.pass_obj
+def save(options: GlobalOptions, who: str | None, password_file: str | None) -> int:
+    """Keep the password of ACCOUNT (a name, or an address) in the keychain."""
+
+    async def body(run: Run) -> Outcome:
+        account = choose_account(run.load_config(), run.options.account, who)
+        name = keychain_of(run, account)
+        if password_file is not None:
+            source = "password-file"
+            provider = ProviderConfig(name=source, type="file", options={"path": password_file})
+            run.config = run.config.with_provider(provider)
+            answer = await ask(run, account, source)
+            if answer.error is not None:
+                raise answer.error
+            found = answer.credentials
+        else:
+            found = await _typed(run, account)
+
+        def keep() -> None:
+            keychain = build(run, name)
+            cancel = CancelSignal()
+            try:
+                if not isinstance(keychain, Remembers):
+                    keychain.get(request_for(run, account, name, cancel, timeout=_STORE_S))  # says what is wrong
+                    raise Unavailable(f"{name} keeps nothing")
+                assert found is not None
+                keychain.remember(request_for(run, account, name, cancel, timeout=_STORE_S), found)
+            finally:
+                cancel.close()
+
+        try:
+            await run.in_thread(keep)
+        finally:
+            if found is not None:
+                found.secret.wipe()
+        return Outcome("saved", f"the password of {_bare(account)} is in the keychain", more=_facts(account, name))
+
+    return run_verb("auth", options, body)
+
+
+@command.command("forget")
+@click.argument("who", metavar="ACCOUNT", required=False)
+@click.pass_obj
+def forget(options: GlobalOptions, who: str | None) -> int:
+    """Erase what the keychain holds for ACCOUNT."""
+
+    async def body(run: Run) -> Outcome:
+        account = choose_account(run.load_config(), run.options.account, who)
+        name = keychain_of(run, account)
+
+        def erase() -> None:
+            keychain = build(run, name)
+            cancel = CancelSignal()
+            try:
+                request = request_for(run, account, name, cancel, timeout=_STORE_S)
+                found = keychain.get(request)
+                # Awaitable providers keep nothing for us; a keychain answers at once.
+                if not isinstance(keychain, Forgets) or not isinstance(found, PasswordCredentials):
+                    raise Unavailable(f"{name} forgets nothing")
+                keychain.forget(request, found)
+                found.secret.wipe()
+            finally:
+                cancel.close()
+
+        try:
+            await run.in_thread(erase)
+        except NotFound:
+            return Outcome("nothing", f"the keychain holds nothing for {_bare(account)}", more=_facts(account, name))
+        return Outcome("forgotten", f"the keychain has forgotten {_bare(account)}", more=_facts(account, name))
+
+    return run_verb("auth", options, body)
+
+
+@command.command("test")
+@click.argument("who", metavar="ACCOUNT", required=False)
+@click.pass_obj
+def test(options: GlobalOptions, who: str | None) -> int:
+    """Ask the chain of ACCOUNT, without SIP; says that it worked, never what it gave."""
+
+    async def body(run: Run) -> Outcome:
+        account = choose_account(run.load_config(), run.options.account, who)
+        answers: list[Answer] = []
+        for name in account.credentials:
+            answer = await ask(run, account, name)
+            answers.append(answer)
+            _report(run, answer)
+            if answer.credentials is not None:
+                where = answer.credentials.ref or name
+                answer.credentials.secret.wipe()
+                return Outcome(
+                    "found",
+                    f"{name} has a secret for {_bare(account)} ({where}, {answer.took_ms:.0f} ms)",
+                    more=_facts(account, name),
+                )
+            if answer.outcome == "cancelled":
+                raise AuthAbandoned(answer.message or "cancelled", provider=name) from answer.error
+        raise _none_found(account, answers)
+
+    return run_verb("auth", options, body)
+
+
+async def _typed(run: Run, account: AccountConfig) -> PasswordCredentials:
+    cancel = CancelSignal()
+    try:
+        secret = await run.in_thread(
+            lambda: run.terminal.ask(f"Password for {_bare(account)}: ", secret=True, cancel=cancel), "sipcli-prompt"
+        )
+    except NotFound as error:
+        raise NoCredentials(str(error), hint="hand it over with --password-file FILE, or - for stdin") from None
+    except Cancelled as error:
+        raise AuthAbandoned("nothing was saved") from error
+    finally:
+        cancel.set()
+    if not secret:
+        raise AuthAbandoned("nothing was typed, and nothing was saved")
+    return PasswordCredentials(account.username, secret)
+
+
+def keychain_of(run: Run, account: AccountConfig) -> str:
+    """The provider of type ``keychain`` in the account's chain, or the built-in one."""
+    for name in account.credentials:
+        if provider_table(run.config, name)["type"] == "keychain":
+            return name
+    return "keychain"
+
+
+def _report(run: Run, answer: Answer) -> None:
+    fields: dict[str, Any] = {
+        "challenge": "test",
+        "provider": answer.provider,
+        "outcome": answer.outcome,
+        "took_ms": answer.took_ms,
+    }
+    if answer.credentials is not None and answer.credentials.ref:
+        fields["secret_ref"] = answer.credentials.ref
+    if answer.message:
+        fields["message"] = answer.message
+    run.event("auth.provider", fields)
+
+
+def _none_found(account: AccountConfig, answers: list[Answer]) -> Exception:
+    """The most telling answer wins: denied before unavailable before not found."""
+    for outcome in ("denied", "unavailable"):
+        for answer in answers:
+            if answer.outcome == outcome:
+                failed = ProviderFailed(f"{answer.provider}: {answer.message}", provider=answer.provider)
+                failed.__cause__ = answer.error
+                return failed
+    said = "; ".join(f"{answer.provider}: {answer.message}" for answer in answers) or "its credentials list is empty"
+    return NoCredentials(
+        f"nobody has a secret for {_bare(account)}: {said}", hint=f"keep one: sipcli auth save {account.name}"
+    )
+
+
+def _bare(account: AccountConfig) -> str:
+    return str(account.aor).partition(":")[2]
+
+
+def _facts(account: AccountConfig, provider: str) -> dict[str, Any]:
+    return {"account": account.name, "provider": provider}

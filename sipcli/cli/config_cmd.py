@@ -1,0 +1,158 @@
+"""``sipcli config``: write, check, show the configuration, and say where it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sipcli.cli.parameters import GlobalOptions, VerbGroup
+from sipcli.cli.runtime import Outcome, Run, run_verb
+from sipcli.config import AccountConfig, Config, ConfigProblems
+from sipcli.config.example import EXAMPLE
+from sipcli.errors import ConfigError
+
+__all__ = ["command"]
+
+
+@click.group("config", cls=VerbGroup)
+def command() -> None:
+    """Write, check, show the configuration."""
+
+
+@command.command("path")
+@click.pass_obj
+def path(options: GlobalOptions) -> int:
+    """Say where the configuration is, or would be."""
+
+    async def body(run: Run) -> Outcome:
+        place = _place(run)
+        return Outcome("found" if place.exists() else "missing", str(place), more={"path": str(place)})
+
+    return run_verb("config", options, body)
+
+
+@command.command("init")
+@click.pass_obj
+def init(options: GlobalOptions) -> int:
+    """Write an example to begin with; an existing file is never touched."""
+
+    async def body(run: Run) -> Outcome:
+        place = _place(run)
+        write_new(place, EXAMPLE)
+        return Outcome("written", f"wrote {place}", more={"path": str(place)})
+
+    return run_verb("config", options, body)
+
+
+@command.command("check")
+@click.pass_obj
+def check(options: GlobalOptions) -> int:
+    """Read the configuration and say everything that is wrong with it."""
+
+    async def body(run: Run) -> Outcome:
+        place = _place(run)
+        if not place.exists() and not run.options.config:
+            return Outcome("missing", f"{place} does not exist, and none is needed", more={"path": str(place)})
+        try:
+            config = run.load_config()
+        except ConfigProblems as error:
+            run.more["problems"] = [
+                {"where": problem.where, "message": problem.message, "hint": problem.hint} for problem in error.problems
+            ]
+            raise
+        missing = list(missing_files(config))
+        if missing:
+            raise ConfigError("\n".join(f"{config.path}: {line}" for line in missing))
+        names = ", ".join(config.accounts) or "none"
+        return Outcome("valid", f"{place} is right; accounts: {names}", more={"path": str(place)})
+
+    return run_verb("config", options, body)
+
+
+@command.command("show")
+@click.pass_obj
+def show(options: GlobalOptions) -> int:
+    """Print what sipcli understood, defaults filled in."""
+
+    async def body(run: Run) -> Outcome:
+        config = run.load_config()
+        shown = as_json(config)
+        if not run.options.json:
+            import json
+
+            run.console.data(json.dumps(shown, indent=2, ensure_ascii=False))
+        return Outcome("shown", more={"config": shown})
+
+    return run_verb("config", options, body)
+
+
+def _place(run: Run) -> Path:
+    place = run.config_path
+    if place is None:
+        raise ConfigError("there is no home directory to look in", hint="name the file: --config FILE")
+    return place
+
+
+def write_new(place: Path, text: str) -> None:
+    """Create *place* with mode 0600, and its folder 0700; refuses what exists, be it a link to nowhere."""
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise ConfigError(f"{place} exists already", hint="edit it, or name another with --config FILE") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def missing_files(config: Config) -> list[str]:
+    """Certificates that the configuration names and that cannot be read."""
+    found = []
+    for account in config.accounts.values():
+        for key in ("ca_file", "cert_file", "key_file"):
+            file: Path | None = getattr(account, key)
+            if file is not None and not os.access(file, os.R_OK):
+                found.append(f"[accounts.{account.name}] {key}: {file} cannot be read")
+    return found
+
+
+def account_json(account: AccountConfig) -> dict[str, Any]:
+    """An account as ``accounts show`` and ``config show`` print it."""
+    return {
+        "name": account.name,
+        "aor": str(account.aor),
+        "registrar": str(account.registrar),
+        "proxy": str(account.proxy) if account.proxy else None,
+        "username": account.username,
+        "display_name": account.display_name,
+        "transport": account.transport,
+        "ca_file": str(account.ca_file) if account.ca_file else None,
+        "cert_file": str(account.cert_file) if account.cert_file else None,
+        "key_file": str(account.key_file) if account.key_file else None,
+        "credentials": list(account.credentials),
+        "expires": account.expires,
+        "register": account.register,
+        "realms": {
+            name: {"username": realm.username, "credentials": list(realm.credentials)}
+            for name, realm in account.realms.items()
+        },
+    }
+
+
+def as_json(config: Config) -> dict[str, Any]:
+    """A configuration as plain values."""
+    from dataclasses import asdict
+
+    return {
+        "path": str(config.path) if config.path else None,
+        "default_account": config.default_account,
+        "accounts": {name: account_json(account) for name, account in config.accounts.items()},
+        "providers": {name: {"type": p.type, **_plain(p.options)} for name, p in config.providers.items()},
+        "policy": asdict(config.policy),
+    }
+
+
+def _plain(options: Any) -> dict[str, Any]:
+    return {key: _plain(value) if isinstance(value, dict) else value for key, value in options.items()}

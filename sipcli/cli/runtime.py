@@ -1,0 +1,307 @@
+"""One run of one verb: its loop, its console and terminal, its signals, and the one ``result`` at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sipcli.cli.console import Console
+from sipcli.cli.environment import Environment
+from sipcli.cli.exits import ExitStatus
+from sipcli.cli.failure import report_failure
+from sipcli.cli.parameters import GlobalOptions
+from sipcli.cli.signals import CLEAN_UP_S, Signals
+from sipcli.cli.silent import SilentTerminal
+from sipcli.cli.tally import Tally
+from sipcli.cli.words import Talker
+from sipcli.config import AccountConfig, Config, default_config_path, load_config
+from sipcli.errors import NoAnswer
+
+if TYPE_CHECKING:
+    from sipcli.cli.terminal import TtyTerminal
+    from sipcli.cli.tracefile import TraceFile
+    from sipcli.observe.ladder import Ladder
+    from sipcli.ua.agent import UserAgent
+    from sipcli.ua.notices import Notice
+
+__all__ = ["Outcome", "Run", "run_verb"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a verb ended when nothing was raised.  *message* is what a person reads; *more* goes into ``result``."""
+
+    outcome: str
+    message: str = ""
+    status: ExitStatus = ExitStatus.OK
+    hint: str | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+class Run:
+    """What a verb's coroutine is given."""
+
+    def __init__(self, verb: str, options: GlobalOptions, *, environment: Environment | None = None) -> None:
+        self.verb = verb
+        self.options = options
+        self.environment = environment or Environment()
+        self.console = Console(
+            json=options.json, color=options.color, verbose=options.verbose, environment=self.environment
+        )
+        self.config = Config()
+        self.tally = Tally()
+        self.more: dict[str, Any] = {}
+        """Fields for ``result`` that are known before the end, so that an interrupted run has them, too."""
+        self.ends_with_reader = False
+        """True for verbs that go on until told to stop: nobody reads, so nobody needs them."""
+        self.talker = Talker()
+        self.terminal: TtyTerminal | SilentTerminal = self._make_terminal()
+        self.console.print_line = self.terminal.print_line
+        self.signals: Signals | None = None
+        self.on_notice: Callable[[str, dict[str, Any]], None] | None = None
+        """A verb's own look at every event."""
+        self._trace: TraceFile | None = None
+        self._ladder: Ladder | None = None
+        self._task: asyncio.Task[Outcome] | None = None
+        self._signal: signal.Signals | None = None
+        self._reader_left = False
+        self._patience: list[_Patience] = []
+
+    # ── what a verb needs ─────────────────────────────────────────────────────────────────────────────────────
+
+    def load_config(self) -> Config:
+        """The configuration that ``--config``, ``$SIPCLI_CONFIG`` or the default place names.  Raises ConfigError."""
+        self.config = load_config(self.options.config, environ=self.environment.variables)
+        return self.config
+
+    @property
+    def config_path(self) -> Path | None:
+        """Where the configuration is, or would be."""
+        named = self.options.config or self.environment.variables.get("SIPCLI_CONFIG")
+        return Path(named).expanduser() if named else default_config_path(self.environment.variables)
+
+    @asynccontextmanager
+    async def agent(self, accounts: Iterable[AccountConfig], **settings: Any) -> AsyncIterator[UserAgent]:
+        """A user agent with *accounts*, started; closed - calls hung up, bindings removed - whatever happens."""
+        from sipcli.ua.agent import UserAgent
+
+        self.talker = Talker({account.name: str(account.aor) for account in accounts})
+        agent = UserAgent(
+            self.config,
+            terminal=self.terminal,
+            interactive=not self.options.no_input and self.terminal.exists,
+            max_wait=self.options.max_wait,
+            **settings,
+        )
+        unsubscribe = agent.subscribe(self.notice)
+        try:
+            await agent.start()
+            yield agent
+        finally:
+            await agent.close(timeout=CLEAN_UP_S)
+            unsubscribe()
+
+    @asynccontextmanager
+    async def patience(self, seconds: float | None, sentence: str) -> AsyncIterator[None]:
+        """NoAnswer(*sentence*) after *seconds*; the time while a challenge waits for its secret does not count."""
+        if seconds is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(None) as scope:
+                patience = _Patience(scope, seconds, self.tally)
+                self._patience.append(patience)
+                try:
+                    yield
+                finally:
+                    self._patience.remove(patience)
+        except TimeoutError:
+            raise NoAnswer(sentence, hint="look at what was sent with --ladder") from None
+
+    def notice(self, notice: Notice) -> None:
+        """Everything the agent tells passes here once: to programs, to people, to the trace and the picture."""
+        self.event(notice.event, notice.to_json())
+
+    def event(self, name: str, fields: dict[str, Any]) -> None:
+        """One event of the schema, told to everybody who wants it."""
+        self.tally.count(name, fields)
+        for patience in self._patience:
+            patience.look()
+        if self._trace is not None:
+            self._trace.write(name, fields)
+        if name != "trace" or self.options.verbose >= 2:
+            self.console.event(name, fields)
+        if self._ladder is not None:
+            for line in self._ladder.feed(name, fields, self.environment.milliseconds()):
+                self.console.picture(line)
+        self._say(name, fields)
+        if self.on_notice is not None:
+            self.on_notice(name, fields)
+
+    async def in_thread(self, function: Callable[[], _T], name: str = "sipcli-cli") -> _T:
+        """*function* on a daemon thread: what it waits for must not hold the exit, as an executor's would."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_T] = loop.create_future()
+
+        def settle(result: _T | None, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]  # T, for there was no error
+
+        def work() -> None:
+            try:
+                result, error = function(), None
+            except Exception as raised:
+                result, error = None, raised
+            try:
+                loop.call_soon_threadsafe(settle, result, error)
+            except RuntimeError:
+                pass  # the loop has closed: nobody waits any more
+
+        threading.Thread(target=work, name=name, daemon=True).start()
+        return await future
+
+    # ── the run itself ────────────────────────────────────────────────────────────────────────────────────────
+
+    def execute(self, verb: Callable[[Run], Awaitable[Outcome]]) -> int:
+        """Run *verb* to its end; returns the exit status.  Raises nothing but what is a bug of sipcli itself."""
+        try:
+            self._open_outputs()
+            return asyncio.run(self._supervise(verb))
+        except Exception as error:
+            return self._fail(error)
+        finally:
+            if self._trace is not None:
+                self._trace.close()
+
+    async def _supervise(self, verb: Callable[[Run], Awaitable[Outcome]]) -> int:
+        loop = asyncio.get_running_loop()
+        self.console.on_reader_gone = self._on_reader_gone
+
+        async def body() -> Outcome:
+            return await verb(self)
+
+        self._task = loop.create_task(body(), name=self.verb)
+        with Signals(loop, self.terminal, stop=self._on_signal, leave=self._leave_now) as self.signals:
+            await asyncio.wait({self._task})
+            return self._conclude(self._task)
+
+    def _conclude(self, task: asyncio.Task[Outcome]) -> int:
+        error = None if task.cancelled() else task.exception()
+        if self._signal is not None:
+            return self._interrupted(self._signal)
+        if self._reader_left and self.ends_with_reader:
+            return ExitStatus.OK
+        if task.cancelled():
+            return self._interrupted(signal.SIGINT)
+        if isinstance(error, Exception):
+            return self._fail(error)
+        if error is not None:
+            raise error
+        done = task.result()
+        more = {"auth": self.tally.totals(), **self.more, **done.more}
+        self.console.result(self.verb, done.status, done.outcome, done.message, hint=done.hint, **more)
+        return done.status
+
+    def _fail(self, error: Exception) -> int:
+        more = {"auth": self.tally.totals(), **self.more}
+        return report_failure(self.console, self.verb, error, verbose=self.options.verbose >= 2, **more)
+
+    def _interrupted(self, number: signal.Signals) -> int:
+        status = ExitStatus(128 + number)
+        message = f"ended by {number.name}" if self.options.json else ""
+        more = {"auth": self.tally.totals(), **self.more}
+        self.console.result(self.verb, status, "interrupted", message, **more)
+        return status
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        self._signal = number
+        assert self._task is not None
+        self._task.cancel()
+        # A provider or a server that does not listen to reason must not hold the exit.
+        asyncio.get_running_loop().call_later(CLEAN_UP_S, self._leave_now, number)
+
+    def _on_reader_gone(self) -> None:
+        self._reader_left = True
+        if self.ends_with_reader and self._task is not None:
+            self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+
+    def _leave_now(self, number: signal.Signals) -> None:
+        self._interrupted(number)
+        self.terminal.restore()
+        if self._trace is not None:
+            self._trace.close()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                pass
+        os._exit(128 + number)
+
+    def _make_terminal(self) -> TtyTerminal | SilentTerminal:
+        if self.options.no_input:
+            return SilentTerminal(say=self.console.write_error, why="--no-input forbids asking")
+        if sys.platform == "win32":
+            return SilentTerminal(say=self.console.write_error, why="asking on a terminal needs Linux or macOS")
+        from sipcli.cli.terminal import TtyTerminal
+
+        return TtyTerminal(say=self.console.write_error)
+
+    def _open_outputs(self) -> None:
+        if self.options.trace is not None:
+            from sipcli.cli.tracefile import TraceFile
+
+            self._trace = TraceFile(self.options.trace, self.environment)
+        if self.options.ladder:
+            from sipcli.observe.ladder import Ladder
+
+            self._ladder = Ladder()
+
+    def _say(self, name: str, fields: dict[str, Any]) -> None:
+        if name == "trace" and self.options.verbose >= 2:
+            for line in fields["sip"].replace("\r\n", "\n").rstrip("\n").split("\n"):
+                self.console.say(f"    {line}", level=2)
+        sentence = self.talker.sentence(name, fields)
+        if sentence is None:
+            return
+        if sentence.insist:
+            self.console.insist(sentence.text, style=sentence.style)
+        else:
+            self.console.say(sentence.text, style=sentence.style, level=sentence.level)
+
+
+class _Patience:
+    """A time limit that stands still while a challenge waits for its secret."""
+
+    def __init__(self, scope: asyncio.Timeout, seconds: float, tally: Tally) -> None:
+        self._scope = scope
+        self._seconds = seconds
+        self._tally = tally
+        self._waiting = True
+        self.look()
+
+    def look(self) -> None:
+        """Something happened: start, or stop, the clock."""
+        waiting = bool(self._tally.pending)
+        if waiting == self._waiting or self._scope.expired():
+            return
+        self._waiting = waiting
+        self._scope.reschedule(None if waiting else asyncio.get_running_loop().time() + self._seconds)
+
+
+def run_verb(verb: str, options: GlobalOptions, coroutine: Callable[[Run], Awaitable[Outcome]]) -> int:
+    """What a click command returns: the exit status of *coroutine*."""
+    return Run(verb, options).execute(coroutine)
