@@ -1,0 +1,394 @@
+"""One walk along a chain of providers, shared by all challenges that wait for the same secret (DESIGN sections 7, 8).
+
+======================== ============================================== ==========================
+a provider raises        means                                          the flight
+======================== ============================================== ==========================
+``NotFound``             nothing here for this account                  goes on, silently
+``Denied``               there, but not for us                          goes on, or stops if required
+``Unavailable``          cannot answer now                              twice more, then goes on
+``Cancelled``            a person said no                               stops
+anything else            its bug                                        goes on, as if unavailable
+======================== ============================================== ==========================
+
+All failed: the most telling wins, Denied over Unavailable over NotFound.  A
+flight is callbacks: no task, no future, one timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from sipcli.credentials import (
+    BearerCredentials,
+    Cancelled,
+    CancelSignal,
+    CredentialRequest,
+    Credentials,
+    Denied,
+    Ha1Credentials,
+    NotFound,
+    PasswordCredentials,
+    ProviderError,
+    Rejection,
+    Unavailable,
+    UserAction,
+)
+from sipcli.sip.auth import GiveUp
+from sipcli.sip.challenge import Challenge
+from sipcli.ua.cache import CacheKey, CredentialCache, Source
+from sipcli.ua.notices import AuthNeeded, AuthProviderNotice, AuthUserAction, Notice, ProviderOutcome
+from sipcli.ua.shelf import ELSEWHERE, Shelf
+from sipcli.ua.workers import Job, Lane, Workers
+
+if TYPE_CHECKING:
+    from sipcli.ua.broker import Waiter
+
+__all__ = ["FETCH_WAIT", "PROMPT_WAIT", "Chain", "ChainFailure", "Flight", "FlightDesk", "Terms"]
+
+log = logging.getLogger(__name__)
+
+FETCH_WAIT = 30.0
+"""Seconds that stores may take, all of the chain together; queueing counts."""
+PROMPT_WAIT = 120.0
+"""Seconds that a person may take."""
+TRIES = 3
+FIRST_PAUSE = 0.5
+
+
+class Chain(NamedTuple):
+    """Whom to ask for one realm of one account, in this order; *required* ones end the chain when they deny."""
+
+    username: str | None
+    providers: tuple[str, ...]
+    required: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What an account wants of the broker.  Times are in seconds.
+
+    *max_wait* bounds the whole wait of a challenge, whoever is asked.
+    """
+
+    account: str
+    aor: str
+    chain: Callable[[str], Chain]
+    max_wait: float | None = None
+    cache_ttl: float = 900.0
+    save: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainFailure:
+    """Why a challenge got no answer: *error* and *provider* are the most telling of the chain."""
+
+    why: GiveUp
+    realm: str
+    error: ProviderError | None = None
+    provider: str | None = None
+    awaited_person: bool = False
+    rejection: Rejection | None = None
+
+
+class FlightDesk(Protocol):
+    """What flights share: the broker."""
+
+    loop: asyncio.AbstractEventLoop
+    workers: Workers
+    shelf: Shelf
+    cache: CredentialCache
+    denied: dict[tuple[str, str], Denied]
+
+    def tell(self, notice: Notice) -> None: ...
+
+    def landed(self, flight: Flight, result: Credentials | ChainFailure) -> None: ...
+
+
+_RANK: dict[type[ProviderError], int] = {NotFound: 0, Unavailable: 1, Denied: 2, Cancelled: 3}
+_OUTCOME: dict[type[ProviderError], ProviderOutcome] = {
+    NotFound: "not_found",
+    Unavailable: "unavailable",
+    Denied: "denied",
+    Cancelled: "cancelled",
+}
+
+
+class Flight:
+    """Asks the chain's providers one after the other, until one has the secret or time is up."""
+
+    def __init__(
+        self, desk: FlightDesk, key: CacheKey, terms: Terms, challenge: Challenge, method: str, label: str
+    ) -> None:
+        """*label* is the challenge's id in notices."""
+        self.key = key
+        self.waiters: list[Waiter] = []
+        self.rejection: Rejection | None = None
+        self.attempt = 1
+        self.awaits_person = False
+        self._desk = desk
+        self._terms = terms
+        self._chain = terms.chain(key.realm)
+        self._challenge = challenge
+        self._method = method
+        self._label = label
+        self._index = 0
+        self._tries = 0
+        self._asked_at = self._started = desk.loop.time()
+        self._worst: tuple[ProviderError, str | None] = (NotFound("no provider is configured"), None)
+        self._request: CredentialRequest | None = None
+        self._job: tuple[Lane, Job] | None = None
+        self._deadline = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._pause: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._allow(FETCH_WAIT)
+        self._next()
+
+    def cancel(self) -> None:
+        """Nobody waits any more."""
+        self._stop()
+
+    # --- along the chain --------------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        while self._index < len(self._chain.providers):
+            name = self._chain.providers[self._index]
+            known = self._desk.denied.get((self.key.account, name))
+            if known is not None:
+                self._note(known, name)
+            elif self._desk.shelf.interactive(name):
+                if self._take_prompt(name):
+                    self._ask_person(name)
+                    return
+            else:
+                self._ask(name)
+                return
+            self._index += 1
+            self._tries = 0
+        error, provider = self._worst
+        self._end(self._failure(GiveUp.NO_CREDENTIALS, error, provider))
+
+    def _ask(self, name: str) -> None:
+        self._request = self._make_request(interactive=False)
+        self._submit(self._desk.workers.fetch, name, partial(self._desk.shelf.ask, name, self._request))
+
+    def _ask_person(self, name: str) -> None:
+        self.awaits_person = True
+        self._allow(PROMPT_WAIT)
+        self._request = self._make_request(interactive=True)
+        left = max(0.0, self._deadline - self._desk.loop.time())
+        self._desk.tell(AuthNeeded(challenge=self._label, provider=name, expires_in_s=round(left, 1)))
+        self._submit(self._desk.workers.prompt, name, partial(self._desk.shelf.ask_person, name, self._request))
+
+    def _submit(self, lane: Lane, name: str, work: Callable[[], object]) -> None:
+        assert self._request is not None
+        if self._tries == 0:
+            self._asked_at = self._desk.loop.time()
+        job = Job(name, work, self._answered, cancel=self._request.cancel, tag=self)
+        self._job = (lane, job)
+        try:
+            lane.submit(job)
+        except Unavailable as error:
+            self._job = None
+            self._failed(name, error)
+
+    def _take_prompt(self, name: str) -> bool:
+        """May a person be asked?  One ration pays for all who wait."""
+        for waiter in self.waiters:
+            if waiter.may_prompt():
+                return True
+        refused = self.rejection is not None
+        self._note(NotFound("enough was asked already" if refused else "nobody may be asked now"), name)
+        return False
+
+    # --- what a provider said ---------------------------------------------------------------------------------
+
+    def _answered(self, job: Job) -> None:
+        self._job = None
+        name = job.label
+        if job.error is not None:
+            self._failed(name, self._as_provider_error(name, job.error))
+        elif job.result is ELSEWHERE:
+            self._next()  # the shelf knows now that it is interactive
+        elif isinstance(job.result, (PasswordCredentials, Ha1Credentials, BearerCredentials)):
+            self._judge(name, job.result)
+        else:
+            self._failed(name, self._bug(name, f"it answered with {type(job.result).__name__}"))
+
+    def _judge(self, name: str, credentials: Credentials) -> None:
+        key = self.key
+        if credentials.scheme != key.scheme:
+            kind = "a token" if credentials.scheme == "bearer" else "a password"
+            self._failed(name, NotFound(f"it gave {kind}, and the server asks for {key.scheme}"))
+        elif credentials.realm not in ("*", key.realm):
+            self._failed(name, NotFound("what it gave is for another realm"))
+        elif self._desk.cache.was_refused(key, credentials):
+            self._failed(name, NotFound("it gave what the server has just refused"))
+        else:
+            self._tell(name, "found", credentials.ref)
+            assert self._request is not None
+            lifetime = math.inf if self._desk.shelf.interactive(name) else self._terms.cache_ttl
+            if credentials.expires_in is not None:
+                lifetime = min(lifetime, credentials.expires_in)
+            expires_at = self._desk.loop.time() + lifetime
+            self._desk.cache.store(credentials, Source(key, name, self._request, expires_at))
+            self._end(credentials)
+
+    def _failed(self, name: str, error: ProviderError) -> None:
+        if isinstance(error, Unavailable) and self._retry_later(error):
+            return
+        self._tell(name, _OUTCOME[_kind(error)], None, str(error))
+        self._note(error, name)
+        if isinstance(error, Cancelled):
+            self._end(self._failure(GiveUp.ABANDONED, error, name))
+            return
+        if isinstance(error, Denied):
+            if not self._desk.shelf.interactive(name):
+                self._desk.denied[self.key.account, name] = error
+            if name in self._chain.required:
+                self._end(self._failure(GiveUp.NO_CREDENTIALS, error, name))
+                return
+        self._index += 1
+        self._tries = 0
+        self._next()
+
+    def _retry_later(self, error: Unavailable) -> bool:
+        """Twice more, with a growing pause, if that can end before the deadline."""
+        if isinstance(error, _Bug):
+            return False
+        pause = FIRST_PAUSE * 2**self._tries if error.retry_after is None else max(error.retry_after, 0.0)
+        self._tries += 1
+        if self._tries >= TRIES or self._desk.loop.time() + pause >= self._deadline:
+            return False
+        self._pause = self._desk.loop.call_later(pause, self._next)
+        return True
+
+    def _note(self, error: ProviderError, name: str) -> None:
+        if _RANK[_kind(error)] > _RANK[_kind(self._worst[0])] or self._worst[1] is None:
+            self._worst = (error, name)
+
+    def _as_provider_error(self, name: str, error: BaseException) -> ProviderError:
+        if isinstance(error, ProviderError):
+            return error
+        # The frames, not the message: an exception's text may quote the very secret.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        log.debug("provider %s raised %s\n%s", name, type(error).__name__, frames)
+        return self._bug(name, f"it raised {type(error).__name__}")
+
+    def _bug(self, name: str, what: str) -> _Bug:
+        module = self._desk.shelf.origin(name)
+        return _Bug(f"provider {name} is broken: {what}" + (f" ({module})" if module else ""))
+
+    # --- time -------------------------------------------------------------------------------------------------
+
+    def _allow(self, seconds: float) -> None:
+        """Wait until *seconds* from now, or until the account's ``max_wait`` has passed since the start."""
+        until = self._desk.loop.time() + seconds
+        if self._terms.max_wait is not None:
+            until = self._started + self._terms.max_wait
+        self._deadline = until
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._desk.loop.call_at(until, self._expired)
+
+    def _expired(self) -> None:
+        error, provider = self._worst
+        if self._job is not None:
+            provider = self._job[1].label
+            error = Unavailable("it did not answer in time")
+            self._tell(provider, "unavailable", None, str(error))
+        self._end(self._failure(GiveUp.DEADLINE, error, provider))
+
+    def user_action(self, action: UserAction) -> None:
+        """A provider wants a person to do something elsewhere; it may take as long as its code lives."""
+        if self._timer is None:
+            return
+        self.awaits_person = True
+        if action.expires_in is not None:
+            self._allow(max(action.expires_in, self._deadline - self._desk.loop.time()))
+        left = max(0.0, self._deadline - self._desk.loop.time())
+        self._desk.tell(
+            AuthUserAction(
+                challenge=self._label,
+                provider=action.provider,
+                expires_in_s=round(left, 1),
+                url=action.url,
+                user_code=action.user_code,
+            )
+        )
+
+    # --- the ends ---------------------------------------------------------------------------------------------
+
+    def _failure(self, why: GiveUp, error: ProviderError, provider: str | None) -> ChainFailure:
+        return ChainFailure(
+            why=why,
+            realm=self.key.realm,
+            error=error,
+            provider=provider,
+            awaited_person=self.awaits_person,
+            rejection=self.rejection,
+        )
+
+    def _end(self, result: Credentials | ChainFailure) -> None:
+        self._stop()
+        self._desk.landed(self, result)
+
+    def _stop(self) -> None:
+        for handle in (self._timer, self._pause):
+            if handle is not None:
+                handle.cancel()
+        self._timer = self._pause = None
+        if self._job is not None:
+            lane, job = self._job
+            self._job = None
+            lane.withdraw(job)
+
+    def _make_request(self, *, interactive: bool) -> CredentialRequest:
+        challenge = self._challenge
+        left = self._deadline - self._desk.loop.time()
+        return CredentialRequest(
+            account=self.key.account,
+            aor=self._terms.aor,
+            username=self._chain.username,
+            realm=self.key.realm,
+            scheme="bearer" if self.key.scheme == "bearer" else "digest",
+            algorithms=(challenge.algorithm,) if challenge.algorithm else (),
+            method=self._method,
+            attempt=self.attempt,
+            rejected=self.rejection,
+            interactive=interactive or any(waiter.prompts for waiter in self.waiters),
+            deadline=time.monotonic() + max(0.0, left),
+            cancel=CancelSignal(),
+            authz_server=challenge.authz_server,
+            scope=challenge.scope,
+        )
+
+    def _tell(self, name: str, outcome: ProviderOutcome, ref: str | None, message: str | None = None) -> None:
+        took = (self._desk.loop.time() - self._asked_at) * 1000
+        self._desk.tell(
+            AuthProviderNotice(
+                challenge=self._label,
+                provider=name,
+                outcome=outcome,
+                took_ms=round(took, 1),
+                secret_ref=ref,
+                message=message or None,
+            )
+        )
+
+
+class _Bug(Unavailable):
+    """A provider that broke the contract: asking it again would change nothing."""
+
+
+def _kind(error: ProviderError) -> type[ProviderError]:
+    return next((kind for kind in (Cancelled, Denied, Unavailable) if isinstance(error, kind)), NotFound)
