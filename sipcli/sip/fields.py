@@ -23,10 +23,11 @@ class Message:
 
     __slots__ = ("_body", "_headers", "_memo")
 
-    def __init__(self, headers: Headers, body: bytes = b"") -> None:
+    def __init__(self, headers: Headers, body: bytes = b"", memo: dict[str, Any] | None = None) -> None:
+        """*memo* holds typed forms that are known already."""
         self._headers = headers
         self._body = body
-        self._memo: dict[str, Any] = {}
+        self._memo: dict[str, Any] = {} if memo is None else memo
 
     # --- octets and lines --------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Self
+from typing import Any, Self
 
 from sipcli.errors import ParseError
 from sipcli.sip.fields import Message
@@ -44,8 +44,10 @@ class Request(Message):
 
     __slots__ = ("_method", "_uri_text")
 
-    def __init__(self, method: str, uri_text: str, headers: Headers, body: bytes = b"") -> None:
-        super().__init__(headers, body)
+    def __init__(
+        self, method: str, uri_text: str, headers: Headers, body: bytes = b"", memo: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(headers, body, memo)
         self._method = method
         self._uri_text = uri_text
 
@@ -131,8 +133,10 @@ class Response(Message):
 
     __slots__ = ("_reason", "_status")
 
-    def __init__(self, status: int, reason: str, headers: Headers, body: bytes = b"") -> None:
-        super().__init__(headers, body)
+    def __init__(
+        self, status: int, reason: str, headers: Headers, body: bytes = b"", memo: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(headers, body, memo)
         self._status = status
         self._reason = reason
 
@@ -222,22 +226,23 @@ def _parse(head: bytes, data: bytes, body_at: int) -> Request | Response:
     status_line = None if request_line is not None else _STATUS_LINE.fullmatch(first)
     headers, lengths = Headers.read(lines)
     body = _body(data, body_at, lengths)
+    memo: dict[str, Any] = {}
     if request_line is not None:
         method, uri, version = request_line.groups()
         if version != b"SIP/2.0" and version.upper() != b"SIP/2.0":
             raise ParseError(f"{version[:16].decode()} is not spoken here", status=505)
         if _PLAIN_REQUEST_URI.fullmatch(uri) is None or len(uri) > MAX_URI:
             _check_uri(uri.decode())
-        cseq = _check_headers(Message(headers), headers)
-        request = Request(method.decode(), uri.decode(), headers, body)
+        cseq = _check_headers(Message(headers, body, memo), memo)
+        request = Request(method.decode(), uri.decode(), headers, body, memo)
         if cseq.method != request.method:
             # A method that nobody knows is the better thing to say (RFC 4475 section 3.1.2.18).
             raise ParseError("CSeq names another method", status=400 if request.method in KNOWN_METHODS else 501)
         return request
     if status_line is not None:
-        _check_headers(Message(headers), headers)
+        _check_headers(Message(headers, body, memo), memo)
         reason = status_line[2] or b""
-        return Response(int(status_line[1]), reason.decode("utf-8", "surrogateescape"), headers, body)
+        return Response(int(status_line[1]), reason.decode("utf-8", "surrogateescape"), headers, body, memo)
     raise ParseError(f"this is no start line: {first[:60]!r}")
 
 
@@ -287,8 +292,9 @@ def _check_uri(text: str) -> None:
         raise ParseError("a Request-URI has no headers")
 
 
-def _check_headers(message: Message, headers: Headers) -> CSeq:
+def _check_headers(message: Message, memo: dict[str, Any]) -> CSeq:
     """The headers that every message must have and that decide where it goes: there, once, and readable."""
+    headers = message.headers
     first = headers.first_lines()
     if len(first) != len(headers) and (twice := headers.duplicate()) is not None:
         raise ParseError(f"there are two {twice} headers")
@@ -306,7 +312,9 @@ def _check_headers(message: Message, headers: Headers) -> CSeq:
     if (contact := first.get("contact")) is not None and _PLAIN_ADDRESS.fullmatch(contact) is None:
         _ = message.contacts
     plain = _PLAIN_CSEQ.fullmatch(cseq)
-    return CSeq(int(plain[1]), plain[2].decode()) if plain is not None else message.cseq
+    number = CSeq(int(plain[1]), plain[2].decode()) if plain is not None else message.cseq
+    memo["cseq"] = number
+    return number
 
 
 def find_answerable(head: bytes) -> Request | None:
