@@ -49,7 +49,7 @@ from sipcli.credentials import (
     UserAction,
 )
 
-__all__ = ["FakeTerminal", "ProviderContract", "Registrar", "ask", "make_context", "make_request"]
+__all__ = ["FakeTerminal", "ProviderContract", "ask", "make_context", "make_request"]
 
 _CANCEL_WITHIN = 0.5
 """Seconds in which a provider must leave when its cancel signal is set; after that its lane gives it up."""

@@ -1,0 +1,44 @@
+"""Servers and certificates for the provider tests: one of each per worker process, started when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.certs import make_ca
+from tests.support.real import require
+from tests.support.servers.openbao import OpenBao
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the developer's own stores may help or disturb a test."""
+    for name in (
+        "VAULT_TOKEN",
+        "VAULT_ADDR",
+        "VAULT_NAMESPACE",
+        "REQUESTS_CA_BUNDLE",
+        "SSL_CERT_FILE",
+        "CURL_CA_BUNDLE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("PYTHON_KEYRING_BACKEND", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    require("openssl")
+    return make_ca(tmp_path_factory.mktemp("certs"))
+
+
+@pytest.fixture(scope="session")
+def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    require("openbao", "openssl")
+    server = OpenBao(tmp_path_factory.mktemp("openbao"))
+    try:
+        yield server
+    finally:
+        server.stop()

