@@ -73,6 +73,7 @@ class KeychainProvider:
         self._service = options.text("service", "sipcli")
         self._username = Template(options.text("username", "{aor}"), key=f"{options.where} username")
         self._keychain = Keychain(backend=options.optional("backend"), plaintext=options.flag("allow_plaintext"))
+        self._optional = options.flag("optional")
         options.done()
 
     def get(self, request: CredentialRequest) -> PasswordCredentials:
@@ -80,7 +81,12 @@ class KeychainProvider:
         if request.scheme != "digest":
             raise NotFound(f"{self.name} holds passwords, and the server asks for a token")
         user = self._username.expand_name(request)
-        found = self._keychain.find(self._service, user, cancel=request.cancel, deadline=request.deadline)
+        try:
+            found = self._keychain.find(self._service, user, cancel=request.cancel, deadline=request.deadline)
+        except Unavailable as error:
+            if not self._optional:
+                raise
+            raise NotFound(str(error)) from error  # nobody named this keychain: one that is not there holds nothing
         if found is None:
             raise NotFound(
                 f"the keychain has no entry {self._service}/{printable(user)}: "

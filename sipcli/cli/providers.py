@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -58,9 +59,13 @@ async def configured_providers(run: Run) -> list[dict[str, Any]]:
     found = []
     for name in names:
         table = config.providers.get(name)
-        place = await run.in_thread(lambda name=name: where(build(run, name)))
+        place = await run.in_thread(partial(_where, run, name))
         found.append({"name": name, "type": table.type if table else name, "where": place})
     return found
+
+
+def _where(run: Run, name: str) -> str:
+    return where(build(run, name))
 
 
 def _type_words(entry: dict[str, Any]) -> str:

@@ -95,7 +95,8 @@ class Run:
         """A user agent with *accounts*, started; closed - calls hung up, bindings removed - whatever happens."""
         from sipcli.ua.agent import UserAgent
 
-        self.talker = Talker({account.name: str(account.aor) for account in accounts})
+        aors = {account.name: str(account.aor) for account in accounts}
+        self.talker = Talker(aors, can_ask=lambda: self.terminal.available)
         agent = UserAgent(
             self.config,
             terminal=self.terminal,
@@ -275,11 +276,7 @@ class Run:
             for line in fields["sip"].replace("\r\n", "\n").rstrip("\n").split("\n"):
                 self.console.say(f"    {line}", level=2)
         sentence = self.talker.sentence(name, fields)
-        if sentence is None:
-            return
-        if sentence.insist:
-            self.console.insist(sentence.text, style=sentence.style)
-        else:
+        if sentence is not None:
             self.console.say(sentence.text, style=sentence.style, level=sentence.level)
 
 

@@ -1,7 +1,7 @@
 """Events as sentences: the one place where what the agent tells becomes words for a person.
 
-A sentence is given for every event of the schema; ``None`` means that there is
-nothing a person needs to hear.  Words of the server come quoted and labelled
+``None`` means that there is nothing a person needs to hear: a refresh that
+changed nothing, or what the terminal says by itself (``auth.user_action``).  Words of the server come quoted and labelled
 (threat T12); the console escapes the whole line once more.
 """
 
@@ -19,27 +19,27 @@ Fields: TypeAlias = Mapping[str, Any]
 
 
 class Sentence(NamedTuple):
-    """*text*, its colour, and from how many ``-v`` on it is said.  *insist*: even beside JSON."""
+    """*text*, its colour, and from how many ``-v`` on it is said."""
 
     text: str
     style: str | None = None
     level: int = 0
-    insist: bool = False
 
 
 class Talker:
     """Turns events into sentences, and says of a registration only what has changed."""
 
-    def __init__(self, aors: Mapping[str, str] | None = None) -> None:
+    def __init__(self, aors: Mapping[str, str] | None = None, *, can_ask: Callable[[], bool] = lambda: False) -> None:
+        """*aors*: account name to address; *can_ask*: could a person be asked here and now?"""
         self._aors = dict(aors or {})
+        self._can_ask = can_ask
         self._registration: dict[str, tuple[Any, ...]] = {}
         self._tell: Mapping[str, Callable[[Fields], Sentence | None]] = {
             "ready": _ready,
             "registration": self._registration_changed,
             "auth.challenged": _challenged,
             "auth.provider": _provider,
-            "auth.needed": _needed,
-            "auth.user_action": _user_action,
+            "auth.needed": self._needed,
             "auth.done": _done,
             "call": _call,
             "media": _media,
@@ -77,6 +77,13 @@ class Talker:
             case "unregistered":
                 return Sentence(f"{aor} is no longer registered", Style.DIM, 1)
         return Sentence(f"{aor} could not be registered: {_why(fields)}", Style.BAD, 1)  # the result says it, too
+
+    def _needed(self, fields: Fields) -> Sentence | None:
+        if self._can_ask():
+            return None  # the prompt itself says so
+        left = fields.get("expires_in_s")
+        within = f" within {left:.0f} s" if left is not None else ""
+        return Sentence(f"a person is needed{within}: {fields['provider']} has nobody to ask here", Style.WARN)
 
 
 def registered_words(aor: str, fields: Fields) -> str:
@@ -130,26 +137,6 @@ def _provider(fields: Fields) -> Sentence:
         text += f" ({safe_text(fields['message'], limit=300)})"
     troubled = outcome in ("denied", "unavailable")
     return Sentence(text, Style.WARN if troubled else Style.DIM, 0 if troubled else 1)
-
-
-def _needed(fields: Fields) -> Sentence:
-    left = fields.get("expires_in_s")
-    within = f" within {left:.0f} s" if left is not None else ""
-    return Sentence(f"a person is needed{within}: {fields['provider']} has nobody to ask here", Style.WARN)
-
-
-def _user_action(fields: Fields) -> Sentence:
-    url = fields.get("url") or ""
-    # The host first: it is what a look-alike would change (threat T30).
-    host = url.split("/")[2] if url.count("/") >= 2 else url
-    code = f" and enter the code {safe_text(fields['user_code'])}" if fields.get("user_code") else ""
-    left = fields.get("expires_in_s")
-    within = f" (within {left:.0f} s)" if left is not None else ""
-    return Sentence(
-        f"{fields['provider']} wants you at {safe_text(host)}: open {safe_text(url, limit=500)}{code}{within}",
-        Style.BOLD,
-        insist=True,
-    )
 
 
 def _done(fields: Fields) -> Sentence:

@@ -138,6 +138,10 @@ class _Reader:
             for name, table in self.named_tables("accounts", top)
             if (account := self.account(name, table, policy, names)) is not None
         }
+        if "keychain" not in providers and not _somebody_names("keychain", top):
+            providers["keychain"] = ProviderConfig(
+                name="keychain", type="keychain", options=MappingProxyType({"optional": True})
+            )
         default = self.table(("defaults",), top.get("defaults", {}), DEFAULTS).get("account")
         if default is not None and default not in top.get("accounts", {}):
             self.problem(("defaults",), "account", f"there is no [accounts.{default}]", near(default, accounts))
@@ -286,6 +290,11 @@ class _Reader:
     def problem(self, where: tuple[str, ...], key: str, message: str, hint: str | None = None) -> None:
         place = f"[{dotted(where)}] {_key(key)}" if where else _key(key)
         self.problems.append(Problem(place, message, hint))
+
+
+def _somebody_names(provider: str, top: dict[str, Any]) -> bool:
+    tables = [table for table in top.get("accounts", {}).values() if isinstance(table, dict)]
+    return not tables or any(provider in (table.get("credentials") or ()) for table in tables)
 
 
 def _names_file(kind: str, key: str) -> bool:

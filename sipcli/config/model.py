@@ -124,8 +124,17 @@ class Config:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
 
     def with_account(self, account: AccountConfig) -> Config:
-        """The same configuration with *account* added, or put in the place of its namesake."""
-        return replace(self, accounts=MappingProxyType({**self.accounts, account.name: account}))
+        """The same configuration with *account* added, or put in the place of its namesake.
+
+        Where nobody named the keychain it is only tried: a machine without one
+        goes on to the prompt, in silence.
+        """
+        config = replace(self, accounts=MappingProxyType({**self.accounts, account.name: account}))
+        if account.credentials is DEFAULT_CREDENTIALS and "keychain" not in self.providers:
+            config = config.with_provider(
+                ProviderConfig(name="keychain", type="keychain", options=MappingProxyType({"optional": True}))
+            )
+        return config
 
     def with_provider(self, provider: ProviderConfig) -> Config:
         """The same configuration with *provider* added, or put in the place of its namesake."""

@@ -119,7 +119,7 @@ ACCOUNT: Mapping[str, Rule] = {
 }
 
 PROVIDER_KEYS: Mapping[str, frozenset[str]] = {
-    "keychain": frozenset({"service", "username", "backend", "allow_plaintext"}),
+    "keychain": frozenset({"service", "username", "backend", "allow_plaintext", "optional"}),
     "vault": frozenset(
         {"url", "mount", "path", "field", "username_field", "kv_version", "namespace", "auth", "ca_file", "version"}
     ),
