@@ -30,6 +30,7 @@ from sipcli.errors import LocalProtocolError, TokenSpent
 from sipcli.sip.authinfo import find_impostor
 from sipcli.sip.challenge import Challenge, Skipped, parse_challenges
 from sipcli.sip.decision import (
+    Answers,
     AuthAccepted,
     AuthChallenged,
     AuthEvent,
@@ -77,6 +78,7 @@ __all__ = [
 ]
 
 _DEFAULT_POLICY = AuthPolicy()
+_RETRY = Retry()
 
 # RFC 3261 section 22.1: neither can be challenged, for neither can be sent again.
 _NEVER = frozenset(("ACK", "CANCEL"))
@@ -152,11 +154,10 @@ class AuthSession:
             return doors
         undecided = tuple(state for state in doors if state.proof is None)
         if not undecided:
-            return Retry()
-        token = self._issue(exchange, response, undecided, unusable + refused)
+            return _RETRY
         if not self.asynchronous:
-            token.live = False
-            return self._answer_ourselves(token)
+            return self._answer_ourselves(exchange, undecided)
+        token = self._issue(exchange, response, undecided, unusable + refused)
         self._pending[id(exchange)] = token
         self.emit(AuthChallenged(self, token))
         return Pending(token)
@@ -240,28 +241,20 @@ class AuthSession:
         *credentials* serve this token's exchange only; none given: the account's
         own.  What this exchange saw refused is not used again.
         """
-        candidates = tuple(credentials) or self._credentials
-        answers = []
-        for state in token.doors:
-            picked = state.pick(candidates)
-            if picked is None:
-                return None
-            answers.append((state, *picked))
-        return Plan(token, tuple(answers))
+        answers = _pick_all(token.doors, tuple(credentials) or self._credentials)
+        return None if isinstance(answers, GiveUp) else Plan(token, answers)
 
-    def why_no_plan(self, token: ChallengeToken, credentials: Iterable[Credentials] = ()) -> GiveUp:
-        """Why :meth:`reinit_request` gives None: REFUSED if all there is was refused, else NO_CREDENTIALS."""
-        candidates = tuple(credentials) or self._credentials
-        missing = [state for state in token.doors if state.pick(candidates) is None]
-        refused = any(state.refuses(candidate) for state in missing for candidate in candidates)
-        return GiveUp.REFUSED if refused else GiveUp.NO_CREDENTIALS
+    def why_no_plan(self, token: ChallengeToken, credentials: Iterable[Credentials] = ()) -> GiveUp | None:
+        """Why :meth:`reinit_request` gives None: REFUSED if what we have was refused before, or NO_CREDENTIALS."""
+        answers = _pick_all(token.doors, tuple(credentials) or self._credentials)
+        return answers if isinstance(answers, GiveUp) else None
 
     def send_request(self, token: ChallengeToken, plan: Plan) -> None:
         """Answer: the exchange sends its request again, with *plan*.  Raises TokenSpent the second time."""
         if plan.token is not token:
             raise LocalProtocolError("this plan was made for another token")
         self._spend(token)
-        self._carry_out(plan)
+        self._carry_out(token.exchange, plan.answers)
         self._settled(token, "answered")
         token.exchange.resume()
 
@@ -274,7 +267,7 @@ class AuthSession:
     def decline(self, token: ChallengeToken) -> None:
         """Nobody wants to decide: the account's own credentials answer, as without *asynchronous*."""
         self._spend(token)
-        outcome = self._answer_ourselves(token)
+        outcome = self._answer_ourselves(token.exchange, token.doors)
         self._settled(token, "declined")
         if isinstance(outcome, GiveUp):
             token.exchange.give_up(outcome)
@@ -370,19 +363,18 @@ class AuthSession:
         assert first is not None  # a token is about challenges
         self.emit(AuthSettled(self, token, outcome, token.cause, first.scheme, first.algorithm))
 
-    def _answer_ourselves(self, token: ChallengeToken) -> Retry | GiveUp:
-        plan = self.reinit_request(token)
-        if plan is None:
-            return self.why_no_plan(token)
-        self._carry_out(plan)
-        return Retry()
+    def _answer_ourselves(self, exchange: Challenged, doors: Sequence[RealmState]) -> Retry | GiveUp:
+        answers = _pick_all(doors, self._credentials)
+        if isinstance(answers, GiveUp):
+            return answers
+        self._carry_out(exchange, answers)
+        return _RETRY
 
-    def _carry_out(self, plan: Plan) -> None:
+    def _carry_out(self, exchange: Challenged, answers: Answers) -> None:
         now = self.clock()
-        for state, challenge, credentials in plan.answers:
+        for state, challenge, credentials in answers:
             lease = credentials.expires_in
             state.proof = Proof(challenge, credentials, now, None if lease is None else now + lease)
-            exchange = plan.token.exchange
             in_clear = challenge.algorithm.startswith("MD5") and not exchange.origin.secure
             if in_clear and self.policy.md5_over_udp == "warn":
                 words = f"realm {challenge.realm!r} asks for MD5 without TLS: whoever listens can try passwords at home"
@@ -428,3 +420,15 @@ class AuthSession:
         if not challenge.proxy:
             return call, Reach("uri", exchange.request.uri_text)
         return (call, Reach("any")) if challenge.realm in self.policy.proxy_realms else (call,)
+
+
+def _pick_all(doors: Sequence[RealmState], candidates: Sequence[Credentials]) -> Answers | GiveUp:
+    """One answer for every door, or why there is none: all or nothing, for half an answer only earns the next 401."""
+    answers = []
+    for state in doors:
+        picked = state.pick(candidates)
+        if picked is None:
+            refused = any(state.refuses(candidate) for candidate in candidates)
+            return GiveUp.REFUSED if refused else GiveUp.NO_CREDENTIALS
+        answers.append((state, *picked))
+    return tuple(answers)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -59,8 +60,7 @@ _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but HTAB, which may stand where a space may
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     """One challenge: what the server wants to see proven, and how.
 
     *scheme* is lower case; *algorithm* is in the registry's spelling, MD5 when
@@ -83,7 +83,7 @@ class Challenge:
     authz_server: str | None = None
     scope: tuple[str, ...] = ()
     error: str | None = None
-    params: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
+    params: tuple[tuple[str, str], ...] = ()
 
     @property
     def header(self) -> str:
@@ -117,7 +117,7 @@ def split_challenges(value: str) -> Iterator[AuthParams]:
     """The challenges of one header value, in order; also reads the value of Authorization.  Never raises."""
     scheme, flaw = "", ""
     params: dict[str, str] = {}
-    controls = _CONTROL.search(value) is not None
+    clean = value.isprintable()  # no control characters for sure, and quickly; else each value is looked at
     for opening, name, quoted, plain, bare, junk in _ITEM.findall(value.lstrip(" \t,")):
         if (opening or bare) and (scheme or params):
             yield AuthParams(scheme, params, flaw)
@@ -129,7 +129,7 @@ def split_challenges(value: str) -> Iterator[AuthParams]:
             if key in params:
                 # Two realms, or two nonces: who chooses between them can be made to choose wrong (RFC 7235 2.1).
                 flaw = f"{key} is given twice"
-            elif controls and _CONTROL.search(text):
+            elif not clean and _CONTROL.search(text):
                 flaw = "control characters"
             params[key] = text
         elif junk:
@@ -182,9 +182,8 @@ def _read_digest(params: dict[str, str], *, proxy: bool) -> Challenge | Skipped:
     realm, nonce = params.get("realm"), params.get("nonce")
     named = params.get("algorithm", "MD5")
     algorithm = _CANONICAL.get(named.lower())
-    # qop-options is a list; options we do not know are ignored, as the RFC demands.
-    offered = tuple(o for option in params.get("qop", "").split(",") if (o := option.strip().lower()))
-    qop = tuple(o for o in offered if o in ("auth", "auth-int"))
+    offered = params.get("qop", "")
+    qop = _known_qops(offered)
     why = ""
     if realm is None:
         why = "no realm"
@@ -194,11 +193,11 @@ def _read_digest(params: dict[str, str], *, proxy: bool) -> Challenge | Skipped:
         why = f"the nonce is longer than {MAX_NONCE}"
     elif algorithm is None:
         why = "unknown algorithm"
-    elif offered and not qop:
+    elif not qop and offered.strip(" \t,"):
         why = "unknown qop"
     elif algorithm.endswith("-sess") and not qop:
         why = "a -sess algorithm without qop"  # it depends on a cnonce, which we may not send: RFC 3261 22.4(8)
-    if why or realm is None or nonce is None or algorithm is None:
+    if why or realm is None or nonce is None or algorithm is None:  # the rest is for the type checker
         return Skipped("digest", realm or "", named, why)
     charset = params.get("charset", "").upper()
     return Challenge(
@@ -215,6 +214,13 @@ def _read_digest(params: dict[str, str], *, proxy: bool) -> Challenge | Skipped:
         proxy=proxy,
         params=tuple(params.items()),
     )
+
+
+@lru_cache(maxsize=64)
+def _known_qops(offered: str) -> tuple[str, ...]:
+    """qop-options is a list; options that we do not know are ignored, as the RFC demands."""
+    options = (option.strip().lower() for option in offered.split(","))
+    return tuple(option for option in options if option in ("auth", "auth-int"))
 
 
 def _read_bearer(params: dict[str, str], *, proxy: bool) -> Challenge | Skipped:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sipcli.sip.message import Request, Response
 
 __all__ = [
+    "Answers",
     "AuthAccepted",
     "AuthChallenged",
     "AuthEvent",
@@ -43,6 +44,9 @@ Cause: TypeAlias = Literal["fresh", "stale", "refused"]
 """Why somebody must decide: a first challenge, a stale one whose secret is gone, or a refused secret."""
 
 Settlement: TypeAlias = Literal["answered", "abandoned", "declined", "expired", "revoked"]
+
+Answers: TypeAlias = tuple[tuple[RealmState, Challenge, Credentials], ...]
+"""For each door its challenge, and what will answer it."""
 
 Used: TypeAlias = tuple[tuple[str, Credentials], ...]
 """Realms, and the very credentials that were sent for them."""
@@ -112,7 +116,7 @@ class Plan:
     """What *token* will be answered with.  Making one changes nothing; :meth:`send_request` carries it out."""
 
     token: ChallengeToken
-    answers: tuple[tuple[RealmState, Challenge, Credentials], ...]
+    answers: Answers
 
     @property
     def used(self) -> Used:

@@ -104,7 +104,7 @@ class RealmState:
 
     def refuses(self, credentials: Credentials) -> bool:
         """Was this refused here - this very object, or the same user with the same value?  In constant time."""
-        return any(
+        return bool(self.rejected) and any(
             refused is credentials
             or (refused.username == credentials.username and refused.secret == credentials.secret)
             for refused in self.rejected
@@ -116,9 +116,14 @@ class RealmState:
         One made for this realm comes before one for any; what was refused does not count.
         """
         for challenge in self.offers:
-            fitting = [c for c in candidates if can_answer(challenge, c) and not self.refuses(c)]
-            if fitting:
-                return challenge, next((c for c in fitting if c.realm == self.realm), fitting[0])
+            general: Credentials | None = None
+            for candidate in candidates:
+                if can_answer(challenge, candidate) and not self.refuses(candidate):
+                    if candidate.realm == self.realm:
+                        return challenge, candidate
+                    general = general or candidate
+            if general is not None:
+                return challenge, general
         return None
 
     def _again(self, proof: Proof, now: float) -> Meaning:
