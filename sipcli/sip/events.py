@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from sipcli.sip.flow import Address, Flow, Hop, Ticket
 
 if TYPE_CHECKING:
+    from sipcli.sip.answer import IncomingCall
     from sipcli.sip.auth import (
         AuthAccepted,
         AuthChallenged,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
         GiveUp,
         PolicyWarning,
     )
-    from sipcli.sip.answer import IncomingCall
     from sipcli.sip.invite import OutgoingCall
     from sipcli.sip.message import Request, Response
     from sipcli.sip.oneshot import OneShot

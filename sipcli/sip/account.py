@@ -1,0 +1,90 @@
+"""What the core keeps about one account: its own hops, whom it trusts, its registration (RFC 3261 section 10.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipcli.sip.flow import Flow, Hop
+from sipcli.sip.origin import HomeGround, Origin
+from sipcli.sip.profile import AccountProfile
+from sipcli.sip.targets import CSeqCounter, loose, preferring
+from sipcli.sip.uri import NameAddr
+
+if TYPE_CHECKING:
+    from sipcli.sip.auth import AuthSession
+    from sipcli.sip.register import Registration
+
+__all__ = ["AccountState"]
+
+
+class AccountState:
+    """One account while the engine runs.
+
+    *home* holds the servers that its registrar, its outbound proxy and their
+    Service-Route led to: only those may challenge us (threat T01).
+    """
+
+    __slots__ = (
+        "_origins",
+        "_own_hops",
+        "closed",
+        "domains",
+        "home",
+        "name",
+        "preloaded",
+        "profile",
+        "proxy_routes",
+        "register_call_id",
+        "register_cseq",
+        "registrar_hop",
+        "registration",
+        "sender",
+        "session",
+    )
+
+    def __init__(self, profile: AccountProfile, session: AuthSession, call_id: str) -> None:
+        self.profile = profile
+        self.name = profile.name
+        self.session = session
+        self.closed = False
+        self.home = HomeGround()
+        self._origins: dict[int, tuple[Flow, Origin]] = {}
+        self.registration: Registration | None = None
+        # One Call-ID for all registrations of a boot cycle (RFC 3261 section 10.2).
+        self.register_call_id = call_id
+        self.register_cseq = CSeqCounter()
+        self.sender = str(NameAddr(profile.display_name, profile.aor.aor))
+        self.domains = frozenset((profile.aor.host, profile.registrar.host))
+        self.proxy_routes: tuple[str, ...] = () if profile.proxy is None else (loose(profile.proxy),)
+        first = profile.registrar if profile.proxy is None else profile.proxy
+        self.registrar_hop: Hop = preferring(first.hop, profile.transport)
+        self.preloaded: tuple[str, ...] = self.proxy_routes
+        self._own_hops: set[Hop] = {self.registrar_hop}
+
+    def use_service_route(self, routes: tuple[str, ...]) -> None:
+        """What the registrar wants new requests to go through (RFC 3608 section 6.1); empty when it no longer does."""
+        self.preloaded = (*self.proxy_routes, *routes)
+        self._own_hops = {self.registrar_hop}
+        if routes and not self.proxy_routes:
+            self._own_hops.add(preferring(NameAddr.parse(routes[0]).sip_uri.hop, self.profile.transport))
+
+    def owns(self, hop: Hop) -> bool:
+        """Is this the registrar, the outbound proxy or their route?  A transport taken for size makes no difference."""
+        if hop in self._own_hops:
+            return True
+        return hop.transport == "tcp" and Hop(hop.host, hop.port, None, hop.secure) in self._own_hops
+
+    def learn(self, flow: Flow) -> None:
+        self.home.learn(flow)
+        self._origins.clear()
+
+    def origin(self, flow: Flow) -> Origin:
+        """Who is at the other end of *flow*, judged once per flow."""
+        known = self._origins.get(flow.id)
+        if known is not None and known[0] is flow:
+            return known[1]
+        origin = self.home.judge(flow)
+        if len(self._origins) >= 64:
+            self._origins.clear()
+        self._origins[flow.id] = (flow, origin)
+        return origin

@@ -1,0 +1,153 @@
+"""Incoming calls: ring, accept with 2xx until the ACK, reject, CANCEL (RFC 3261 sections 9.2, 13.3, 15.1.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipcli.errors import LocalProtocolError
+from sipcli.sip.acknowledge import Acceptance
+from sipcli.sip.dialog import Dialog
+from sipcli.sip.events import CallConfirmed, CallIncoming
+from sipcli.sip.indialog import Call, CallState
+from sipcli.sip.message import Request
+from sipcli.sip.transaction import ServerTransaction
+
+if TYPE_CHECKING:
+    from sipcli.sip.account import AccountState
+    from sipcli.sip.core import Core
+
+__all__ = ["IncomingCall"]
+
+SDP = "application/sdp"
+
+
+class IncomingCall(Call):
+    """Somebody calls us.  ``offer`` is their SDP, None for a late offer: then what ``accept`` gets is ours."""
+
+    direction = "incoming"
+
+    def __init__(self, core: Core, account: AccountState | None, tx: ServerTransaction, request: Request) -> None:
+        """Raises ParseError when the INVITE cannot make a dialog."""
+        dialog = Dialog.of_request(core, account, request, tx.local_tag, tx.flow)
+        super().__init__(core, account, request.call_id, request.from_.without_params())
+        self.invite = request
+        self.offer = request.body or None
+        self.dialog = dialog
+        self._tx = tx
+        self._acceptance: Acceptance | None = None
+        self._hangup_wanted = False
+
+    def start(self) -> None:
+        self.state = CallState.RINGING
+        self._tx.user = self
+        assert self.dialog is not None
+        self.dialog.open(self)
+        self._core.arm(self, "ring", self._patience())
+        self._core.emit(CallIncoming(self))
+
+    def _patience(self) -> float:
+        """How long it may ring: our own limit, or the caller's Expires (section 13.3.1)."""
+        expires = self.invite.expires
+        limit = self._core.config.ring_limit
+        return min(limit, float(expires)) if expires else limit
+
+    @property
+    def settled(self) -> bool:
+        return self.state is CallState.CONFIRMED
+
+    # -- commands --------------------------------------------------------------------------------------
+
+    def ring(self, code: int = 180, sdp: bytes | None = None) -> None:
+        """Say 180 (or 181, 182, 183 with early media in *sdp*)."""
+        if self.state is not CallState.RINGING:
+            raise LocalProtocolError("this call is not ringing any more")
+        if not 100 < code < 200:
+            raise LocalProtocolError(f"{code} is no provisional response")
+        self._tx.reply(code, headers=self._headers(), body=sdp or b"", content_type=SDP if sdp else None)
+
+    def accept(self, sdp: bytes) -> None:
+        """200 with *sdp*: the answer, or our offer; ``CallConfirmed`` follows with the ACK."""
+        if self.state is not CallState.RINGING:
+            raise LocalProtocolError("this call is not ringing any more")
+        self._core.wheel.disarm(self)
+        self.state = CallState.ACCEPTED
+        response = self.invite.reply(
+            200, to_tag=self._tx.local_tag, headers=self._headers(), body=sdp, content_type=SDP
+        )
+        self._acceptance = Acceptance(self._core, self, self._tx, response)
+        self._acceptance.start()
+
+    def reject(self, code: int = 486, reason: str | None = None) -> None:
+        """A final refusal: 486 busy, 603 declined, 480, 488…"""
+        if self.state is not CallState.RINGING:
+            raise LocalProtocolError("this call is not ringing any more")
+        if not 300 <= code < 700:
+            raise LocalProtocolError(f"{code} refuses nothing")
+        self._tx.reply(code, reason)
+        response = self._tx.response
+        self._end("local", code=code, reason=response.reason if response is not None else reason or "")
+
+    def hangup(self) -> None:
+        match self.state:
+            case CallState.RINGING:
+                self.reject(480)
+            case CallState.ACCEPTED:
+                self._hangup_wanted = True  # a callee sends no BYE before the ACK (section 15)
+            case CallState.CONFIRMED:
+                self._say_bye("local")
+            case _:
+                pass
+
+    def _headers(self) -> tuple[tuple[str, str], ...]:
+        config = self._core.config
+        contact = self.contact(self._tx.flow, secure=self.invite.uri_text.startswith("sips:"))
+        return (
+            ("Contact", contact),
+            ("Allow", ", ".join(config.allow)),
+            ("Supported", ", ".join(config.supported)),
+            ("User-Agent", config.user_agent),
+        )
+
+    # -- as the owner of the acceptance ----------------------------------------------------------------
+
+    def on_acknowledged(self, acceptance: Acceptance, ack: Request) -> None:
+        if self.state is not CallState.ACCEPTED:
+            return
+        self.state = CallState.CONFIRMED
+        self._core.emit(CallConfirmed(self, ack.body or None))
+        if self._hangup_wanted:
+            self._say_bye("local")
+        else:
+            self._reoffer.proceed()
+
+    def on_unacknowledged(self, acceptance: Acceptance) -> None:
+        self.on_silence("timeout: nobody acknowledged our answer")
+
+    # -- as the user of the INVITE's transaction -------------------------------------------------------
+
+    def _on_bye(self, tx: ServerTransaction, request: Request) -> None:
+        if self.state is CallState.RINGING:  # the caller may leave an early dialog so, too (section 15.1.2)
+            self._tx.reply(487)
+        if self._acceptance is not None:
+            self._acceptance.stop()
+        super()._on_bye(tx, request)
+
+    def on_cancelled(self, tx: ServerTransaction, cancel: Request) -> None:
+        tx.reply(487)
+        self._end("remote", code=487, reason="Request Terminated")
+
+    def on_ack(self, tx: ServerTransaction, ack: Request) -> None:
+        """Not before a 2xx, and then it is the Acceptance's."""
+
+    def on_timeout(self, tx: ServerTransaction) -> None:
+        """Our refusal was never acknowledged: the call is over all the same."""
+
+    def on_transport_error(self, tx: ServerTransaction, why: str) -> None:
+        if self.state is CallState.RINGING:
+            self._end("network", why=why)
+            tx.reply(500)  # ends the transaction; nobody will hear it (RFC 6026 section 8.8)
+
+    def on_timer(self, name: str) -> None:
+        if self.state is CallState.RINGING:
+            self._tx.reply(480)
+            self._end("local", code=480, reason="Temporarily Unavailable", why="timeout: nobody answered the call")

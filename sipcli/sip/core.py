@@ -1,0 +1,95 @@
+"""What every usage needs of its engine: the instant, the timers, the flows, the way out; no usage is known here."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from sipcli.sip.account import AccountState
+from sipcli.sip.events import Event, ProtocolWarning
+from sipcli.sip.flow import Flow
+from sipcli.sip.flowbook import FlowBook
+from sipcli.sip.profile import EngineConfig
+from sipcli.sip.timers import TimerOwner, Wheel
+from sipcli.sip.transaction import TransactionLayer
+
+if TYPE_CHECKING:
+    from sipcli.sip.dialog import Dialog, DialogId
+    from sipcli.sip.exchange import Exchange
+    from sipcli.sip.indialog import Call
+
+__all__ = ["Core"]
+
+
+class Core:
+    """The inside of an engine.
+
+    ``now`` is one instant per turn: whoever calls in sets it once, everybody
+    inside reads it, so that one turn cannot see two times.
+    """
+
+    __slots__ = (
+        "_last_id",
+        "accounts",
+        "arrival",
+        "calls",
+        "config",
+        "dialogs",
+        "events",
+        "exchanges",
+        "flows",
+        "layer",
+        "now",
+        "outbox",
+        "wheel",
+    )
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.now = 0.0
+        self.events: deque[Event] = deque()
+        self.outbox: list[tuple[Flow, bytes]] = []
+        self.wheel = Wheel()
+        self.flows = FlowBook(self)
+        self.layer = TransactionLayer(
+            timers=config.timers, wheel=self.wheel, send=self.send, clock=self.clock, random=config.random
+        )
+        self.accounts: dict[str, AccountState] = {}
+        self.dialogs: dict[DialogId, Dialog] = {}
+        self.calls: dict[str, Call] = {}
+        self.exchanges: set[Exchange] = set()
+        self.arrival: Flow | None = None
+        """The flow of the octets that are being received right now."""
+        self._last_id = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+    def warn(self, code: str, message: str) -> None:
+        self.events.append(ProtocolWarning(code, message))
+
+    def send(self, flow: Flow, data: bytes) -> None:
+        self.outbox.append((flow, data))
+
+    def arm(self, owner: TimerOwner, name: str, seconds: float) -> None:
+        self.wheel.arm(owner, name, self.now + seconds)
+
+    # -- names that nobody can guess (RFC 3261 sections 8.1.1.4 and 19.3) ------------------------
+
+    def new_tag(self) -> str:
+        return self.config.random(8).hex()
+
+    def new_call_id(self) -> str:
+        return self.config.random(16).hex()
+
+    def new_id(self, prefix: str) -> str:
+        """A short name for people and for ``--json``; unique within this engine."""
+        self._last_id += 1
+        return f"{prefix}{self._last_id}"
+
+    def uniform(self, low: float, high: float) -> float:
+        """A random number in [low, high)."""
+        return low + (high - low) * int.from_bytes(self.config.random(4)) / 2**32

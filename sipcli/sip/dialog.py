@@ -1,0 +1,198 @@
+"""Dialogs: their identity, route set, sequence numbers and target refresh (RFC 3261 section 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from sipcli.errors import ParseError
+from sipcli.sip.exchange import Letter
+from sipcli.sip.flow import Flow, Hop
+from sipcli.sip.message import Message, Request, Response
+from sipcli.sip.targets import DEFAULT_PORTS, CSeqCounter, Target, is_literal, through
+from sipcli.sip.uri import SipUri
+
+if TYPE_CHECKING:
+    from sipcli.sip.account import AccountState
+    from sipcli.sip.core import Core
+    from sipcli.sip.indialog import Call
+
+__all__ = ["Dialog", "DialogId"]
+
+DialogId: TypeAlias = tuple[str, str, str]
+"""Call-ID, local tag, remote tag (empty where an old peer gave none)."""
+
+# What may refresh the remote target (RFC 3261 section 12.2, RFC 3311 section 5.1).
+_REFRESHING = frozenset(("INVITE", "UPDATE"))
+
+
+class Dialog:
+    """A peer-to-peer relationship that outlives one transaction.
+
+    *local* and *remote* are the From and To of our requests, tags included.
+    *flow* is what carried the dialog last: it serves again where the route
+    names the very address at its other end, so that a proxy or peer behind a
+    connection it opened itself is reached at all.
+    """
+
+    __slots__ = (
+        "_core",
+        "account",
+        "call_id",
+        "flow",
+        "id",
+        "local",
+        "local_cseq",
+        "remote",
+        "remote_cseq",
+        "remote_target",
+        "route_set",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        core: Core,
+        account: AccountState | None,
+        dialog_id: DialogId,
+        *,
+        local: str,
+        remote: str,
+        remote_target: SipUri,
+        route_set: tuple[str, ...],
+        flow: Flow | None,
+        local_cseq: int = 0,
+        remote_cseq: int | None = None,
+    ) -> None:
+        self._core = core
+        self.account = account
+        self.id = dialog_id
+        self.call_id = dialog_id[0]
+        self.local = local
+        self.remote = remote
+        self.remote_target = remote_target
+        self.route_set = route_set
+        self.flow = flow
+        self.local_cseq = CSeqCounter(local_cseq)
+        self.remote_cseq = remote_cseq
+        self.usage: Call | None = None
+
+    @classmethod
+    def of_response(
+        cls, core: Core, account: AccountState | None, request: Request, response: Response, flow: Flow | None
+    ) -> Dialog:
+        """UAC side (section 12.1.2): the route set is Record-Route in reverse order."""
+        target = _contact_of(response)
+        return cls(
+            core,
+            account,
+            (request.call_id, request.from_.tag or "", response.to.tag or ""),
+            local=request.get("From"),
+            remote=response.get("To"),
+            remote_target=target if target is not None else request.uri,
+            route_set=_route_set(response, reverse=True),
+            flow=flow,
+            local_cseq=request.cseq.number,
+        )
+
+    @classmethod
+    def of_request(
+        cls, core: Core, account: AccountState | None, request: Request, local_tag: str, flow: Flow
+    ) -> Dialog:
+        """UAS side (section 12.1.1): the route set is Record-Route in the same order.  ParseError without a Contact."""
+        target = _contact_of(request)
+        if target is None:
+            raise ParseError("an INVITE needs one Contact with a SIP URI")
+        return cls(
+            core,
+            account,
+            (request.call_id, local_tag, request.from_.tag or ""),
+            local=str(request.to.with_tag(local_tag)),
+            remote=request.get("From"),
+            remote_target=target,
+            route_set=_route_set(request),
+            flow=flow,
+            remote_cseq=request.cseq.number,
+        )
+
+    # -- registry ------------------------------------------------------------------------------------
+
+    def open(self, usage: Call) -> None:
+        self.usage = usage
+        self._core.dialogs[self.id] = self
+
+    def close(self) -> None:
+        """From now on a request to this dialog earns 481."""
+        if self._core.dialogs.get(self.id) is self:
+            del self._core.dialogs[self.id]
+
+    # -- our requests --------------------------------------------------------------------------------
+
+    def target(self) -> Target:
+        return through(self.remote_target, self.route_set)
+
+    def flow_for(self, hop: Hop) -> Flow | None:
+        """The dialog's own flow, if *hop* is the address at its other end."""
+        flow = self.flow
+        if flow is None or not is_literal(hop.host) or not self._core.flows.alive(flow):
+            return None
+        port = hop.port if hop.port is not None else DEFAULT_PORTS[hop.transport]
+        if flow.remote != (hop.host, port) or hop.transport not in (None, flow.transport):
+            return None
+        return None if hop.secure and not flow.secure else flow
+
+    def letter(
+        self,
+        method: str,
+        *,
+        contact: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+    ) -> Letter:
+        """A request inside this dialog (section 12.2.1.1)."""
+        return Letter(
+            method=method,
+            target=self.target,
+            sender=self.local,
+            recipient=self.remote,
+            call_id=self.call_id,
+            cseq=self.local_cseq,
+            contact=contact,
+            headers=headers,
+            body=body,
+            content_type=content_type,
+        )
+
+    # -- their requests ------------------------------------------------------------------------------
+
+    def in_order(self, request: Request) -> bool:
+        """False earns 500: the number is lower than one we saw (section 12.2.2).  Gaps are fine."""
+        return self.remote_cseq is None or request.cseq.number >= self.remote_cseq
+
+    def saw(self, request: Request, flow: Flow) -> None:
+        """*request* was accepted for handling."""
+        self.remote_cseq = request.cseq.number
+        self.flow = flow
+
+    def refresh(self, message: Message) -> None:
+        """Take the new remote target from a target refresh request, or from the 2xx to ours."""
+        if message.cseq.method in _REFRESHING and (target := _contact_of(message)) is not None:
+            self.remote_target = target
+
+
+def _contact_of(message: Message) -> SipUri | None:
+    """The one SIP Contact; None when there is none that can be used, which is no reason to lose a call."""
+    try:
+        contacts = message.contacts
+        return contacts[0].sip_uri.replace(headers=()) if contacts else None
+    except ParseError:
+        return None
+
+
+def _route_set(message: Message, *, reverse: bool = False) -> tuple[str, ...]:
+    """ParseError when a Record-Route is none: whoever follows it would be lost."""
+    routes = message.record_routes
+    for route in routes:
+        _ = route.sip_uri
+    return tuple(str(route) for route in (reversed(routes) if reverse else routes))

@@ -1,0 +1,264 @@
+"""The whole core behind five calls in and three out; sans-IO (RFC 3261 section 8).
+
+::
+
+    in    receive  handle_timer  flow_ready  flow_failed  flow_lost
+    out   next_timer  next_event  packets_to_send
+    and   the commands: add_account, register, invite, message, options, request …
+
+Every way in sets ``now`` once, in seconds of any monotonic clock; commands read
+it, so whoever calls them sets it first.  Commands name where a request shall
+go, never a flow; what comes of them is told by events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sipcli.errors import LocalProtocolError, ParseError, SipcliError
+from sipcli.sip.account import AccountState
+from sipcli.sip.auth import AuthSession
+from sipcli.sip.core import Core
+from sipcli.sip.events import Event
+from sipcli.sip.exchange import ExchangeState, Letter
+from sipcli.sip.flow import Flow, Ticket
+from sipcli.sip.invite import OutgoingCall
+from sipcli.sip.message import Request, Response, parse_message
+from sipcli.sip.oneshot import OneShot
+from sipcli.sip.profile import AccountProfile, EngineConfig
+from sipcli.sip.reception import Reception
+from sipcli.sip.register import Registration
+from sipcli.sip.targets import CSeqCounter, out_of_dialog
+from sipcli.sip.uri import SipUri
+
+__all__ = ["AccountProfile", "Engine", "EngineConfig"]
+
+
+class Engine:
+    """One SIP user agent, without a socket, a clock or a thread."""
+
+    __slots__ = ("_core", "_reception")
+
+    def __init__(self, config: EngineConfig | None = None) -> None:
+        self._core = Core(config if config is not None else EngineConfig())
+        self._reception = Reception(self._core)
+
+    @property
+    def config(self) -> EngineConfig:
+        return self._core.config
+
+    @property
+    def now(self) -> float:
+        """The instant of the current turn, in seconds."""
+        return self._core.now
+
+    @now.setter
+    def now(self, instant: float) -> None:
+        self._core.now = instant
+
+    # -- in ------------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, flow: Flow, now: float) -> None:
+        """One whole message (a datagram, or what the framer cut from a stream).  Never raises."""
+        core = self._core
+        core.now = now
+        core.arrival = flow
+        core.flows.seen(flow)
+        try:
+            message = parse_message(data)
+            if isinstance(message, Response):
+                if not core.layer.on_response(message, flow):
+                    self._stray(message)
+            else:
+                self._reception.on_request(message, flow)
+        except ParseError as error:
+            self._malformed(error, flow)
+        except SipcliError as error:
+            core.warn("protocol", f"{flow}: {error}")
+        except Exception as error:  # a bug of ours must not end the transport that everybody uses
+            core.warn("fault", f"{type(error).__name__}: {error}")
+        finally:
+            core.arrival = None
+
+    def handle_timer(self, now: float) -> None:
+        """Everything that is due at *now*."""
+        core = self._core
+        core.now = now
+        for owner, name in core.wheel.due(now):
+            try:
+                owner.on_timer(name)
+            except Exception as error:  # one owner's fault must not cost the others their timers
+                core.warn("fault", f"{type(error).__name__} in timer {name}: {error}")
+
+    def flow_ready(self, ticket: Ticket, flow: Flow, now: float) -> None:
+        """The answer to FlowWanted: *flow* leads to the hop."""
+        self._core.now = now
+        self._core.flows.ready(ticket, flow)
+
+    def flow_failed(self, ticket: Ticket, why: str, now: float) -> None:
+        """The other answer; *why* is one sentence that begins with ``dns:``, ``connect:`` or ``tls:``."""
+        self._core.now = now
+        self._core.flows.failed(ticket, why)
+
+    def flow_lost(self, flow: Flow, why: str, now: float) -> None:
+        """Nothing goes through *flow* any more."""
+        core = self._core
+        core.now = now
+        core.flows.lost(flow)
+        core.layer.flow_lost(flow, why)
+        for exchange in tuple(core.exchanges):
+            exchange.flow_lost(flow)
+        for account in tuple(core.accounts.values()):
+            if account.registration is not None:
+                account.registration.flow_lost(flow)
+
+    # -- out -----------------------------------------------------------------------------------------------
+
+    def next_timer(self) -> float | None:
+        """The instant at which ``handle_timer`` wants to be called."""
+        return self._core.wheel.next()
+
+    def next_event(self) -> Event | None:
+        events = self._core.events
+        return events.popleft() if events else None
+
+    def packets_to_send(self) -> Iterator[tuple[Flow, bytes]]:
+        """What is to go on the wire now, in order; taken out."""
+        core = self._core
+        if core.outbox:
+            packets, core.outbox = core.outbox, []
+            yield from packets
+
+    # -- accounts --------------------------------------------------------------------------------------------
+
+    def add_account(self, profile: AccountProfile, session: AuthSession) -> None:
+        """*session* gets our clock and our events; all usages of the account share it."""
+        core = self._core
+        if profile.name in core.accounts:
+            raise LocalProtocolError(f"there is an account {profile.name!r} already")
+        session.clock = core.clock
+        session.emit = core.emit
+        core.accounts[profile.name] = AccountState(profile, session, core.new_call_id())
+
+    def remove_account(self, name: str) -> None:
+        """Revoke everything of it: challenges, requests, calls; the registration is dropped, not taken back."""
+        account = self._core.accounts.pop(name, None)
+        if account is not None:
+            account.closed = True
+            self._close(account, f"closed: account {name} was removed")
+
+    def close(self) -> None:
+        """Remove every account, and end what belongs to none."""
+        for name in tuple(self._core.accounts):
+            self.remove_account(name)
+        self._close(None, "closed: the engine was closed")
+
+    def _close(self, account: AccountState | None, why: str) -> None:
+        core = self._core
+        if account is not None and account.registration is not None:
+            account.registration.close(why)
+        for call in tuple(core.calls.values()):
+            if call.belongs_to(account):
+                call.hangup()
+        for exchange in tuple(core.exchanges):
+            if not exchange.belongs_to(account):
+                continue
+            exchange.closing = True  # a BYE or CANCEL that is out may end in peace
+            if isinstance(exchange.owner, OneShot) or exchange.state is ExchangeState.CHALLENGED:
+                exchange.abort(why)
+        if account is not None:
+            core.flows.forget_account(account)
+
+    def _account(self, name: str | None) -> AccountState | None:
+        if name is None:
+            return None
+        account = self._core.accounts.get(name)
+        if account is None:
+            raise LocalProtocolError(f"there is no account {name!r}")
+        return account
+
+    # -- commands --------------------------------------------------------------------------------------------
+
+    def register(self, account: str, *, expires: int | None = None, keep: bool = True) -> Registration:
+        """Bind, and stay bound.  While a registration of this account lives, it is that one, refreshed."""
+        state = self._account(account)
+        assert state is not None
+        wanted = state.profile.expires if expires is None else expires
+        registration = state.registration
+        if registration is None:
+            registration = state.registration = Registration(self._core, state, expires=wanted, keep=keep)
+        else:
+            registration.expires, registration.keep = wanted, keep
+        registration.refresh()
+        return registration
+
+    def invite(
+        self, account: str | None, target: SipUri, sdp: bytes | None, *, headers: Sequence[tuple[str, str]] = ()
+    ) -> OutgoingCall:
+        """Call *target*.  *sdp* None: the offer comes in the answer, and ``acknowledge`` answers it."""
+        call = OutgoingCall(self._core, self._account(account), target, sdp, headers)
+        call.start()
+        return call
+
+    def message(self, account: str | None, target: SipUri, body: bytes, content_type: str = "text/plain") -> OneShot:
+        """An instant message (RFC 3428)."""
+        return self.request(account, "MESSAGE", target, body=body, content_type=content_type)
+
+    def options(self, account: str | None, target: SipUri) -> OneShot:
+        """Ask what *target* can (RFC 3261 section 11)."""
+        return self.request(account, "OPTIONS", target, headers=(("Accept", "application/sdp"),))
+
+    def request(
+        self,
+        account: str | None,
+        method: str,
+        target: SipUri,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+    ) -> OneShot:
+        """Any other request outside of a dialog; ``RequestDone`` follows."""
+        if method in ("INVITE", "ACK", "BYE", "CANCEL", "REGISTER"):
+            raise LocalProtocolError(f"{method} has a verb of its own")
+        core, state = self._core, self._account(account)
+        where = out_of_dialog(state, target)
+        sender = state.sender if state is not None else "<sip:anonymous@anonymous.invalid>"
+        letter = Letter(
+            method=method,
+            target=lambda: where,
+            sender=f"{sender};tag={core.new_tag()}",
+            recipient=f"<{target.aor}>",
+            call_id=core.new_call_id(),
+            cseq=CSeqCounter(),
+            contact="" if method in ("OPTIONS", "SUBSCRIBE") else None,
+            headers=headers,
+            body=body,
+            content_type=content_type,
+        )
+        oneshot = OneShot(core, state, letter, patience=_patience(method, core.config.timers.f))
+        oneshot.start()
+        return oneshot
+
+    # -- what no transaction takes -----------------------------------------------------------------------------
+
+    def _stray(self, response: Response) -> None:
+        """A 2xx to an INVITE that came after Timer M is acknowledged all the same (RFC 3261 section 13.2.2.4)."""
+        core = self._core
+        if response.cseq.method != "INVITE" or not 200 <= response.status < 300:
+            return
+        dialog = core.dialogs.get((response.call_id, response.from_.tag or "", response.to.tag or ""))
+        if dialog is not None and dialog.usage is not None:
+            dialog.usage.acknowledge_again(response)
+
+    def _malformed(self, error: ParseError, flow: Flow) -> None:
+        """Answer what can be answered, statelessly; drop and count the rest (RFC 3261 section 8.2, 16.3)."""
+        core = self._core
+        request = getattr(error, "partial", None)
+        core.warn("malformed", f"{flow}: {error}")
+        if isinstance(request, Request) and request.method != "ACK":
+            core.send(flow, request.reply(error.status, to_tag=core.new_tag()).to_bytes())
+
+
+def _patience(method: str, f: float) -> float | None:
+    """How long an answer to a challenge is of use: a subscriber gives up after Timer N (RFC 6665 section 4.1.2.4)."""
+    return f if method in ("SUBSCRIBE", "PRACK") else None

@@ -1,0 +1,445 @@
+"""One logical request until its last final response: its authorised retries, and whichever server answers.
+
+RFC 3261 sections 8.1 and 22, RFC 3263 section 4.3.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from sipcli.sip.auth import GiveUp, Pending, RealmState
+from sipcli.sip.events import Why
+from sipcli.sip.flow import Address, Flow, Hop
+from sipcli.sip.flowbook import Wish
+from sipcli.sip.message import Request, Response
+from sipcli.sip.origin import Origin
+from sipcli.sip.targets import CSeqCounter, Target, contact_uri, is_literal, sent_by
+from sipcli.sip.transaction import ClientTransaction
+
+if TYPE_CHECKING:
+    from sipcli.sip.account import AccountState
+    from sipcli.sip.auth import AuthSession, ChallengeToken
+    from sipcli.sip.core import Core
+
+__all__ = ["Exchange", "ExchangeOwner", "ExchangeState", "Letter"]
+
+UDP_LIMIT = 1300
+"""Octets that may travel over UDP where the path's MTU is unknown (RFC 3261 section 18.1.1)."""
+
+
+class ExchangeState(Enum):
+    """``RESOLVING → SENT ⇄ CHALLENGED → DONE``; RESOLVING again on fail-over.
+
+    CHALLENGED: a final response came (an INVITE's is acknowledged already), *no
+    transaction exists*, a token does.  That is why leaving from there puts
+    nothing on the wire, and why the wait may be of any length on any transport.
+    """
+
+    RESOLVING = "resolving"
+    SENT = "sent"
+    CHALLENGED = "challenged"
+    DONE = "done"
+
+
+class ExchangeOwner(Protocol):
+    """Whoever asked: a registration, a call, a one-shot."""
+
+    def on_provisional(self, exchange: Exchange, response: Response) -> None: ...
+
+    def on_final(self, exchange: Exchange, response: Response | None, why: Why) -> None:
+        """The last final response, or none and *why*.  To an INVITE, further 2xx may follow (RFC 6026 section 7.2)."""
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Letter:
+    """What stays the same over all attempts of one request.
+
+    *target* is asked at every sending: in a dialog the route may have changed
+    meanwhile.  *contact* None leaves the header out; a string is appended to it
+    (``;expires=600``).  *headers* and *body* are the request's own.
+    """
+
+    method: str
+    target: Callable[[], Target]
+    sender: str
+    recipient: str
+    call_id: str
+    cseq: CSeqCounter
+    contact: str | None = None
+    headers: Sequence[tuple[str, str]] = ()
+    body: bytes = b""
+    content_type: str | None = None
+
+
+class Exchange:
+    """A :class:`~sipcli.sip.auth.Challenged`: what an AuthSession knows of a request, and what it resumes.
+
+    CSeq, branch, Via and Contact are taken when a request is sent, never before:
+    while a person looked for a password, a BYE may have used the next number.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_account",
+        "_core",
+        "_excluded",
+        "_fallback",
+        "_flow_home",
+        "_held",
+        "_outcome",
+        "_sends",
+        "_session",
+        "_token",
+        "_wish",
+        "closing",
+        "flow",
+        "gate",
+        "hop",
+        "interactive",
+        "letter",
+        "origin",
+        "owner",
+        "patience",
+        "realms",
+        "request",
+        "sent_at",
+        "state",
+        "tx",
+    )
+
+    def __init__(
+        self,
+        core: Core,
+        owner: ExchangeOwner,
+        account: AccountState | None,
+        letter: Letter,
+        *,
+        session: AuthSession | None = None,
+        interactive: bool = True,
+        patience: float | None = None,
+        flow_home: Callable[[Hop], Flow | None] | None = None,
+    ) -> None:
+        """*patience*: seconds after which an unanswered challenge is of no use any more (A22, A23).
+
+        *flow_home*: a dialog's own idea of the flow for a hop, asked first.
+        """
+        self._core = core
+        self.owner = owner
+        self._account = account
+        self._session = session if session is not None else account.session if account is not None else None
+        self.letter = letter
+        self.interactive = interactive
+        self.patience = None if patience is None else core.now + patience
+        self._flow_home = flow_home
+        self.state = ExchangeState.RESOLVING
+        self.realms: dict[str, RealmState] = {}
+        self.request: Request = None  # type: ignore[assignment]  # nobody looks before the first sending
+        self.origin: Origin = None  # type: ignore[assignment]
+        self.flow: Flow | None = None
+        self.hop: Hop | None = None
+        self.tx: ClientTransaction | None = None
+        self.sent_at = core.now
+        self.closing = False
+        """The owner wants no further attempt: neither another server nor an answer to a challenge."""
+        self.gate: Callable[[], bool] | None = None
+        """Asked before each sending: may it go out now?  After a no, the owner calls :meth:`release`."""
+        self._sends = 0
+        self._excluded: set[Address] = set()
+        self._outcome: tuple[Response | None, Why] = (None, None)
+        self._fallback: Flow | None = None
+        self._wish: Wish | None = None
+        self._token: ChallengeToken | None = None
+        self._held = False
+
+    # -- what an AuthSession sees ----------------------------------------------------------------
+
+    @property
+    def account(self) -> str:
+        return self._account.name if self._account is not None else ""
+
+    @property
+    def method(self) -> str:
+        return self.letter.method
+
+    @property
+    def call_id(self) -> str:
+        return self.letter.call_id
+
+    def resume(self) -> None:
+        """Build and send the next attempt, to the server that challenged if it is still there (A26)."""
+        if self.state not in (ExchangeState.CHALLENGED, ExchangeState.SENT):
+            return
+        self._leave_transaction()
+        challenge, self._outcome = self._outcome[0], (None, None)
+        if self._sends >= self._core.config.max_sends:
+            self._finish(challenge, GiveUp.TOO_MANY_ATTEMPTS)
+        elif self.flow is not None and self._core.flows.alive(self.flow):
+            self._send(self.flow)
+        else:
+            self._resolve()
+
+    def give_up(self, why: GiveUp) -> None:
+        """The session answers no more: the challenge is the last word."""
+        if self.state is ExchangeState.CHALLENGED:
+            self._finish(self._outcome[0], why)
+
+    # -- what an owner says ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._core.exchanges.add(self)
+        self._resolve()
+
+    def stop(self) -> None:
+        """End here: nothing more is sent, nobody is told, a pending token is revoked."""
+        if self.state is ExchangeState.DONE:
+            return
+        challenged = self.state is ExchangeState.CHALLENGED
+        self._close()
+        if self.tx is not None:
+            self.tx.stop()
+            self.tx = None
+        if challenged and self._session is not None:
+            self._session.revoke(self)
+
+    def release(self) -> None:
+        """The gate is open: send what was held back, with a fresh route, CSeq and body."""
+        if self._held and self.state is ExchangeState.RESOLVING:
+            self._held = False
+            self._resolve()
+
+    def belongs_to(self, account: AccountState | None) -> bool:
+        return self._account is account
+
+    def abort(self, why: Why) -> None:
+        """:meth:`stop`, and the owner is told *why*."""
+        if self.state is not ExchangeState.DONE:
+            self.stop()
+            self.owner.on_final(self, None, why)
+
+    def flow_lost(self, flow: Flow) -> None:
+        """The connection of a challenged exchange broke: the retry will need another."""
+        if self.flow is not None and self.flow.id == flow.id and self.state is ExchangeState.CHALLENGED:
+            self.flow = None
+
+    # -- on the way out ----------------------------------------------------------------------------
+
+    def _resolve(self) -> None:
+        self.state = ExchangeState.RESOLVING
+        target = self.letter.target()
+        self.hop = target.hop
+        core = self._core
+        flow = self._flow_home(target.hop) if self._flow_home is not None else None
+        if flow is None or flow.remote in self._excluded:
+            flow = core.flows.find(self._account, target.hop, self._excluded)
+        if flow is not None:
+            self._send(flow)
+            return
+        size = self._size(target)
+        stream = core.flows.stream_hop(self._account, target.hop) if size > UDP_LIMIT else None
+        self._go_by(stream or target.hop, size)
+
+    def _go_by(self, hop: Hop, size: int) -> None:
+        core = self._core
+        flow = core.flows.find(self._account, hop, self._excluded)
+        if flow is not None:
+            self._send(flow)
+        else:
+            self._wish = core.flows.want(self, self._account, hop, excluding=frozenset(self._excluded), size=size)
+
+    def _size(self, target: Target) -> int:
+        """A good guess, before Via, Contact and Authorization are known."""
+        letter = self.letter
+        fixed = sum(len(name) + len(value) + 4 for name, value in letter.headers)
+        routes = sum(len(route) + 9 for route in target.routes)
+        return 400 + fixed + routes + len(letter.body) + 2 * len(letter.recipient) + len(letter.sender)
+
+    def on_flow(self, flow: Flow) -> None:
+        self._wish = None
+        if self.state is ExchangeState.RESOLVING:
+            self._send(flow)
+
+    def on_no_flow(self, why: str) -> None:
+        wish, self._wish = self._wish, None
+        if self.state is not ExchangeState.RESOLVING:
+            return
+        assert self.hop is not None
+        if wish is not None and wish.key[1] != self.hop:  # we asked for TCP because of the size, and nobody is there
+            self._core.flows.stream_refused(self._account, self.hop)
+            if self._fallback is not None:
+                self._send(self._fallback)
+            else:
+                self._go_by(self.hop, UDP_LIMIT)
+            return
+        response, reason = self._outcome
+        self._finish(response, reason if response is not None or reason is not None else why)
+
+    def _send(self, flow: Flow) -> None:
+        core, account = self._core, self._account
+        if self.gate is not None and not self.gate():
+            self._held, self.state = True, ExchangeState.RESOLVING
+            return
+        request = self._stamp(flow)
+        self.flow = flow
+        self.origin = account.origin(flow) if account is not None else Origin.of(flow, bound=False)
+        self.request = request
+        if self._session is not None:
+            self.request = request = self._session.authorize(self, request)
+        if self._too_large(request, flow):
+            return
+        self._sends += 1
+        self.sent_at = core.now
+        self.state = ExchangeState.SENT
+        self.tx = core.layer.request(request, flow, self)
+
+    def _too_large(self, request: Request, flow: Flow) -> bool:
+        """Go and look for a TCP flow instead, if this grew beyond what UDP may carry (RFC 3261 section 18.1.1)."""
+        assert self.hop is not None
+        if flow.reliable or self._fallback is not None or (size := len(request.to_bytes())) <= UDP_LIMIT:
+            return False
+        stream = self._core.flows.stream_hop(self._account, self.hop)
+        if stream is None:
+            return False
+        self.state = ExchangeState.RESOLVING
+        self._fallback = flow
+        self._go_by(stream, size)
+        return True
+
+    def _stamp(self, flow: Flow) -> Request:
+        """The request as it goes out on *flow*, all but its credentials."""
+        letter, core = self.letter, self._core
+        target = letter.target()
+        self.hop = target.hop
+        rport = "" if flow.reliable else ";rport"  # RFC 3581 section 3
+        headers = [
+            ("Via", f"SIP/2.0/{flow.transport.upper()} {sent_by(flow)}{rport};branch={core.layer.new_branch()}"),
+            *(("Route", route) for route in target.routes),
+            ("Max-Forwards", "70"),
+            ("From", letter.sender),
+            ("To", letter.recipient),
+            ("Call-ID", letter.call_id),
+            ("CSeq", f"{letter.cseq.next()} {letter.method}"),
+        ]
+        if letter.contact is not None:
+            headers.append(("Contact", self._contact(flow, target) + letter.contact))
+        headers += letter.headers
+        headers.append(("User-Agent", core.config.user_agent))
+        if letter.content_type is not None:
+            headers.append(("Content-Type", letter.content_type))
+        return Request.build(letter.method, target.uri, headers, letter.body)
+
+    def _contact(self, flow: Flow, target: Target) -> str:
+        user = self._account.profile.contact_user if self._account is not None else "sipcli"
+        secure = target.uri.secure or (bool(target.routes) and target.hop.secure)
+        return f"<{contact_uri(user, flow, secure=secure)}>"
+
+    # -- on the way in -----------------------------------------------------------------------------
+
+    def on_response(self, tx: ClientTransaction, response: Response) -> None:
+        if tx is not self.tx:
+            return
+        status = response.status
+        if self.state is ExchangeState.DONE:
+            if status < 300:  # another fork, or the same 2xx once more
+                self.owner.on_final(self, response, None)
+        elif status < 200:
+            self.owner.on_provisional(self, response)
+        elif status in (401, 407):
+            self._challenged(response)
+        elif status != 503 or not self._fail_over(response, None):
+            self._finish(response, self._feedback(response))
+
+    def on_timeout(self, tx: ClientTransaction) -> None:
+        if tx is self.tx and self.state is ExchangeState.SENT:
+            why = f"timeout: no answer from {tx.flow}"
+            if not self._fail_over(None, why):
+                self._finish(None, why)
+
+    def on_transport_error(self, tx: ClientTransaction, why: str) -> None:
+        if tx is self.tx and self.state is ExchangeState.SENT and not self._fail_over(None, why):
+            self._finish(None, why)
+
+    def on_timer(self, name: str) -> None:
+        """The ceiling of a token: whatever forgot us, this ends it."""
+        if self.state is not ExchangeState.CHALLENGED or self._session is None:
+            return
+        self._session.expire(self._core.now)
+        if self._token is not None and self._token.live:  # our own patience ends before the token's
+            self._session.abandon(self._token, GiveUp.DEADLINE)
+
+    def _challenged(self, response: Response) -> None:
+        session = self._session
+        if session is None or self.closing:
+            self._finish(response, GiveUp.NO_CREDENTIALS if session is None else None)
+            return
+        self._check_arrival()
+        self._outcome = (response, None)
+        outcome = session.challenge(self, response)
+        if isinstance(outcome, GiveUp):
+            self._finish(response, outcome)
+        elif isinstance(outcome, Pending):
+            self._leave_transaction()
+            self.state = ExchangeState.CHALLENGED
+            self._token = outcome.token
+            when = outcome.token.expires_at
+            self._core.wheel.arm(self, "token", when if self.patience is None else min(when, self.patience))
+        else:
+            self.resume()
+
+    def _check_arrival(self) -> None:
+        """A challenge that came from elsewhere than our request went is no challenge of that server (threat T28).
+
+        Whoever is further down the path knows our branch and could write to us
+        directly.
+        """
+        arrival = self._core.arrival
+        if arrival is None or self.flow is None or arrival.remote == self.flow.remote or self._account is None:
+            return
+        if not self._account.origin(arrival).bound:
+            self.origin = Origin.of(arrival, bound=False)
+
+    def _feedback(self, response: Response) -> Why:
+        """Tell the session what this says about the secret that was sent, if one was."""
+        session = self._session
+        if session is None:
+            return None
+        if response.status != 403:
+            session.accepted(self, response)
+            return None
+        session.refused(self, response)
+        carried = "authorization" in self.request.headers or "proxy-authorization" in self.request.headers
+        return GiveUp.REFUSED if carried else None
+
+    # -- fail-over and the end -----------------------------------------------------------------------
+
+    def _fail_over(self, response: Response | None, why: Why) -> bool:
+        """Try the next server with a new branch (RFC 3263 section 4.3).  False when there is nothing left to try."""
+        flow, hop = self.flow, self.hop
+        if flow is None or hop is None or self.closing:
+            return False
+        self._core.flows.forget(flow)
+        if self._sends >= self._core.config.max_sends or is_literal(hop.host):
+            return False
+        self._excluded.add(flow.remote)
+        self._outcome = (response, why)
+        self._leave_transaction()
+        self._resolve()
+        return True
+
+    def _leave_transaction(self) -> None:
+        self.tx = None
+        self._core.wheel.disarm(self)
+
+    def _close(self) -> None:
+        self.state = ExchangeState.DONE
+        self._core.exchanges.discard(self)
+        self._core.wheel.disarm(self)
+        if self._wish is not None:
+            self._wish.withdraw(self)
+            self._wish = None
+
+    def _finish(self, response: Response | None, why: Why) -> None:
+        self._close()
+        self.owner.on_final(self, response, why)

@@ -1,0 +1,275 @@
+"""What both kinds of call share: hang-up and BYE, requests inside the dialog, answers to theirs.
+
+RFC 3261 sections 12.2, 14 and 15; RFC 3311, RFC 3428, RFC 6086.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Literal, cast
+
+from sipcli.errors import LocalProtocolError
+from sipcli.sip.events import AnyCall, CallEnded, InfoReceived, MessageReceived, Why
+from sipcli.sip.exchange import Exchange
+from sipcli.sip.flow import Flow
+from sipcli.sip.message import Request, Response
+from sipcli.sip.oneshot import OneShot
+from sipcli.sip.reoffer import Reoffer
+from sipcli.sip.targets import contact_uri
+from sipcli.sip.transaction import ServerTransaction
+from sipcli.sip.uri import NameAddr
+
+if TYPE_CHECKING:
+    from sipcli.sip.account import AccountState
+    from sipcli.sip.core import Core
+    from sipcli.sip.dialog import Dialog
+
+__all__ = ["Call", "CallState", "Farewell"]
+
+Party = Literal["local", "remote", "network"]
+
+
+class CallState(Enum):
+    """Outgoing::
+
+        IDLE → INVITING → EARLY → CONFIRMED → ENDING → ENDED
+               INVITING → CANCEL_WANTED (no 1xx yet) → CANCELLING → ENDED
+
+    Incoming: ``RINGING → ACCEPTED (2xx out, no ACK yet) → CONFIRMED → ENDING → ENDED``.
+    """
+
+    IDLE = "idle"
+    INVITING = "inviting"
+    EARLY = "early"
+    CANCEL_WANTED = "cancel wanted"
+    CANCELLING = "cancelling"
+    RINGING = "ringing"
+    ACCEPTED = "accepted"
+    CONFIRMED = "confirmed"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+class Farewell:
+    """A BYE.  A challenge to it is answered from what is known and asks nobody (threat T01, DESIGN section 7)."""
+
+    __slots__ = ("_call", "exchange")
+
+    def __init__(self, core: Core, dialog: Dialog, call: Call | None) -> None:
+        """*call* None: the dialog is a fork nobody wanted, and nobody waits for its end."""
+        self._call = call
+        self.exchange = Exchange(
+            core, self, dialog.account, dialog.letter("BYE"), interactive=False, flow_home=dialog.flow_for
+        )
+
+    def start(self) -> None:
+        self.exchange.start()
+
+    def on_provisional(self, exchange: Exchange, response: Response) -> None:
+        pass
+
+    def on_final(self, exchange: Exchange, response: Response | None, why: Why) -> None:
+        if self._call is not None:
+            self._call.on_farewell(response, why)
+
+
+class Call:
+    """Base of :class:`~sipcli.sip.invite.OutgoingCall` and :class:`~sipcli.sip.answer.IncomingCall`.
+
+    ``id`` is short and ours, ``sip_call_id`` is the Call-ID on the wire;
+    ``account`` is None for a call of no account.
+    """
+
+    direction: Literal["outgoing", "incoming"]
+
+    def __init__(self, core: Core, account: AccountState | None, sip_call_id: str, remote: NameAddr) -> None:
+        self._core = core
+        self._account = account
+        self.id = core.new_id("call")
+        self.account = account.name if account is not None else None
+        self.sip_call_id = sip_call_id
+        self.remote = remote
+        self.state = CallState.IDLE
+        self.dialog: Dialog | None = None
+        self._reoffer = Reoffer(core, self)
+        self._last_words: tuple[Party, int | None, str, Why, Response | None] = ("local", None, "", None, None)
+        self._bye: Farewell | None = None
+        core.calls[self.id] = self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.state.value} {self.remote.uri}>"
+
+    @property
+    def me(self) -> AnyCall:
+        """This call, typed as the events want it."""
+        return cast("AnyCall", self)
+
+    @property
+    def owns_call_id(self) -> bool:
+        """Whether we made the Call-ID: after a glare its owner waits longer (RFC 3261 section 14.1)."""
+        return self.direction == "outgoing"
+
+    def belongs_to(self, account: AccountState | None) -> bool:
+        return self._account is account
+
+    @property
+    def settled(self) -> bool:
+        """The first offer, answer and ACK are through: the session may be changed."""
+        raise TypeError("an outgoing or an incoming call")
+
+    # -- commands --------------------------------------------------------------------------------------
+
+    def hangup(self) -> None:
+        """End the call in whatever state it is.  Idempotent; ``CallEnded`` follows."""
+        raise TypeError("an outgoing or an incoming call")
+
+    def reinvite(self, sdp: bytes) -> None:
+        """Offer *sdp* anew (hold, resume…); ``CallReanswered`` follows.  Waits its turn; the latest offer wins."""
+        if self.state not in (CallState.CONFIRMED, CallState.ACCEPTED):
+            raise LocalProtocolError("a session can be changed once the call is answered, and before it ends")
+        self._reoffer.offer(sdp)
+
+    def replace_offer(self, sdp: bytes) -> None:
+        """Fresh SDP for a re-INVITE that has not gone out yet (``CallOfferStale``).  Nothing waits: nothing is done."""
+        self._reoffer.replace(sdp)
+
+    def answer_reinvite(self, sdp: bytes) -> bool:
+        """Accept their re-INVITE or UPDATE.  False: it was withdrawn meanwhile, and nothing went out."""
+        return self._reoffer.answer(sdp)
+
+    def reject_reinvite(self, code: int = 488) -> bool:
+        """Refuse it: the session stays as it was (RFC 3261 section 14.2)."""
+        return self._reoffer.reject(code)
+
+    def request(
+        self,
+        method: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+    ) -> OneShot:
+        """A request inside the call (INFO, MESSAGE, OPTIONS…); ``RequestDone`` follows."""
+        if self.dialog is None or self.state in (CallState.ENDING, CallState.ENDED):
+            raise LocalProtocolError("there is no dialog to send this in")
+        if method in ("INVITE", "ACK", "BYE", "CANCEL"):
+            raise LocalProtocolError(f"{method} has a verb of its own")
+        contact = "" if method == "UPDATE" else None
+        letter = self.dialog.letter(method, contact=contact, headers=headers, body=body, content_type=content_type)
+        oneshot = OneShot(
+            self._core,
+            self._account,
+            letter,
+            call=self.me,
+            flow_home=self.dialog.flow_for,
+            on_done=self.on_request_done,
+        )
+        oneshot.start()
+        return oneshot
+
+    # -- the end ---------------------------------------------------------------------------------------
+
+    def _say_bye(
+        self, by: Party, *, code: int | None = None, reason: str = "", why: Why = None, response: Response | None = None
+    ) -> None:
+        """Hang up a session: BYE, and ``CallEnded`` when it is through (RFC 3261 section 15.1.1)."""
+        if self.state in (CallState.ENDING, CallState.ENDED):
+            return
+        self.state = CallState.ENDING
+        self._reoffer.stop()
+        self._core.wheel.disarm(self)
+        self._last_words = (by, code, reason, why, response)
+        assert self.dialog is not None
+        self._bye = Farewell(self._core, self.dialog, self)
+        self._bye.exchange.closing = self._account is not None and self._account.closed
+        self._bye.start()
+
+    def on_farewell(self, response: Response | None, why: Why) -> None:
+        """The BYE ended, well or not: either way the session is over (section 15.1.1)."""
+        by, code, reason, cause, final = self._last_words
+        self._end(by, code=code, reason=reason, why=cause if cause is not None else why, response=final)
+
+    def _end(
+        self, by: Party, *, code: int | None = None, reason: str = "", why: Why = None, response: Response | None = None
+    ) -> None:
+        if self.state is CallState.ENDED:
+            return
+        self.state = CallState.ENDED
+        self._reoffer.stop()
+        core = self._core
+        core.wheel.disarm(self)
+        core.calls.pop(self.id, None)
+        if self.dialog is not None:
+            self.dialog.close()
+        if response is not None and code is None:
+            code, reason = response.status, response.reason
+        core.emit(CallEnded(self.me, by, code, reason, why, response))
+
+    def on_request_done(self, response: Response | None, why: Why) -> None:
+        """A request inside the dialog ended.  481, 408 and silence end the dialog, too (RFC 3261 section 12.2.1.2)."""
+        if self.state not in (CallState.CONFIRMED, CallState.ACCEPTED):
+            return
+        if response is not None and response.status == 481:
+            self._end("remote", response=response, why="protocol: the other side knows no such call any more")
+        elif (response is not None and response.status == 408) or (response is None and _is_silence(why)):
+            self._say_bye("network", why=why or "timeout: the other side does not answer any more", response=response)
+
+    def on_silence(self, why: str) -> None:
+        """The other side does not answer where it must: hang up (sections 12.2.1.2, 13.3.1.4)."""
+        self._say_bye("network", why=why)
+
+    def on_timer(self, name: str) -> None:
+        """Whatever a state waits for at most."""
+
+    # -- their requests --------------------------------------------------------------------------------
+
+    def on_request(self, tx: ServerTransaction, request: Request) -> None:
+        """A request inside the dialog that is well formed, in order and of an allowed method."""
+        if self.state in (CallState.ENDING, CallState.ENDED) and request.method != "BYE":
+            tx.reply(481)
+            return
+        match request.method:
+            case "BYE":
+                self._on_bye(tx, request)
+            case "INVITE":
+                self._reoffer.on_invite(tx, request)
+            case "UPDATE":
+                self._reoffer.on_update(tx, request)
+            case "INFO":
+                tx.reply(200)
+                self._core.emit(InfoReceived(self.me, request))
+            case "MESSAGE":
+                tx.reply(200)
+                self._core.emit(MessageReceived(self.account, request, tx.flow))
+            case _:
+                tx.reply(200, headers=self._abilities())
+
+    def acknowledge_again(self, response: Response) -> bool:
+        """A 2xx to an INVITE of ours that has no transaction any more; False if we know nothing of it."""
+        return self._reoffer.acknowledge_again(response.cseq.number)
+
+    def _on_bye(self, tx: ServerTransaction, request: Request) -> None:
+        tx.reply(200)
+        self._reoffer.stop()  # a re-INVITE of theirs that still waits is answered 487 (section 15.1.2)
+        if self.state is CallState.ENDING:  # both hung up at once: our BYE finds its own end (RFC 5407 section 3.3)
+            by, code, reason, why, response = self._last_words
+            self._end(by, code=code, reason=reason, why=why, response=response)
+        else:
+            self._end("remote")
+
+    def _abilities(self) -> tuple[tuple[str, str], ...]:
+        config = self._core.config
+        return (
+            ("Allow", ", ".join(config.allow)),
+            ("Accept", ", ".join(config.accept)),
+            ("Supported", ", ".join(config.supported)),
+        )
+
+    def contact(self, flow: Flow, *, secure: bool) -> str:
+        """Our Contact in a response (section 12.1.1)."""
+        user = self._account.profile.contact_user if self._account is not None else "sipcli"
+        return f"<{contact_uri(user, flow, secure=secure)}>"
+
+
+def _is_silence(why: Why) -> bool:
+    return isinstance(why, str) and why.startswith("timeout:")

@@ -1,0 +1,228 @@
+"""Outgoing calls: ringing, forks, the races of CANCEL, ACK (RFC 3261 sections 9.1, 13.2, 15)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sipcli.errors import LocalProtocolError, ParseError
+from sipcli.sip.acknowledge import Acknowledgement
+from sipcli.sip.dialog import Dialog
+from sipcli.sip.events import CallAnswered, CallProgress, Why
+from sipcli.sip.exchange import Exchange, ExchangeState, Letter
+from sipcli.sip.indialog import Call, CallState, Farewell
+from sipcli.sip.message import Response
+from sipcli.sip.targets import CSeqCounter, out_of_dialog
+from sipcli.sip.uri import NameAddr, SipUri
+
+if TYPE_CHECKING:
+    from sipcli.sip.account import AccountState
+    from sipcli.sip.core import Core
+
+__all__ = ["OutgoingCall"]
+
+SDP = "application/sdp"
+MAX_FORKS = 32
+"""Early dialogs we keep at a time; a proxy that forks wider is none of ours."""
+
+_OVER = (CallState.ENDING, CallState.ENDED)
+_UNWANTED = (CallState.CANCEL_WANTED, CallState.CANCELLING, *_OVER)
+
+
+class OutgoingCall(Call):
+    """One call we place: one exchange, possibly many dialogs, of which the first answered one wins."""
+
+    direction = "outgoing"
+
+    def __init__(
+        self,
+        core: Core,
+        account: AccountState | None,
+        target: SipUri,
+        sdp: bytes | None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """*sdp* None makes a late offer: the 2xx brings the offer, ``acknowledge`` gives the answer."""
+        super().__init__(core, account, core.new_call_id(), NameAddr("", target.aor))
+        self.target = target
+        self.late_offer = sdp is None
+        sender = account.sender if account is not None else "<sip:anonymous@anonymous.invalid>"
+        where = out_of_dialog(account, target)
+        letter = Letter(
+            method="INVITE",
+            target=lambda: where,
+            sender=f"{sender};tag={core.new_tag()}",
+            recipient=f"<{target.aor}>",
+            call_id=self.sip_call_id,
+            cseq=CSeqCounter(),
+            contact="",
+            headers=(*headers, ("Allow", ", ".join(core.config.allow)), ("Accept", SDP)),
+            body=sdp or b"",
+            content_type=SDP if sdp is not None else None,
+        )
+        self.exchange = Exchange(core, self, account, letter)
+        self._forks: dict[str, Dialog] = {}
+        self._acks: dict[str, Acknowledgement] = {}
+        self._unanswered: Acknowledgement | None = None
+
+    def start(self) -> None:
+        self.state = CallState.INVITING
+        self.exchange.start()
+
+    @property
+    def settled(self) -> bool:
+        return self.state is CallState.CONFIRMED and self._unanswered is None
+
+    # -- commands --------------------------------------------------------------------------------------
+
+    def hangup(self) -> None:
+        match self.state:
+            case CallState.INVITING | CallState.EARLY:
+                self._take_back()
+            case CallState.CONFIRMED:
+                self.acknowledge(b"")  # whatever happens, their 2xx is acknowledged before the BYE
+                self._say_bye("local")
+            case _:
+                pass
+
+    def acknowledge(self, sdp: bytes) -> None:
+        """Answer the offer that came with the 2xx; only after a late offer, else the ACK is out already."""
+        ack, self._unanswered = self._unanswered, None
+        if ack is not None:
+            self._core.wheel.disarm(self, "answer")
+            ack.send(sdp, SDP)
+            self._reoffer.proceed()
+
+    def _take_back(self) -> None:
+        """Hang up before the answer (section 9.1): what goes on the wire depends on how far the INVITE came."""
+        exchange = self.exchange
+        if exchange.state is not ExchangeState.SENT or exchange.tx is None:
+            # Challenged or not sent at all: there is no transaction to cancel, and nobody rings.
+            exchange.stop()
+            self._end("local", reason="Cancelled")
+            return
+        exchange.closing = True
+        self.state = CallState.CANCEL_WANTED  # before the first 1xx, a CANCEL might overtake its INVITE
+        if exchange.tx.cancel() is not None:
+            self.state = CallState.CANCELLING
+
+    # -- what the INVITE earns ---------------------------------------------------------------------------
+
+    def on_provisional(self, exchange: Exchange, response: Response) -> None:
+        if self.state is CallState.CANCEL_WANTED:
+            if exchange.tx is not None and exchange.tx.cancel() is not None:
+                self.state = CallState.CANCELLING
+            return
+        if self.state not in (CallState.INVITING, CallState.EARLY):
+            return
+        if "ring" not in self._core.wheel.armed(self):
+            self._core.arm(self, "ring", self._core.config.ring_limit)
+        sdp = (response.body or None) if response.content_type == SDP else None
+        if response.status == 100:
+            self._core.emit(CallProgress(self, "trying", response))
+            return
+        self.state = CallState.EARLY
+        self._early_dialog(exchange, response)
+        early = sdp is not None or response.status == 183
+        self._core.emit(CallProgress(self, "early" if early else "ringing", response, sdp))
+
+    def _early_dialog(self, exchange: Exchange, response: Response) -> None:
+        """A provisional response with a To tag makes an early dialog, one per fork (section 12.1)."""
+        tag = response.to.tag
+        if not tag or tag in self._forks or len(self._forks) >= MAX_FORKS:
+            return
+        try:
+            dialog = Dialog.of_response(self._core, self._account, exchange.request, response, exchange.flow)
+        except ParseError as error:
+            self._core.warn("early-dialog", str(error))
+            return
+        self._forks[tag] = dialog
+        dialog.open(self)
+
+    def on_final(self, exchange: Exchange, response: Response | None, why: Why) -> None:
+        if response is not None and response.status < 300:
+            self._on_success(exchange, response)
+            return
+        if self.state in _OVER:
+            return
+        self._close_forks()
+        by_us = self.state in (CallState.CANCEL_WANTED, CallState.CANCELLING)
+        lost = response is None and not by_us
+        self._end("local" if by_us else "network" if lost else "remote", why=why, response=response)
+
+    def _on_success(self, exchange: Exchange, response: Response) -> None:
+        """Each 2xx is acknowledged, each repetition of it again, and every fork but the first gets a BYE (13.2.2.4)."""
+        tag = response.to.tag or ""
+        known = self._acks.get(tag)
+        if known is not None:
+            known.repeat()
+            return
+        try:
+            dialog = Dialog.of_response(self._core, self._account, exchange.request, response, exchange.flow)
+        except ParseError as error:
+            self._core.warn("answer", f"the 2xx cannot be followed: {error}")
+            if self.state not in _OVER:
+                self._end("network", response=response, why=f"protocol: {error}")
+            return
+        early = self._forks.pop(tag, None)
+        if early is not None:
+            dialog.remote_cseq = early.remote_cseq
+            early.close()
+        ack = Acknowledgement(self._core, dialog, exchange.request, exchange.flow, on_failure=self._ack_failed)
+        self._acks[tag] = ack
+        if self.dialog is not None or self.state in _OVER:
+            ack.send()
+            Farewell(self._core, dialog, None).start()
+        else:
+            self._established(dialog, ack, response)
+
+    def _established(self, dialog: Dialog, ack: Acknowledgement, response: Response) -> None:
+        self._core.wheel.disarm(self)
+        self._close_forks()
+        self.dialog = dialog
+        dialog.open(self)
+        if self.state in _UNWANTED:  # the 200 won the race against our CANCEL
+            ack.send()
+            self._say_bye("local")
+            return
+        self.state = CallState.CONFIRMED
+        if self.late_offer and response.body:
+            self._unanswered = ack
+            self._core.arm(self, "answer", self._core.config.answer_limit)
+        else:
+            ack.send()
+        self._core.emit(CallAnswered(self, response.body or None, response))
+
+    def _close_forks(self) -> None:
+        for dialog in self._forks.values():
+            dialog.close()
+        self._forks.clear()
+
+    def _ack_failed(self, why: str) -> None:
+        """There is no way to the other side: without the ACK it will hang up by itself."""
+        if self.state is CallState.CONFIRMED:
+            self._end("network", why=why)
+
+    def acknowledge_again(self, response: Response) -> bool:
+        """A 2xx that has no transaction any more (it was repeated for more than 64*T1)."""
+        if response.cseq.number != self.exchange.request.cseq.number:
+            return self._reoffer.acknowledge_again(response.cseq.number)
+        ack = self._acks.get(response.to.tag or "")
+        if ack is not None:
+            ack.repeat()
+        return ack is not None
+
+    def on_timer(self, name: str) -> None:
+        match name:
+            case "ring" if self.state in (CallState.INVITING, CallState.EARLY):
+                self._core.warn("ring-limit", f"{self.remote.uri} rang for {self._core.config.ring_limit:.0f} s")
+                self._take_back()
+            case "answer" if self._unanswered is not None:
+                self.hangup()
+            case _:
+                pass
+
+    def reinvite(self, sdp: bytes) -> None:
+        if self.exchange.request is None:
+            raise LocalProtocolError("there is no session yet")
+        super().reinvite(sdp)

@@ -1,0 +1,328 @@
+"""Registration: bind, keep bound, unbind (RFC 3261 section 10.2, RFC 3608 section 6.1, RFC 5626 section 4.5).
+
+::
+
+    IDLE → REGISTERING → BOUND ⇄ REFRESHING → UNBINDING → GONE
+           any failure, while it is to be kept: → RETRYING (backs off) → REGISTERING
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from sipcli.errors import ParseError
+from sipcli.sip.events import RegistrationChanged, RegistrationState, Why
+from sipcli.sip.exchange import Exchange, ExchangeState, Letter
+from sipcli.sip.flow import Flow
+from sipcli.sip.message import Response
+from sipcli.sip.targets import Target, out_of_dialog, through
+from sipcli.sip.uri import NameAddr, SipUri
+
+if TYPE_CHECKING:
+    from sipcli.sip.account import AccountState
+    from sipcli.sip.core import Core
+
+__all__ = ["Binding", "Registration", "State", "refresh_in"]
+
+BASE_TIME = 30.0
+MAX_TIME = 1800.0
+MARGIN = 32.0
+"""Seconds before expiry by which a refresh goes out: one full non-INVITE transaction."""
+
+# Whoever gave up for these reasons was refused, or has nothing the registrar would accept.
+_REFUSALS = frozenset((401, 403, 407))
+
+
+class State(Enum):
+    IDLE = "idle"
+    REGISTERING = "registering"
+    BOUND = "bound"
+    REFRESHING = "refreshing"
+    RETRYING = "retrying"
+    UNBINDING = "unbinding"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Contact and AOR are tied until *expires_at* (the engine's clock); *expires_s* is what the registrar granted."""
+
+    contact: str
+    expires_at: float
+    expires_s: int
+
+
+def refresh_in(expires: float) -> float:
+    """Seconds from the 200 to the refresh: at 80 % of the time, but never later than 32 s before its end."""
+    if expires >= 1.5 * MARGIN:
+        return min(0.8 * expires, expires - MARGIN)
+    return expires / 2
+
+
+class Registration:
+    """One account's binding at its registrar; at most one REGISTER is outstanding, a pending challenge included."""
+
+    __slots__ = (
+        "_account",
+        "_core",
+        "_exchange",
+        "_failures",
+        "_flow",
+        "_rebind",
+        "_too_brief",
+        "_unbind",
+        "binding",
+        "expires",
+        "keep",
+        "state",
+    )
+
+    def __init__(self, core: Core, account: AccountState, *, expires: int, keep: bool) -> None:
+        """*expires* in seconds is what we ask for.  With *keep* failures are retried; without, the first ends it."""
+        self._core = core
+        self._account = account
+        self.expires = expires
+        self.keep = keep
+        self.state = State.IDLE
+        self.binding: Binding | None = None
+        self._exchange: Exchange | None = None
+        self._flow: Flow | None = None
+        self._failures = 0
+        self._too_brief = False
+        self._unbind = False
+        self._rebind = False
+
+    @property
+    def account(self) -> str:
+        return self._account.name
+
+    def __repr__(self) -> str:
+        return f"<Registration {self.account} {self.state.value}>"
+
+    # -- commands ------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """REGISTER now, unless one is on its way (RFC 3261 section 10.2: never a second before the first is done)."""
+        if self.state in (State.GONE, State.UNBINDING):
+            self._rebind = self.state is State.UNBINDING
+        elif self._exchange is None:
+            self._bind()
+
+    def unregister(self) -> None:
+        """Remove the binding.  Nothing goes on the wire while there is none and none is being made."""
+        if self.state in (State.UNBINDING, State.GONE):
+            self._rebind = False
+            return
+        self._core.wheel.disarm(self)
+        exchange = self._exchange
+        if exchange is not None and exchange.state is ExchangeState.SENT:
+            self._unbind = True  # it may succeed yet: wait for its end, then take back what it made
+            exchange.closing = True
+            return
+        if exchange is not None:
+            self._exchange = None
+            exchange.stop()
+        self._leave()
+
+    def close(self, why: str) -> None:
+        """The account goes: nothing more is sent."""
+        if self.state is State.GONE:
+            return
+        self._core.wheel.disarm(self)
+        if self._exchange is not None:
+            self._exchange.stop()
+        self._gone("unregistered", None, why)
+
+    def flow_lost(self, flow: Flow) -> None:
+        """The connection that carried the binding broke: nobody can call us until we bind a new one (RFC 5626 4.5)."""
+        if self._flow is not None and self._flow.id == flow.id and flow.reliable and self.state is State.BOUND:
+            self._flow = None
+            self.refresh()
+
+    def on_timer(self, name: str) -> None:
+        if self._exchange is None and self.state in (State.BOUND, State.RETRYING):
+            self._bind()
+
+    # -- requests ------------------------------------------------------------------------------------
+
+    def _bind(self) -> None:
+        self._core.wheel.disarm(self)
+        if self.binding is not None and self.binding.expires_at <= self._core.now:
+            self.binding = None
+        if self.binding is None:
+            self._tell("trying")
+        self.state = State.REGISTERING if self.binding is None else State.REFRESHING
+        self._send(self.expires)
+
+    def _send(self, expires: int) -> None:
+        account = self._account
+        self._exchange = Exchange(
+            self._core,
+            self,
+            account,
+            Letter(
+                method="REGISTER",
+                target=self._target,
+                sender=f"{account.sender};tag={self._core.new_tag()}",
+                recipient=f"<{account.profile.aor.aor}>",
+                call_id=account.register_call_id,
+                cseq=account.register_cseq,
+                contact=f";expires={expires}",
+                headers=(("Expires", str(expires)), ("Allow", ", ".join(self._core.config.allow))),
+            ),
+            interactive=expires > 0,
+        )
+        self._exchange.start()
+
+    def _target(self) -> Target:
+        """The registrar, by the outbound proxy if there is one; never by Service-Route (RFC 3608 section 6.1)."""
+        account = self._account
+        registrar: SipUri = account.profile.registrar
+        uri = registrar.replace(user=None, password=None, headers=())  # RFC 3261 section 10.2: no user part
+        routes = account.proxy_routes
+        target = through(uri, routes) if routes else out_of_dialog(None, uri)
+        return Target(target.uri, target.routes, account.registrar_hop)
+
+    # -- what came of them -----------------------------------------------------------------------------
+
+    def on_provisional(self, exchange: Exchange, response: Response) -> None:
+        pass
+
+    def on_final(self, exchange: Exchange, response: Response | None, why: Why) -> None:
+        if exchange is not self._exchange:
+            return
+        self._exchange = None
+        self._flow = exchange.flow
+        success = response is not None and response.status < 300
+        if self.state is State.UNBINDING:
+            self._gone("unregistered", response, None if success else why)
+        elif success:
+            assert response is not None
+            self._bound(exchange, response)
+        elif self._unbind:
+            self._leave()
+        elif response is not None and response.status == 423 and self._ask_longer(response):
+            self._send(self.expires)
+        else:
+            self._failed(response, why)
+
+    def _bound(self, exchange: Exchange, response: Response) -> None:
+        contact = exchange.request.contacts[0]
+        granted = _granted(response, contact, self._account.profile.contact_user, self.expires)
+        if granted <= 0:
+            self._failed(response, "protocol: the registrar accepted us for no time at all")
+            return
+        self._failures = 0
+        self._too_brief = False
+        self.binding = Binding(str(contact.uri), self._core.now + granted, granted)
+        self.state = State.BOUND
+        routes = _service_route(response)
+        self._account.use_service_route(routes)
+        if self._unbind:
+            self._leave()
+            return
+        self._core.arm(self, "refresh", refresh_in(granted))
+        self._tell("registered", response, expires_s=granted, contact=self.binding.contact, service_route=routes)
+
+    def _ask_longer(self, response: Response) -> bool:
+        """423: ask for Min-Expires, once (section 10.2.8)."""
+        least = response.find("Min-Expires") or ""
+        if self._too_brief or not (least.isascii() and least.isdigit()) or not self.expires < int(least) < 2**32:
+            return False
+        self._too_brief = True
+        self.expires = int(least)
+        return True
+
+    def _failed(self, response: Response | None, why: Why) -> None:
+        self._account.use_service_route(())
+        if not self.keep:
+            refused = response is not None and response.status in _REFUSALS
+            self._gone("refused" if refused else "failed", response, why)
+            return
+        self._failures += 1
+        delay = max(self._backoff(), _retry_after(response))
+        self.state = State.RETRYING
+        self._core.arm(self, "retry", delay)
+        self._tell("retrying", response, retry_in_s=delay, why=why)
+
+    def _backoff(self) -> float:
+        """RFC 5626 section 4.5: a random 50 to 100 % of min(1800, 30 * 2**failures) seconds."""
+        longest = min(MAX_TIME, BASE_TIME * 2.0 ** min(self._failures, 16))
+        return self._core.uniform(longest / 2, longest)
+
+    def _leave(self) -> None:
+        """Un-REGISTER if there is something to take back."""
+        self._unbind = False
+        if self.binding is None or self.binding.expires_at <= self._core.now:
+            self._gone("unregistered", None, None)
+            return
+        self.state = State.UNBINDING
+        self._send(0)
+
+    def _gone(self, state: RegistrationState, response: Response | None, why: Why) -> None:
+        self._core.wheel.disarm(self)
+        self._exchange = None
+        self.state = State.GONE
+        self.binding = None
+        account = self._account
+        account.use_service_route(())
+        rebind, self._rebind = self._rebind, False
+        if account.registration is self and not rebind:
+            account.registration = None
+        self._tell(state, response, why=why)
+        if rebind and not account.closed:
+            self._failures = 0
+            self._bind()
+
+    def _tell(
+        self,
+        state: RegistrationState,
+        response: Response | None = None,
+        *,
+        expires_s: int | None = None,
+        contact: str | None = None,
+        retry_in_s: float | None = None,
+        why: Why = None,
+        service_route: tuple[str, ...] = (),
+    ) -> None:
+        code, reason = (response.status, response.reason) if response is not None else (None, "")
+        self._core.emit(
+            RegistrationChanged(
+                self, state, code, reason, expires_s, contact, self._flow, retry_in_s, why, service_route
+            )
+        )
+
+
+def _granted(response: Response, ours: NameAddr, user: str, asked: int) -> int:
+    """Seconds that the registrar gave *our* Contact; it lists those of our other devices, too (section 10.2.4)."""
+    try:
+        listed = [c for c in response.contacts if isinstance(c.uri, SipUri)]
+        mine = next((c for c in listed if c.sip_uri.equivalent(ours.uri)), None)
+        if mine is None:  # a registrar behind a NAT fixer may write our host anew, but not our random user part
+            mine = next((c for c in listed if c.sip_uri.user == user), None)
+        text = mine.param("expires") if mine is not None else None
+        if text is not None and text.isascii() and text.isdigit() and len(text) < 11:
+            return int(text)
+        whole = response.expires
+    except ParseError:
+        return asked
+    return asked if whole is None else whole
+
+
+def _service_route(response: Response) -> tuple[str, ...]:
+    """RFC 3608 section 6.1; a route that is none would lose every later request, so then there is no route at all."""
+    try:
+        routes = response.values("Service-Route")
+        for route in routes:
+            _ = NameAddr.parse(route).sip_uri
+    except ParseError:
+        return ()
+    return routes
+
+
+def _retry_after(response: Response | None) -> float:
+    text = (response.find("Retry-After") or "") if response is not None else ""
+    digits = text.partition("(")[0].partition(";")[0].strip()
+    return min(float(digits), MAX_TIME) if digits.isascii() and digits.isdigit() and len(digits) < 9 else 0.0

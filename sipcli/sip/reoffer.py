@@ -1,0 +1,295 @@
+"""Changing a running session: our re-INVITEs, theirs, UPDATE, and what happens when they meet.
+
+RFC 3261 section 14, RFC 3311 section 5, RFC 5407.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sipcli.sip.acknowledge import Acceptance, Acknowledgement
+from sipcli.sip.events import CallOfferStale, CallReanswered, CallReoffered, Why
+from sipcli.sip.exchange import Exchange, ExchangeState
+from sipcli.sip.message import Request, Response
+from sipcli.sip.transaction import ServerTransaction
+
+if TYPE_CHECKING:
+    from sipcli.sip.core import Core
+    from sipcli.sip.indialog import Call
+
+__all__ = ["Reoffer"]
+
+SDP = "application/sdp"
+MAX_GLARES = 8
+"""491 in a row that we take for chance; after that the other side simply does not want."""
+
+
+class Reoffer:
+    """One call's offers and answers after the first.
+
+    At most one INVITE runs in the dialog, in either direction (section 14.1).
+    A re-INVITE of ours that is *challenged* does not run: no transaction
+    exists, so theirs is taken meanwhile (item A20), and ours goes out after it
+    with fresh SDP.
+    """
+
+    __slots__ = (
+        "_acceptance",
+        "_ack",
+        "_call",
+        "_core",
+        "_exchange",
+        "_glares",
+        "_late",
+        "_queued",
+        "_tx",
+        "_wanted",
+    )
+
+    def __init__(self, core: Core, call: Call) -> None:
+        self._core = core
+        self._call = call
+        self._wanted: bytes | None = None  # our offer that is under way: sent, challenged, or waiting after a glare
+        self._queued: bytes | None = None  # the one after it
+        self._exchange: Exchange | None = None
+        self._ack: tuple[Exchange, Acknowledgement] | None = None
+        self._glares = 0
+        self._tx: ServerTransaction | None = None  # their offer, unanswered
+        self._acceptance: Acceptance | None = None  # our 2xx, unacknowledged
+        self._late = False  # ... which carried our offer
+
+    def stop(self) -> None:
+        """The call ends: forget ours, refuse theirs."""
+        self._wanted = self._queued = None
+        self._core.wheel.disarm(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            self._abandon(exchange)
+        if self._acceptance is not None:
+            self._acceptance.stop()
+            self._acceptance = None
+        if self._tx is not None:
+            self._tx.reply(487)
+            self._tx = None
+
+    def _abandon(self, exchange: Exchange) -> None:
+        # An INVITE on the wire keeps its transaction: whatever final response comes is still acknowledged.
+        if exchange.state is ExchangeState.SENT and exchange.tx is not None:
+            exchange.closing = True
+            exchange.tx.cancel()
+        else:
+            exchange.stop()
+
+    # -- ours --------------------------------------------------------------------------------------------
+
+    def offer(self, sdp: bytes) -> None:
+        if self._wanted is not None:
+            self._queued = sdp
+            return
+        self._wanted = sdp
+        self._go()
+
+    def replace(self, sdp: bytes) -> None:
+        if self._wanted is None or (self._exchange is not None and self._exchange.state is ExchangeState.SENT):
+            return
+        self._wanted = sdp
+        if self._exchange is not None:
+            self._exchange.letter.body = sdp
+
+    def _clear(self) -> bool:
+        """No INVITE of theirs is running, and the first one is acknowledged."""
+        return self._tx is None and self._acceptance is None and self._call.settled
+
+    def _go(self) -> None:
+        """Send what is wanted, if it may go now."""
+        if self._wanted is None or not self._clear() or "glare" in self._core.wheel.armed(self):
+            return
+        if self._exchange is not None:
+            self._exchange.release()
+            return
+        dialog = self._call.dialog
+        assert dialog is not None
+        letter = dialog.letter(
+            "INVITE",
+            contact="",
+            headers=(("Allow", ", ".join(self._core.config.allow)),),
+            body=self._wanted,
+            content_type=SDP,
+        )
+        self._exchange = Exchange(self._core, self, dialog.account, letter, flow_home=dialog.flow_for)
+        self._exchange.gate = self._clear
+        self._exchange.start()
+
+    def proceed(self) -> None:
+        """Something that stood in the way is gone."""
+        self._go()
+
+    def on_provisional(self, exchange: Exchange, response: Response) -> None:
+        if exchange.closing and exchange.tx is not None:
+            exchange.tx.cancel()
+        else:  # an INVITE that is never answered would block the session for ever
+            self._core.arm(self, "ring", self._core.config.answer_limit)
+
+    def on_final(self, exchange: Exchange, response: Response | None, why: Why) -> None:
+        if response is not None and response.status < 300:
+            self._acknowledge(exchange, response)
+        if exchange is not self._exchange:
+            return
+        self._exchange = None
+        self._core.wheel.disarm(self)
+        if response is not None and response.status == 491 and self._glares < MAX_GLARES:
+            self._glares += 1
+            low, high = (2.1, 4.0) if self._call.owns_call_id else (0.0, 2.0)
+            self._core.arm(self, "glare", round(self._core.uniform(low, high), 2))  # in units of 10 ms
+            return
+        self._settled(response, why)
+
+    def _settled(self, response: Response | None, why: Why) -> None:
+        call = self._call
+        self._glares = 0
+        self._wanted = None
+        answer = response.body or None if response is not None and response.status < 300 else None
+        code, reason = (response.status, response.reason) if response is not None else (None, "")
+        self._core.emit(CallReanswered(call.me, answer, code, reason, why))
+        call.on_request_done(response, why)
+        if self._queued is not None:
+            self._wanted, self._queued = self._queued, None
+            self._go()
+
+    def _acknowledge(self, exchange: Exchange, response: Response) -> None:
+        """ACK the 2xx to a re-INVITE: the first time, and every time it is repeated (section 13.2.2.4)."""
+        if self._ack is not None and self._ack[0] is exchange:
+            self._ack[1].repeat()
+            return
+        dialog = self._call.dialog
+        assert dialog is not None
+        dialog.refresh(response)
+        ack = Acknowledgement(self._core, dialog, exchange.request, exchange.flow)
+        self._ack = (exchange, ack)
+        ack.send()
+
+    def acknowledge_again(self, number: int) -> bool:
+        """A 2xx that has no transaction any more: is it to our last re-INVITE?"""
+        if self._ack is None or self._ack[0].request.cseq.number != number:
+            return False
+        self._ack[1].repeat()
+        return True
+
+    # -- theirs ------------------------------------------------------------------------------------------
+
+    def on_invite(self, tx: ServerTransaction, request: Request) -> None:
+        if self._busy(tx):
+            return
+        if self._exchange is not None and self._exchange.state is ExchangeState.SENT:
+            tx.reply(491)  # section 14.2: ours is in progress
+            return
+        self._offered(tx, request, request.body or None)
+
+    def on_update(self, tx: ServerTransaction, request: Request) -> None:
+        """RFC 3311 section 5.2: with an offer like a re-INVITE, but answered at once and without ACK."""
+        dialog = self._call.dialog
+        assert dialog is not None
+        if not request.body:
+            dialog.refresh(request)
+            tx.reply(200, headers=self._ours(tx, request))
+        elif not self._call.settled:
+            self._later(tx)  # the first offer and answer are not through
+        elif not self._busy(tx):
+            if self._exchange is not None and self._exchange.state is ExchangeState.SENT:
+                tx.reply(491)
+            else:
+                self._offered(tx, request, request.body)
+
+    def _busy(self, tx: ServerTransaction) -> bool:
+        """A second INVITE during the first earns 500 and a random pause (section 14.2).
+
+        The same while our 2xx is unacknowledged: the session that a new offer
+        would change is not settled yet (RFC 5407 section 3.1.5).
+        """
+        if self._tx is None and self._acceptance is None and self._call.settled:
+            return False
+        self._later(tx)
+        return True
+
+    def _later(self, tx: ServerTransaction) -> None:
+        tx.reply(500, headers=(("Retry-After", str(int(self._core.uniform(0, 11)))),))
+
+    def _offered(self, tx: ServerTransaction, request: Request, offer: bytes | None) -> None:
+        self._tx = tx
+        tx.user = self
+        self._core.arm(self, "answer", self._core.config.answer_limit)
+        self._core.emit(CallReoffered(self._call.me, offer, request))
+
+    def _ours(self, tx: ServerTransaction, request: Request) -> tuple[tuple[str, str], ...]:
+        contact = self._call.contact(tx.flow, secure=request.uri_text.startswith("sips:"))
+        return (("Contact", contact), ("Allow", ", ".join(self._core.config.allow)))
+
+    def answer(self, sdp: bytes) -> bool:
+        tx, self._tx = self._tx, None
+        if tx is None:
+            return False
+        self._core.wheel.disarm(self, "answer")
+        dialog, request = self._call.dialog, tx.request
+        assert dialog is not None
+        dialog.refresh(request)  # only a 2xx refreshes the target (section 12.2.2)
+        response = request.reply(200, headers=self._ours(tx, request), body=sdp, content_type=SDP)
+        if request.method == "INVITE":
+            self._late = not request.body
+            self._acceptance = Acceptance(self._core, self, tx, response)
+            self._acceptance.start()
+        else:
+            tx.respond(response)
+        if self._wanted is not None:
+            self._core.emit(CallOfferStale(self._call.me))
+        return True
+
+    def reject(self, code: int) -> bool:
+        tx, self._tx = self._tx, None
+        if tx is None:
+            return False
+        self._core.wheel.disarm(self, "answer")
+        tx.reply(code)
+        self._go()
+        return True
+
+    def on_acknowledged(self, acceptance: Acceptance, ack: Request) -> None:
+        if acceptance is not self._acceptance:
+            return
+        self._acceptance = None
+        if self._late:
+            self._core.emit(CallReanswered(self._call.me, ack.body or None, 200, "OK"))
+        self._go()
+
+    def on_unacknowledged(self, acceptance: Acceptance) -> None:
+        self._acceptance = None
+        self._call.on_silence("timeout: nobody acknowledged our answer")
+
+    # -- as the user of their transaction, while it waits for an answer ------------------------------------
+
+    def on_cancelled(self, tx: ServerTransaction, cancel: Request) -> None:
+        """They take the offer back: the session stays as it was, ``answer_reinvite`` now gives False."""
+        if tx is self._tx:
+            self.reject(487)
+
+    def on_ack(self, tx: ServerTransaction, ack: Request) -> None:
+        """Not before a 2xx, and then it is the Acceptance's."""
+
+    def on_timeout(self, tx: ServerTransaction) -> None:
+        if tx is self._tx:
+            self._tx = None
+            self._go()
+
+    def on_transport_error(self, tx: ServerTransaction, why: str) -> None:
+        self.on_timeout(tx)
+
+    def on_timer(self, name: str) -> None:
+        match name:
+            case "answer":
+                self.reject(500)
+            case "glare":
+                self._go()
+            case _:  # our re-INVITE was never answered (section 14.1 treats that as 408)
+                exchange = self._exchange
+                if exchange is not None and exchange.tx is not None:
+                    exchange.closing = True
+                    exchange.tx.cancel()

@@ -1,0 +1,121 @@
+"""Where a request goes: the next hop, the Route header fields and what we say about ourselves on a flow.
+
+RFC 3261 sections 8.1.2 and 12.2.1.1, RFC 3608 section 6.1, RFC 5630.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from sipcli.sip.flow import Flow, Hop, Transport
+from sipcli.sip.uri import NameAddr, SipUri
+
+if TYPE_CHECKING:
+    from sipcli.sip.account import AccountState
+
+__all__ = [
+    "DEFAULT_PORTS",
+    "CSeqCounter",
+    "Target",
+    "contact_uri",
+    "is_literal",
+    "loose",
+    "out_of_dialog",
+    "preferring",
+    "sent_by",
+    "through",
+]
+
+DEFAULT_PORTS: dict[Transport | None, int] = {None: 5060, "udp": 5060, "tcp": 5060, "tls": 5061}
+
+
+class CSeqCounter:
+    """The CSeq numbers of one Call-ID or dialog, taken when a request is sent and never before (RFC 3261 12.2.1.1)."""
+
+    __slots__ = ("last",)
+
+    def __init__(self, last: int = 0) -> None:
+        self.last = last
+
+    def next(self) -> int:
+        self.last += 1
+        return self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The envelope of a request: Request-URI, Route header fields in order, and the hop that they lead to."""
+
+    uri: SipUri
+    routes: tuple[str, ...]
+    hop: Hop
+
+
+@lru_cache(maxsize=4096)
+def is_literal(host: str) -> bool:
+    """An IP address: it has no other records to fail over to (RFC 3263 section 4.2)."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def preferring(hop: Hop, transport: Transport | None) -> Hop:
+    """*hop*, with the account's transport where the URI leaves it open."""
+    if transport is None or hop.transport is not None:
+        return hop
+    return dataclasses.replace(hop, transport=transport)
+
+
+def loose(uri: SipUri) -> str:
+    """A configured proxy as a Route: we always mean a loose router, also where somebody forgot the ``;lr``."""
+    return f"<{uri if uri.has_param('lr') else uri.with_params(lr=None)}>"
+
+
+def through(uri: SipUri, routes: tuple[str, ...]) -> Target:
+    """Apply a route set (RFC 3261 section 12.2.1.1): loose routing, or the exchange of places for a strict router."""
+    if not routes:
+        return Target(uri, (), uri.hop)
+    first = NameAddr.parse(routes[0]).sip_uri
+    if first.has_param("lr"):
+        return Target(uri, routes, first.hop)
+    return Target(first.replace(headers=()).without_param("method"), (*routes[1:], f"<{uri}>"), first.hop)
+
+
+def out_of_dialog(account: AccountState | None, target: SipUri) -> Target:
+    """The first hop of a new request.
+
+    The account's preloaded routes (its outbound proxy, then what the registrar
+    gave as Service-Route) come first.  Without them a target in the domain of
+    the account, or at its registrar, goes where the REGISTER went.
+    """
+    uri = target.replace(headers=()).without_param("method")
+    if account is None:
+        return Target(uri, (), uri.hop)
+    routes = account.preloaded
+    if routes:
+        aimed = through(uri, routes)
+        return dataclasses.replace(aimed, hop=preferring(aimed.hop, account.profile.transport))
+    own = account.registrar_hop
+    if uri.host in account.domains and uri.port in (None, own.port) and (own.secure or not uri.secure):
+        return Target(uri, (), own)
+    return Target(uri, (), preferring(uri.hop, account.profile.transport))
+
+
+def sent_by(flow: Flow) -> str:
+    host, port = flow.local
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def contact_uri(user: str, flow: Flow, *, secure: bool) -> str:
+    """Our Contact on *flow*; ``sips`` where the request is (RFC 3261 section 8.1.1.8)."""
+    if secure and flow.transport == "tls":
+        return f"sips:{user}@{sent_by(flow)}"
+    if flow.transport == "udp":
+        return f"sip:{user}@{sent_by(flow)}"
+    return f"sip:{user}@{sent_by(flow)};transport={flow.transport}"
