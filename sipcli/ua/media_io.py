@@ -1,0 +1,367 @@
+"""The shell around one audio stream: sockets, the 20 ms beat, audio in and out, recording, PCM for library users."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from sipcli.errors import LocalProtocolError
+from sipcli.media.dtmf import check_digits
+from sipcli.media.offer import PTIME_MS, Address, Agreement, Negotiator
+from sipcli.media.pacing import Pacer
+from sipcli.media.quality import MediaReport
+from sipcli.media.stream import AudioStream
+from sipcli.media.tone import FRAME, SILENCE
+from sipcli.ua.audio import AudioPort, AudioSpec, Device, Null, open_audio, parse_audio
+from sipcli.ua.recorder import RecordMode, WavRecorder
+from sipcli.ua.rtp_sockets import RtpSockets
+
+__all__ = ["MediaFacts", "MediaSession", "MediaState"]
+
+MediaState: TypeAlias = Literal["negotiated", "flowing", "silent", "stopped"]
+
+_log = logging.getLogger(__name__)
+
+_FRAME_OCTETS = 2 * FRAME
+_NTP_EPOCH = 2_208_988_800
+"""Seconds from 1900 to 1970."""
+_SILENT_AFTER_S = 2.0
+_AHEAD_FRAMES = 10
+_BEHIND_FRAMES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaFacts:
+    """What the ``media`` event says of a session."""
+
+    codec: str | None
+    rate: int | None
+    ptime_ms: int
+    local: Address
+    remote: Address | None
+    latched: bool
+    """The peer's packets come from elsewhere than its SDP says, and ours follow them."""
+    srtp: bool = False
+    ice: bool = False
+
+
+class MediaSession:
+    """One call's audio.
+
+    :meth:`open`; then :meth:`offer` and :meth:`accept_answer`, or :meth:`answer`; :meth:`start`; :meth:`close`.
+    Negotiation raises ``MediaFailed`` and leaves what was agreed before. All of it on one event loop.
+
+    *host* is our address, as the peer shall see it. *on_dtmf(digit, duration_ms)*, *on_state(state)* and
+    *on_warning(code, message)* are called on the loop. *clock* and *random* are for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        audio: AudioSpec | str = "null",
+        record: Path | str | None = None,
+        record_mode: RecordMode = "received",
+        codecs: Sequence[str] = ("PCMU", "PCMA"),
+        host: str = "127.0.0.1",
+        ports: range | None = None,
+        on_dtmf: Callable[[str, int], None] | None = None,
+        on_state: Callable[[MediaState], None] | None = None,
+        on_warning: Callable[[str, str], None] | None = None,
+        clock: Callable[[], float] | None = None,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._spec = parse_audio(audio) if isinstance(audio, str) else audio
+        self._record = None if record is None else Path(record)
+        self._record_mode: RecordMode = record_mode
+        self._codecs = tuple(codecs)
+        self._host, self._ports = host, ports
+        self._on_dtmf, self._on_state, self._on_warning = on_dtmf, on_state, on_warning
+        self._given_clock, self._random = clock, random
+        self._sockets: RtpSockets | None = None
+        self._local: Address | None = None
+        self._negotiator: Negotiator | None = None
+        self._stream: AudioStream | None = None
+        self._port: AudioPort | None = None
+        self._recorder: WavRecorder | None = None
+        self._pacer: Pacer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._to_send = bytearray()
+        self._heard: deque[bytes] | None = None
+        self._beaten: list[asyncio.Future[None]] = []
+        self.state: MediaState | None = None
+        self.muted = False
+        """Send silence instead of our audio."""
+
+    # -- life ---------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Bind the ports, open the audio and the recording.  NetworkError, ConfigError; then nothing is left open."""
+        if self._sockets is not None or self._closed:
+            raise LocalProtocolError("a media session is opened once")
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._given_clock or self._loop.time
+        try:
+            # Only a device can take long to open.
+            if isinstance(self._spec, Device):
+                self._port = await asyncio.to_thread(open_audio, self._spec)
+            else:
+                self._port = open_audio(self._spec)
+            if self._record is not None:
+                self._recorder = WavRecorder(self._record, self._record_mode)
+            self._sockets = RtpSockets(self._host, self._ports, self._receive_rtp, self._receive_rtcp)
+            self._local = self._host, self._sockets.local[1]
+            self._negotiator = Negotiator(
+                rtp=self._local,
+                rtcp_port=self._sockets.rtcp_port,
+                codecs=self._codecs,
+                session_id=int.from_bytes(self._random(8)) >> 1,
+            )
+        except BaseException:
+            await self.close()
+            raise
+        now = self._clock()
+        self._stream = AudioStream(random=self._random, now=now, ntp_offset=time.time() + _NTP_EPOCH - now)
+
+    def start(self) -> None:
+        """Begin to send and to play; again, it does nothing."""
+        if self._pacer is not None or self._closed:
+            return
+        if self.agreement is None:
+            raise LocalProtocolError("media cannot start before an offer and its answer")
+        self._started = self._clock()
+        self._pacer = Pacer(self._started)
+        self._beat_when_due()
+
+    async def close(self) -> None:
+        """Say good-bye (RTCP BYE), close everything; again, it does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._sockets is not None:
+            if self._stream is not None:
+                self._sockets.send(self._stream.farewell(self._clock()))
+            self._sockets.close()
+        if self._port is not None:
+            self._port.close()
+        if self._recorder is not None:
+            self._recorder.close()
+            self._check_recording()
+        self._wake()
+        if self.state is not None:
+            self._become("stopped")
+
+    # -- negotiation ----------------------------------------------------------
+
+    @property
+    def local(self) -> Address:
+        """Where we receive RTP; known from :meth:`open` on."""
+        if self._local is None:
+            raise LocalProtocolError("the media session is not open")
+        return self._local
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """What holds now; None before the first offer has its answer."""
+        return None if self._negotiator is None else self._negotiator.agreement
+
+    @property
+    def held(self) -> bool:
+        """We hold the call, or want to."""
+        return self._negotiator is not None and self._negotiator.hold
+
+    def offer(self, *, hold: bool | None = None) -> bytes:
+        """An SDP offer; *hold* changes whether we hold, from this offer on."""
+        negotiator = self._opened[1]
+        if hold is not None:
+            negotiator.hold = hold
+        return negotiator.offer()
+
+    def accept_answer(self, answer: bytes) -> None:
+        """The answer to our last offer; a later one to the same offer replaces it."""
+        self._opened[1].accept_answer(answer)
+        self._apply()
+
+    def answer(self, offer: bytes) -> bytes:
+        """Our answer to *offer*, the first one or a later one."""
+        answer = self._opened[1].answer(offer)
+        self._apply()
+        return answer
+
+    def withdraw_offer(self) -> None:
+        """Our offer was refused: what was agreed before still holds."""
+        self._opened[1].withdraw()
+
+    def _apply(self) -> None:
+        _, negotiator, stream = self._opened
+        if negotiator.agreement is not None:
+            stream.configure(negotiator.agreement)
+            self._become("negotiated")
+
+    @property
+    def _opened(self) -> tuple[RtpSockets, Negotiator, AudioStream]:
+        if self._sockets is None or self._negotiator is None or self._stream is None:
+            raise LocalProtocolError("the media session is not open")
+        return self._sockets, self._negotiator, self._stream
+
+    # -- the beat -------------------------------------------------------------
+
+    def _beat_when_due(self) -> None:
+        assert self._pacer is not None
+        now = self._clock()
+        beats = self._pacer.due(now)
+        if beats:
+            self._beat(beats, now)
+        if not self._closed:
+            self._timer = self._loop.call_later(max(0.0, self._pacer.deadline - self._clock()), self._beat_when_due)
+
+    def _beat(self, beats: int, now: float) -> None:
+        """One packet, made of the last of *beats* frames; those before it were missed and are not sent any more."""
+        sockets, _, stream = self._opened
+        # After a suspended laptop wakes up, an hour of silence need not be recorded.
+        for _ in range(min(beats - 1, _BEHIND_FRAMES)):
+            self._exchange(stream.play(now))
+        stream.skip(beats - 1)
+        sent = self._exchange(stream.play(now))
+        sockets.send(stream.beat(sent, now))
+        self._tell(stream, now)
+        self._wake()
+
+    def _exchange(self, heard: bytes) -> bytes:
+        """Hand out what was heard; what is to be sent in return."""
+        assert self._port is not None
+        if self._heard is not None:
+            self._heard.append(heard)
+        try:
+            self._port.write(heard)
+            own = self._port.read()
+        except Exception as error:
+            _log.debug("audio port failed", exc_info=True)
+            self._warn("audio-failed", f"the audio source failed, silence is sent: {error}")
+            self._port.close()
+            self._port, own = open_audio(Null()), SILENCE
+        if self._to_send:
+            own = bytes(self._to_send[:_FRAME_OCTETS])
+            own += SILENCE[len(own) :]
+            del self._to_send[:_FRAME_OCTETS]
+        sent = SILENCE if self.muted or self.held else own
+        if self._recorder is not None:
+            self._recorder.write(sent, heard)
+            self._check_recording()
+        return sent
+
+    def _check_recording(self) -> None:
+        if self._recorder is not None and self._recorder.failure is not None:
+            self._warn("recording-failed", f"the recording stopped: {self._recorder.failure}")
+            self._recorder = None
+
+    def _tell(self, stream: AudioStream, now: float) -> None:
+        receiver = stream.receiver
+        while receiver.digits:
+            event = receiver.digits.popleft()
+            if self._on_dtmf is not None:
+                self._on_dtmf(event.digit, event.duration_ms)
+        if self.agreement is None or not self.agreement.may_receive:
+            return
+        last = receiver.last_arrival
+        quiet = stream.ended_by_peer or now - (self._started if last is None else last) > _SILENT_AFTER_S
+        if quiet and self.state != "silent":
+            self._become("silent")
+        elif not quiet and last is not None and self.state != "flowing":
+            self._become("flowing")
+
+    def _become(self, state: MediaState) -> None:
+        self.state = state
+        if self._on_state is not None:
+            self._on_state(state)
+
+    def _warn(self, code: str, message: str) -> None:
+        _log.warning("%s", message)
+        if self._on_warning is not None:
+            self._on_warning(code, message)
+
+    def _receive_rtp(self, data: bytes, source: Address) -> None:
+        if self._stream is not None:
+            self._stream.receive_rtp(data, source, self._clock())
+
+    def _receive_rtcp(self, data: bytes, source: Address) -> None:
+        if self._stream is not None:
+            self._stream.receive_rtcp(data, source, self._clock())
+
+    # -- for programs -----------------------------------------------------------
+
+    async def dtmf(self, digits: str) -> str:
+        """Send *digits* (``0-9 * # A-D``, a comma waits half a second); returns when they are out.
+
+        ``rfc4733`` or, where the peer takes no events, ``inband``. LocalProtocolError for another digit.
+        """
+        check_digits(digits)
+        sender = self._opened[2].sender
+        if self._pacer is None:
+            raise LocalProtocolError("DTMF cannot be sent before the media has started")
+        via = sender.dial(digits)
+        while not sender.dtmf_idle and not self._closed:
+            await self._next_beat()
+        return via
+
+    async def write(self, pcm: bytes) -> None:
+        """Send *pcm* (16 bit, little-endian, mono, 8 kHz) instead of the audio source; waits when 200 ms are queued."""
+        if self._closed:
+            raise LocalProtocolError("the media session is closed")
+        self._to_send += pcm
+        while len(self._to_send) > _AHEAD_FRAMES * _FRAME_OCTETS and not self._closed:
+            await self._next_beat()
+
+    async def read(self) -> bytes | None:
+        """The next 20 ms that were heard; None after :meth:`close`.  A reader a second behind loses the oldest."""
+        if self._heard is None:
+            self._heard = deque(maxlen=_BEHIND_FRAMES)
+        while not self._heard:
+            if self._closed:
+                return None
+            await self._next_beat()
+        return self._heard.popleft()
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        """Every 20 ms that are heard, until the session closes: 320 octets each."""
+        while (frame := await self.read()) is not None:
+            yield frame
+
+    async def _next_beat(self) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._beaten.append(future)
+        await future
+
+    def _wake(self) -> None:
+        beaten, self._beaten = self._beaten, []
+        for future in beaten:
+            if not future.done():
+                future.set_result(None)
+
+    # -- what it came to ----------------------------------------------------------
+
+    def facts(self) -> MediaFacts:
+        """For the ``media`` event."""
+        _, negotiator, stream = self._opened
+        agreement = negotiator.agreement
+        return MediaFacts(
+            codec=None if agreement is None else agreement.codec.name,
+            rate=None if agreement is None else agreement.codec.clock_rate,
+            ptime_ms=PTIME_MS,
+            local=self.local,
+            remote=stream.latch.destination,
+            latched=stream.latch.learnt,
+        )
+
+    def report(self, *, verdict: bool = True) -> MediaReport:
+        """Counters, quality and (with *verdict*) what was heard; also after :meth:`close`, and before :meth:`open`."""
+        return MediaReport() if self._stream is None else self._stream.report(verdict=verdict)

@@ -1,0 +1,88 @@
+"""Recordings on disk: 16-bit WAV at 8 kHz, readable by their owner only, never through a link."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO, Literal, TypeAlias
+
+from sipcli.errors import ConfigError
+from sipcli.media.wav import HEADER_SIZE, wav_header
+
+__all__ = ["RecordMode", "WavRecorder", "create_private"]
+
+RecordMode: TypeAlias = Literal["received", "both"]
+"""``received``: mono, what we heard. ``both``: stereo, left what we sent, right what we heard."""
+
+
+def create_private(path: Path) -> BinaryIO:
+    """Create or empty *path*, mode 0600; ConfigError when it is a link, a device, or another's file."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o600)
+    except OSError as error:
+        link = path.is_symlink()
+        raise ConfigError(
+            f"cannot write {path}: {'it is a link' if link else error.strerror}", hint="name a new file"
+        ) from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise ConfigError(f"cannot write {path}: it is not a file of its own", hint="name a new file")
+        if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+            raise ConfigError(f"cannot write {path}: it belongs to somebody else", hint="name a new file")
+        if hasattr(os, "fchmod"):
+            os.fchmod(descriptor, 0o600)
+        # Emptied only now: what was refused above keeps its contents.
+        os.ftruncate(descriptor, 0)
+    except (ConfigError, OSError) as error:
+        os.close(descriptor)
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="name a new file") from error
+    return os.fdopen(descriptor, "wb", buffering=1 << 16)
+
+
+class WavRecorder:
+    """One frame per beat; after a full disk it keeps quiet, *failure* says why."""
+
+    def __init__(self, path: Path, mode: RecordMode = "received") -> None:
+        self._channels = 2 if mode == "both" else 1
+        self._octets = 0
+        self.failure: str | None = None
+        self._file = create_private(path)
+        self._write(wav_header(0, channels=self._channels))
+
+    def write(self, sent: bytes, heard: bytes) -> None:
+        """20 ms of each; they have the same length."""
+        data = heard
+        if self._channels == 2:
+            both = bytearray(2 * len(heard))
+            for offset, pcm in ((0, sent), (2, heard)):
+                both[offset::4], both[offset + 1 :: 4] = pcm[0::2], pcm[1::2]
+            data = bytes(both)
+        self._octets += len(data)
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        if self.failure is not None:
+            return
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.failure = error.strerror or str(error)
+
+    def close(self) -> None:
+        """Puts the length into the header."""
+        try:
+            self._file.flush()
+            self._file.seek(0)
+            self._file.write(wav_header(min(self._octets, 0xFFFFFFFF), channels=self._channels)[:HEADER_SIZE])
+            self._file.close()
+        except OSError as error:
+            self.failure = self.failure or error.strerror or str(error)
+            # A full disk again at the second flush: the descriptor is closed all the same.
+            with contextlib.suppress(OSError):
+                self._file.close()

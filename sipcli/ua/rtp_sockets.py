@@ -1,0 +1,108 @@
+"""Two UDP sockets for one stream, RTP on an even port and RTCP on the next (RFC 3550 section 11), on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from sipcli.errors import NetworkError
+from sipcli.media.stream import Datagram
+
+__all__ = ["Received", "RtpSockets"]
+
+Address: TypeAlias = tuple[str, int]
+Received: TypeAlias = Callable[[bytes, Address], None]
+
+_TRIES = 64
+_BURST = 32
+_LARGEST = 2048
+"""No audio packet is longer; what is, is cut and then counted as malformed or played short."""
+
+
+class RtpSockets:
+    """Bound at creation; *on_rtp* and *on_rtcp* are called on the loop for every datagram."""
+
+    def __init__(self, host: str, ports: range | None, on_rtp: Received, on_rtcp: Received) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rtp, self._rtcp = _bind_pair(host, ports)
+        self.unsent = 0
+        """Datagrams that the system would not take: nothing is queued, the next one is due in 20 ms."""
+        for sock, receive in ((self._rtp, on_rtp), (self._rtcp, on_rtcp)):
+            self._loop.add_reader(sock.fileno(), self._drain, sock, receive)
+
+    @property
+    def local(self) -> Address:
+        host, port = self._rtp.getsockname()[:2]
+        return host, port
+
+    @property
+    def rtcp_port(self) -> int:
+        port: int = self._rtcp.getsockname()[1]
+        return port
+
+    def _drain(self, sock: socket.socket, receive: Received) -> None:
+        for _ in range(_BURST):
+            try:
+                data, source = sock.recvfrom(_LARGEST)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                # ICMP "port unreachable" for something sent earlier: the peer is not there yet, or no more.
+                continue
+            # A link-local IPv6 source carries its zone, which is not part of the address in SDP.
+            receive(data, (source[0].partition("%")[0], source[1]))
+            if sock.fileno() < 0:
+                return
+
+    def send(self, datagrams: Iterable[Datagram]) -> None:
+        for datagram in datagrams:
+            try:
+                (self._rtcp if datagram.rtcp else self._rtp).sendto(datagram.data, datagram.destination)
+            except OSError:
+                self.unsent += 1
+
+    def close(self) -> None:
+        for sock in (self._rtp, self._rtcp):
+            if sock.fileno() >= 0:
+                self._loop.remove_reader(sock.fileno())
+                sock.close()
+
+
+def _bind_pair(host: str, ports: range | None) -> tuple[socket.socket, socket.socket]:
+    """An even port and its neighbour; after many tries, any two."""
+    candidates = [0] * _TRIES if ports is None else [port for port in ports if port % 2 == 0]
+    failure: OSError | None = None
+    for port in candidates:
+        try:
+            rtp = _bound(host, port)
+        except OSError as error:
+            failure = error
+            if port == 0:
+                break
+            continue
+        port = rtp.getsockname()[1]
+        if port % 2 == 0 and port < 65535:
+            try:
+                return rtp, _bound(host, port + 1)
+            except OSError as error:
+                failure = error
+        rtp.close()
+    if ports is None:
+        try:
+            return _bound(host, 0), _bound(host, 0)
+        except OSError as error:
+            failure = error
+    raise NetworkError(f"no UDP ports for audio at {host}: {failure}", hint="is this address one of this machine's?")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock

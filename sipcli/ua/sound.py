@@ -1,0 +1,256 @@
+"""Audio that has a clock of its own: the sound card (extra ``sipcli[audio]``, imported when asked for) and pipes.
+
+Their threads meet the call's 20 ms beat in small rings: what one side is too fast for is dropped,
+what it is too slow for is silence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sipcli.errors import ConfigError
+from sipcli.media.resample import Resampler
+from sipcli.media.tone import FRAME, SAMPLE_RATE, SILENCE, pcm_of, samples_of
+
+__all__ = ["DeviceInfo", "DevicePort", "PcmRing", "StdioPort", "list_devices"]
+
+_FRAME_OCTETS = 2 * FRAME
+_PREFILL_FRAMES = 2
+_RING_FRAMES = 6
+_PIPE_FRAMES = 10
+
+
+class PcmRing:
+    """Octets between two clocks, from any thread: after a bound the oldest go, and reading never waits.
+
+    Once it ran dry, *prefill* octets must gather before it gives again: one gap instead of many.
+    """
+
+    def __init__(self, *, most: int, prefill: int = 0) -> None:
+        self._most, self._prefill = most, prefill
+        self._octets = bytearray()
+        self._lock = threading.Lock()
+        self._filling = prefill > 0
+
+    def write(self, pcm: bytes) -> None:
+        with self._lock:
+            self._octets += pcm
+            if len(self._octets) > self._most:
+                del self._octets[: len(self._octets) - self._most]
+
+    def read(self, octets: int) -> bytes:
+        """Just *octets* of them, silence where there are none."""
+        with self._lock:
+            if self._filling and len(self._octets) < self._prefill:
+                return bytes(octets)
+            self._filling = False
+            out = bytes(self._octets[:octets])
+            del self._octets[:octets]
+            if len(out) < octets:
+                self._filling = self._prefill > 0
+        return out + bytes(octets - len(out))
+
+
+# -- the sound card -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """One device of ``sipcli devices``; *inputs* and *outputs* are channels, *rate* its own in Hz."""
+
+    index: int
+    name: str
+    inputs: int
+    outputs: int
+    rate: int
+    default_input: bool
+    default_output: bool
+
+
+def list_devices() -> list[DeviceInfo]:
+    """What PortAudio sees; ConfigError when the extra, or PortAudio itself, is not installed."""
+    sounddevice = _load()
+    default_input, default_output = sounddevice.default.device
+    return [
+        DeviceInfo(
+            index,
+            str(device["name"]),
+            int(device["max_input_channels"]),
+            int(device["max_output_channels"]),
+            int(device["default_samplerate"]),
+            index == default_input,
+            index == default_output,
+        )
+        for index, device in enumerate(sounddevice.query_devices())
+    ]
+
+
+def _load() -> Any:
+    try:
+        with _quiet_stderr():
+            import sounddevice
+    except ImportError as error:
+        raise ConfigError("the sound card needs sounddevice", hint="pip install 'sipcli[audio]'") from error
+    except OSError as error:
+        raise ConfigError(
+            f"the sound card needs PortAudio: {error}", hint="Debian and Ubuntu: apt install libportaudio2"
+        ) from error
+    return sounddevice
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """ALSA and JACK write to file descriptor 2 whatever they find missing; nobody asked them."""
+    try:
+        kept = os.dup(2)
+    except OSError:
+        yield
+        return
+    silent = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silent, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(silent)
+
+
+class DevicePort:
+    """Microphone and loudspeaker of one device, at 8 kHz if it can, else at its own rate, resampled.
+
+    PortAudio calls back from its own thread with blocks of its own size; both rings hold some 120 ms.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        sounddevice = _load()
+        device: int | str | None = int(name) if name is not None and name.isdigit() else name
+        most, prefill = _RING_FRAMES * _FRAME_OCTETS, _PREFILL_FRAMES * _FRAME_OCTETS
+        self._microphone = PcmRing(most=most, prefill=prefill)
+        self._loudspeaker = PcmRing(most=most, prefill=prefill)
+        self._resamplers: tuple[Resampler, Resampler] | None = None
+        try:
+            with _quiet_stderr():
+                self._stream = self._open(sounddevice, device)
+                self._stream.start()
+        except (sounddevice.PortAudioError, ValueError) as error:
+            raise ConfigError(
+                f"the sound card {name or '(default)'} cannot be opened: {error}",
+                hint="see `sipcli devices`, or use --audio null",
+            ) from error
+
+    def _open(self, sounddevice: Any, device: int | str | None) -> Any:
+        def stream(rate: int) -> Any:
+            return sounddevice.RawStream(
+                samplerate=rate, channels=1, dtype="int16", device=device, latency="low", callback=self._callback
+            )
+
+        try:
+            return stream(SAMPLE_RATE)
+        except sounddevice.PortAudioError:
+            rate = int(sounddevice.query_devices(device, "output")["default_samplerate"])
+            if rate == SAMPLE_RATE:
+                raise
+            self._resamplers = Resampler(rate, SAMPLE_RATE), Resampler(SAMPLE_RATE, rate)
+            # The loudspeaker's ring holds octets at the device's rate.
+            scale = rate // SAMPLE_RATE + 1
+            self._loudspeaker = PcmRing(
+                most=_RING_FRAMES * _FRAME_OCTETS * scale, prefill=_PREFILL_FRAMES * _FRAME_OCTETS * scale
+            )
+            return stream(rate)
+
+    def _callback(self, indata: Any, outdata: Any, frames: int, when: Any, status: Any) -> None:
+        self._microphone.write(self._to_8k(bytes(indata)))
+        outdata[:] = self._loudspeaker.read(len(outdata))
+
+    def _to_8k(self, pcm: bytes) -> bytes:
+        return pcm if self._resamplers is None else pcm_of(self._resamplers[0].push(samples_of(pcm)))
+
+    def read(self) -> bytes:
+        return self._microphone.read(_FRAME_OCTETS)
+
+    def write(self, pcm: bytes) -> None:
+        self._loudspeaker.write(pcm if self._resamplers is None else pcm_of(self._resamplers[1].push(samples_of(pcm))))
+
+    def close(self) -> None:
+        with _quiet_stderr():
+            self._stream.close(ignore_errors=True)
+
+
+# -- pipes --------------------------------------------------------------------
+
+
+class StdioPort:
+    """Standard input is sent, what is heard goes to standard output; a daemon thread each, for both may block.
+
+    Input faster than real time (a file) waits in its pipe; output that nobody reads is dropped after 200 ms.
+    """
+
+    def __init__(self, source: int | None = None, sink: int | None = None) -> None:
+        self._source = _descriptor(sys.stdin, 0) if source is None else source
+        self._sink = _descriptor(sys.stdout, 1) if sink is None else sink
+        self._in: deque[bytes] = deque()
+        self._out: deque[bytes] = deque(maxlen=_PIPE_FRAMES)
+        self._changed = threading.Condition()
+        self._closed = False
+        for target in (self._pump_in, self._pump_out):
+            threading.Thread(target=target, name=f"sipcli-{target.__name__}", daemon=True).start()
+
+    def read(self) -> bytes:
+        with self._changed:
+            frame = self._in.popleft() if self._in else b""
+            self._changed.notify_all()
+        return frame + SILENCE[len(frame) :]
+
+    def write(self, pcm: bytes) -> None:
+        with self._changed:
+            self._out.append(pcm)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _pump_in(self) -> None:
+        pending = b""
+        while not self._closed:
+            try:
+                data = os.read(self._source, _FRAME_OCTETS)
+            except OSError:
+                data = b""
+            pending += data
+            while len(pending) >= _FRAME_OCTETS or (not data and pending):
+                frame, pending = pending[:_FRAME_OCTETS], pending[_FRAME_OCTETS:]
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed or len(self._in) < _PIPE_FRAMES)
+                    self._in.append(frame)
+            if not data:
+                return
+
+    def _pump_out(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._out)
+                if not self._out:
+                    return
+                frame = self._out.popleft()
+            try:
+                while frame:
+                    frame = frame[os.write(self._sink, frame) :]
+            except OSError:
+                return
+
+
+def _descriptor(stream: Any, default: int) -> int:
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return default
