@@ -46,13 +46,16 @@ class Reception:
                 self._core.warn("unwelcome", f"{request.method} from {flow}")
                 return
         tx = self._core.layer.on_request(request, _way_back(request, flow))
-        if tx is None:
-            return
+        if tx is not None:
+            self.take(tx, request, account, flow)
+
+    def take(self, tx: ServerTransaction, request: Request, account: AccountState | None, flow: Flow) -> None:
+        """A new transaction of somebody who is welcome.  A server built on the engine (the sandbox) looks at it first."""
         refusal = self._judge(request)
         if refusal is not None:
             status, headers = refusal
             tx.reply(status, headers=headers)
-        elif outside:
+        elif request.to.tag is None:
             self._open(tx, request, account)
         else:
             self._inside(tx, request, flow)
