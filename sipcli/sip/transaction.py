@@ -95,18 +95,17 @@ class TransactionLayer:
     def on_response(self, response: Response, flow: Flow) -> bool:
         """True when the response was dealt with, also by dropping it; False when it belongs to no transaction."""
         try:
-            vias = response.vias
             via = response.via
-            key = client_key(via.branch, response.cseq.method)
+            tx = self._clients.get(client_key(via.branch, response.cseq.method))
+            if tx is None:
+                return False
+            strays = len(response.vias) - len(tx.request.vias)
         except ParseError:
             self.dropped["malformed response"] += 1
             return True
-        if len(vias) != 1:  # RFC 3261 section 8.1.3.3: it went astray
-            self.dropped["response with several Vias"] += 1
+        if strays:  # RFC 3261 section 8.1.3.3: more Vias than our request had, so it was not meant for us
+            self.dropped["response with other Vias"] += 1
             return True
-        tx = self._clients.get(key)
-        if tx is None:
-            return False
         ours = tx.request.via
         if (via.host.lower(), via.port) != (ours.host.lower(), ours.port):  # section 18.1.2
             self.dropped["response to another sent-by"] += 1

@@ -214,7 +214,7 @@ def test_strangers_responses_are_dropped(bench: Bench, caller: Caller) -> None:
     assert caller.codes == []
     assert dict(bench.layer.dropped) == {
         "response to another sent-by": 1,
-        "response with several Vias": 1,
+        "response with other Vias": 1,
         "malformed response": 1,
     }
 
