@@ -50,7 +50,7 @@ class Reception:
             self.take(tx, request, account, flow)
 
     def take(self, tx: ServerTransaction, request: Request, account: AccountState | None, flow: Flow) -> None:
-        """A new transaction of somebody who is welcome.  A server built on the engine (the sandbox) looks at it first."""
+        """A new transaction of somebody who is welcome.  A server built on this (the sandbox) looks first."""
         refusal = self._judge(request)
         if refusal is not None:
             status, headers = refusal
