@@ -9,8 +9,7 @@ import click
 from sipcli.cli.chain import Answer, ask, build, provider_table, request_for
 from sipcli.cli.parameters import GlobalOptions, VerbGroup
 from sipcli.cli.runtime import Outcome, Run, run_verb
-from sipcli.cli.who import choose_account
-from sipcli.config import AccountConfig, ProviderConfig
+from sipcli.config import AccountConfig
 from sipcli.credentials import (
     Cancelled,
     CancelSignal,
@@ -43,12 +42,10 @@ def save(options: GlobalOptions, who: str | None, password_file: str | None) -> 
     """Keep the password of ACCOUNT (a name, or an address) in the keychain."""
 
     async def body(run: Run) -> Outcome:
-        account = choose_account(run.load_config(), run.options.account, who)
+        account = run.account(who)
         name = keychain_of(run, account)
         if password_file is not None:
-            source = "password-file"
-            provider = ProviderConfig(name=source, type="file", options={"path": password_file})
-            run.config = run.config.with_provider(provider)
+            source = run.account(who, password_file=password_file).credentials[0]
             answer = await ask(run, account, source)
             if answer.error is not None:
                 raise answer.error
@@ -85,7 +82,7 @@ def forget(options: GlobalOptions, who: str | None) -> int:
     """Erase what the keychain holds for ACCOUNT."""
 
     async def body(run: Run) -> Outcome:
-        account = choose_account(run.load_config(), run.options.account, who)
+        account = run.account(who)
         name = keychain_of(run, account)
 
         def erase() -> None:
@@ -118,7 +115,7 @@ def test(options: GlobalOptions, who: str | None) -> int:
     """Ask the chain of ACCOUNT, without SIP; says that it worked, never what it gave."""
 
     async def body(run: Run) -> Outcome:
-        account = choose_account(run.load_config(), run.options.account, who)
+        account = run.account(who)
         answers: list[Answer] = []
         for name in account.credentials:
             answer = await ask(run, account, name)

@@ -11,7 +11,6 @@ from sipcli.cli.chain import ask, build
 from sipcli.cli.exits import status_of
 from sipcli.cli.parameters import GlobalOptions, VerbGroup
 from sipcli.cli.runtime import Outcome, Run, run_verb
-from sipcli.cli.who import choose_account
 from sipcli.errors import ConfigError
 from sipcli.plugins import BUILTIN, describe, where
 
@@ -86,7 +85,7 @@ def test(options: GlobalOptions, name: str) -> int:
             from sipcli.config.load import near
 
             raise ConfigError(f"there is no provider “{name}”", hint=near(name, [*config.providers, *BUILTIN]))
-        account = choose_account(config, run.options.account)
+        account = run.account()
         answer = await ask(run, account, name)
         facts = {"provider": name, "account": account.name, "provider_ms": answer.took_ms}
         if answer.credentials is not None:

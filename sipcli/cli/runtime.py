@@ -70,6 +70,8 @@ class Run:
         self.signals: Signals | None = None
         self.on_notice: Callable[[str, dict[str, Any]], None] | None = None
         """A verb's own look at every event."""
+        self._agent: UserAgent | None = None
+        self._config_read = self._ready = False
         self._trace: TraceFile | None = None
         self._ladder: Ladder | None = None
         self._task: asyncio.Task[Outcome] | None = None
@@ -82,7 +84,38 @@ class Run:
     def load_config(self) -> Config:
         """The configuration that ``--config``, ``$SIPCLI_CONFIG`` or the default place names.  Raises ConfigError."""
         self.config = load_config(self.options.config, environ=self.environment.variables)
+        self._config_read = True
         return self.config
+
+    def account(self, who: str | None = None, **said: Any) -> AccountConfig:
+        """The account that *who*, ``--account`` or the configuration means, as the options of this run want it.
+
+        It is part of :attr:`config` afterwards.  *said* are the verb's own
+        options (transport, registrar, proxy, username, expires, password_file).
+        """
+        from sipcli.cli.who import choose_account
+
+        if not self._config_read:
+            self.load_config()
+        return self.adopt(choose_account(self.config, self.options.account, who), **said)
+
+    def adopt(self, account: AccountConfig, **said: Any) -> AccountConfig:
+        """*account* as the options of this run want it; it is part of :attr:`config` afterwards."""
+        from sipcli.cli.who import customise
+
+        self.config, account = customise(self.config, account, self.options, said)
+        return account
+
+    def ready(self) -> None:
+        """Tell programs, once, that we are up and where we listen."""
+        if not self._ready and self._agent is not None:
+            self._ready = True
+            self.event("ready", self._agent.ready().to_json())
+
+    def reload_when_hung_up(self, agent: UserAgent) -> None:
+        """From now on SIGHUP refreshes the registrations, where there is no terminal that could have hung up."""
+        if self.signals is not None and not self.terminal.exists:
+            self.signals.reload = agent.refresh
 
     @property
     def config_path(self) -> Path | None:
@@ -107,6 +140,7 @@ class Run:
         unsubscribe = agent.subscribe(self.notice)
         try:
             await agent.start()
+            self._agent = agent
             yield agent
         finally:
             await agent.close(timeout=CLEAN_UP_S)

@@ -30,6 +30,10 @@ class Tally:
                 self.waited_ms += fields["waited_ms"]
                 self.attempts += fields["outcome"] == "answered"
 
+    def times(self, _now_ms: float) -> str:
+        """`` (vault: 118 ms)``, if anybody was asked."""
+        return f" ({self.provider}: {self.waited_ms:.0f} ms)" if self.provider is not None else ""
+
     def totals(self) -> dict[str, Any]:
         """The ``auth`` object of ``result``."""
         return {"waited_ms": round(self.waited_ms, 1), "attempts": self.attempts, "provider": self.provider}

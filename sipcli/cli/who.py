@@ -11,7 +11,7 @@ from sipcli.config.model import parse_aor, parse_server, server_of
 from sipcli.errors import ConfigError, ParseError
 from sipcli.sip.uri import SipUri, escape_user
 
-__all__ = ["PASSWORD_FILE", "choose_account", "customise", "server_only", "target_uri"]
+__all__ = ["PASSWORD_FILE", "choose_account", "customise", "listener", "server_only", "target_uri"]
 
 PASSWORD_FILE = "password-file"  # noqa: S105  # a provider's name
 """The provider that ``--password-file`` makes, as the only one that is asked."""
@@ -91,6 +91,19 @@ def server_only(target: SipUri) -> AccountConfig:
         aor=SipUri.parse("sip:anonymous@anonymous.invalid"),
         registrar=server_of(target),
         username="anonymous",
+        credentials=(),
+        register=False,
+    )
+
+
+def listener() -> AccountConfig:
+    """Nobody in particular, who takes calls on a port: ``listen --no-register --port N`` without a configuration."""
+    somewhere = SipUri.parse("sip:sipcli@anonymous.invalid")
+    return AccountConfig(
+        name="listener",
+        aor=somewhere,
+        registrar=server_of(somewhere),
+        username="sipcli",
         credentials=(),
         register=False,
     )

@@ -1,8 +1,9 @@
 """Events as sentences: the one place where what the agent tells becomes words for a person.
 
 ``None`` means that there is nothing a person needs to hear: a refresh that
-changed nothing, or what the terminal says by itself (``auth.user_action``).  Words of the server come quoted and labelled
-(threat T12); the console escapes the whole line once more.
+changed nothing, or what the terminal says by itself (``auth.user_action``).
+Words of the server come quoted and labelled (threat T12); the console escapes
+the whole line once more.
 """
 
 from __future__ import annotations

@@ -1,0 +1,85 @@
+"""``sipcli call``: place a call, hear it, hang up; the exit status says what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import click
+
+from sipcli.cli.parameters import GlobalOptions, account_options, media_options, verb
+from sipcli.cli.runtime import Outcome, Run, run_verb
+from sipcli.cli.talk import Talk
+from sipcli.cli.who import target_uri
+from sipcli.config import AccountConfig
+from sipcli.errors import NoAnswer
+
+__all__ = ["command"]
+
+
+@verb("call")
+@click.argument("target")
+@click.option("--from", "sender", metavar="AOR", help="Who calls: an address, or an account's name.")
+@click.option("--no-register", is_flag=True, help="Call without registering first.")
+@media_options
+@account_options
+@click.pass_obj
+def command(options: GlobalOptions, /, target: str, sender: str | None, no_register: bool, **said: Any) -> int:
+    """Call TARGET; registers first, if the account does."""
+
+    async def body(run: Run) -> Outcome:
+        talk = Talk.wanted(run, said)
+        account = run.account(sender, **said)
+        uri = target_uri(target, account)
+        run.ends_with_reader = True
+        async with run.agent([account]) as agent:
+            me = agent.account(account.name)
+            if account.register and not no_register:
+                async with run.patience(run.options.timeout, f"{account.registrar} did not answer"):
+                    await me.register()
+            async with _answered_in_time(run, account, said["ring_timeout"]):
+                call = await me.call(uri, audio=talk.audio, record=talk.record)
+                async with talk.hot_keys(call):
+                    await call.answered()
+            await talk.until_the_end(call)
+        return talk.outcome(str(uri))
+
+    return run_verb("call", options, body)
+
+
+@asynccontextmanager
+async def _answered_in_time(run: Run, account: AccountConfig, ring_timeout: float | None) -> AsyncIterator[None]:
+    """NoAnswer when ``--timeout`` passes (not counting authentication), or ``--ring-timeout`` after it began to ring."""
+    rang: asyncio.Event = asyncio.Event()
+
+    def look(name: str, fields: dict[str, Any]) -> None:
+        if name == "call" and fields["state"] in ("ringing", "early") and fields["direction"] == "out":
+            rang.set()
+
+    run.on_notice = look
+    sentence = f"nobody answered in {run.options.timeout:g} s" if run.options.timeout else ""
+    try:
+        async with run.patience(run.options.timeout, sentence):
+            if ring_timeout is None:
+                yield
+                return
+            try:
+                async with asyncio.timeout(None) as scope:
+                    loop = asyncio.get_running_loop()
+                    watch = loop.create_task(_start_at(rang, scope, ring_timeout))
+                    try:
+                        yield
+                    finally:
+                        watch.cancel()
+            except TimeoutError:
+                raise NoAnswer(f"it rang for {ring_timeout:g} s, and nobody answered") from None
+    finally:
+        run.on_notice = None
+
+
+async def _start_at(rang: asyncio.Event, scope: asyncio.Timeout, seconds: float) -> None:
+    await rang.wait()
+    if not scope.expired():
+        scope.reschedule(asyncio.get_running_loop().time() + seconds)

@@ -1,0 +1,51 @@
+"""``sipcli message``: one text message (RFC 3428)."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from sipcli.cli.parameters import GlobalOptions, account_options, verb
+from sipcli.cli.runtime import Outcome, Run, run_verb
+from sipcli.cli.who import target_uri
+from sipcli.errors import ConfigError
+
+__all__ = ["command"]
+
+_LARGEST = 60_000
+"""Octets.  RFC 3428 section 8 wants 1300 over UDP; the core changes to TCP above that (RFC 3261 section 18.1.1)."""
+
+
+@verb("message")
+@click.argument("target")
+@click.argument("text", required=False)
+@click.option("--from", "sender", metavar="AOR", help="Who sends: an address, or an account's name.")
+@account_options
+@click.pass_obj
+def command(options: GlobalOptions, /, target: str, text: str | None, sender: str | None, **said: Any) -> int:
+    """Send TEXT to TARGET; without TEXT, or with -, what stdin holds."""
+
+    async def body(run: Run) -> Outcome:
+        account = run.account(sender, **said)
+        uri = target_uri(target, account)
+        words = await run.in_thread(_read_stdin) if text in (None, "-") else text
+        async with run.agent([account]) as agent, run.patience(run.options.timeout, f"{uri} did not answer"):
+            await agent.account(account.name).message(uri, words)
+        return Outcome("sent", f"sent to {uri}")
+
+    return run_verb("message", options, body)
+
+
+def _read_stdin() -> str:
+    octets = sys.stdin.buffer.read(_LARGEST + 1)
+    if len(octets) > _LARGEST:
+        raise ConfigError(f"a message may have {_LARGEST} octets, and this is longer")
+    try:
+        text = octets.decode()
+    except UnicodeDecodeError:
+        raise ConfigError("a message is text in UTF-8, and this is not") from None
+    if not text.strip():
+        raise ConfigError("there is nothing to send", hint="give the text as an argument, or on stdin")
+    return text.removesuffix("\n")

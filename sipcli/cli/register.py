@@ -1,0 +1,99 @@
+"""``sipcli register``: bind an address, stay bound, print changes; or once, to see that it works."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sipcli.cli.parameters import GlobalOptions, account_options, verb
+from sipcli.cli.runtime import Outcome, Run, run_verb
+from sipcli.cli.words import registered_words
+from sipcli.config import AccountConfig
+from sipcli.errors import ConfigError, SipcliError
+
+if TYPE_CHECKING:
+    from sipcli.ua.agent import UserAgent
+
+__all__ = ["command"]
+
+
+@verb("register")
+@click.argument("aor", required=False)
+@click.option("--once", is_flag=True, help="Bind, report, unbind, leave.")
+@click.option("--all", "every", is_flag=True, help="Every account of the configuration, side by side.")
+@account_options
+@click.pass_obj
+def command(options: GlobalOptions, /, aor: str | None, once: bool, every: bool, **said: Any) -> int:
+    """Bind AOR (or an account of the configuration), stay bound, print changes."""
+
+    async def body(run: Run) -> Outcome:
+        accounts = _accounts(run, aor, every, said)
+        run.ends_with_reader = not once
+        states = _States(run)
+        async with run.agent(accounts) as agent:
+            words = await _bind(run, agent, accounts, states, keep=not once)
+            if once:
+                for account in accounts:
+                    await agent.account(account.name).unregister()
+            else:
+                run.reload_when_hung_up(agent)
+                await asyncio.Event().wait()
+        return Outcome("registered", "\n".join(words))
+
+    return run_verb("register", options, body)
+
+
+def _accounts(run: Run, aor: str | None, every: bool, said: dict[str, Any]) -> list[AccountConfig]:
+    if not every:
+        return [run.account(aor, **said)]
+    if aor is not None:
+        raise ConfigError("--all and an address contradict each other", hint="leave one of them out")
+    names = [name for name, account in run.load_config().accounts.items() if account.register]
+    if not names:
+        raise ConfigError("there is no account to register", hint="write one: sipcli config init")
+    return [run.account(name, **said) for name in names]
+
+
+class _States:
+    """The last ``registration`` event of every account, and ``ready`` at the first that succeeds."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.last: dict[str, dict[str, Any]] = {}
+        run.on_notice = self.look
+
+    def look(self, name: str, fields: dict[str, Any]) -> None:
+        if name == "registration":
+            self.last[fields["account"]] = fields
+            if fields["state"] == "registered":
+                self._run.ready()
+
+
+async def _bind(run: Run, agent: UserAgent, accounts: list[AccountConfig], states: _States, *, keep: bool) -> list[str]:
+    """Register all at once; the words for each.  Raises what the first of them raised if none succeeded.
+
+    Once bound, an account is kept bound: what fails later is retried with
+    growing pauses.  One that never was bound has a mistake in it, most likely,
+    and a person (or a supervisor) who wants to know.
+    """
+
+    async def one(account: AccountConfig) -> str:
+        async with run.patience(run.options.timeout, f"{account.registrar} did not answer in {run.options.timeout} s"):
+            await agent.account(account.name).register(keep=keep)
+        fields = states.last.get(account.name, {})
+        run.more["registration"] = {
+            key: fields.get(key) for key in ("account", "state", "code", "expires_s", "contact", "service_route", "via")
+        }
+        return registered_words(str(account.aor), fields) + run.tally.times(run.environment.milliseconds())
+
+    results = await asyncio.gather(*(one(account) for account in accounts), return_exceptions=True)
+    words = [result for result in results if isinstance(result, str)]
+    failures = [result for result in results if isinstance(result, BaseException)]
+    if failures and (not words or not keep):
+        raise failures[0]
+    for failure in failures:
+        if not isinstance(failure, SipcliError):
+            raise failure
+    return words

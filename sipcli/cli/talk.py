@@ -1,0 +1,159 @@
+"""What ``call`` and ``listen`` do with a call that was answered: digits, hot-keys, the end of it, and how it sounded."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sipcli.cli.runtime import Outcome, Run
+from sipcli.cli.terminal import TtyTerminal
+from sipcli.credentials import CancelSignal
+from sipcli.errors import ConfigError
+from sipcli.observe.quality import quality_lines
+
+if TYPE_CHECKING:
+    from sipcli.ua.audio import AudioSpec
+    from sipcli.ua.call import Call, CallReport
+
+__all__ = ["Talk"]
+
+_DIGITS = frozenset("0123456789*#ABCDabcd")
+
+
+class Talk:
+    """The wishes of one run (``--audio --record --dtmf --duration``), and what became of its calls."""
+
+    def __init__(
+        self, run: Run, audio: AudioSpec, record: Path | None, dtmf: str | None, duration: float | None
+    ) -> None:
+        self._run = run
+        self.audio = audio
+        self.record = record
+        self._dtmf = dtmf
+        self._duration = duration
+        self._report: CallReport | None = None
+
+    @classmethod
+    def wanted(cls, run: Run, said: dict[str, Any]) -> Talk:
+        """From the verb's options, which are taken out of *said*.  Raises ConfigError before anything is sent."""
+        from sipcli.ua.audio import parse_audio
+
+        digits = said.pop("dtmf")
+        if digits is not None and (not digits or not set(digits) <= _DIGITS):
+            raise ConfigError(f"“{digits}” are no DTMF digits", hint="digits are 0-9 * # A-D")
+        return cls(run, parse_audio(said.pop("audio")), said.pop("record"), digits, said.pop("duration"))
+
+    async def until_the_end(self, call: Call) -> None:
+        """From the answer to the last BYE."""
+        ended = asyncio.ensure_future(call.finished())
+        digits = asyncio.ensure_future(call.dtmf(self._dtmf)) if self._dtmf else None
+        try:
+            async with self.hot_keys(call):
+                await asyncio.wait({ended}, timeout=self._duration)
+                if not ended.done():
+                    await call.hangup()
+                self._report = await ended
+        finally:
+            for task in (ended, digits):
+                if task is not None:
+                    task.cancel()
+        self._run.more["call"] = self._report.to_json()
+
+    async def decision(self, call: Call, seconds: float) -> str | None:
+        """``answer``, ``reject`` or ``decline`` as a person chose; ``late`` after *seconds*; None when the caller left."""
+        loop = asyncio.get_running_loop()
+        chosen: asyncio.Future[str] = loop.create_future()
+
+        def act(key: str) -> None:
+            choice = {"a": "answer", "r": "reject", "R": "decline"}.get(key)
+            if choice is not None and not chosen.done():
+                chosen.set_result(choice)
+
+        gone = asyncio.ensure_future(call.finished())
+        try:
+            async with self._keys(act):
+                await asyncio.wait({chosen, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if chosen.done():
+                return chosen.result()
+            return None if gone.done() else "late"
+        finally:
+            gone.cancel()
+            chosen.cancel()
+
+    def recording(self, call_id: str, number: int) -> Path | None:
+        """Where call *number* is recorded: ``%c`` is its id, ``%n`` its number; without either, later ones get ``-2``…"""
+        if self.record is None:
+            return None
+        name = self.record.name
+        if "%c" in name or "%n" in name:
+            return self.record.with_name(name.replace("%c", call_id).replace("%n", str(number)))
+        return self.record if number == 1 else self.record.with_stem(f"{self.record.stem}-{number}")
+
+    @asynccontextmanager
+    async def hot_keys(self, call: Call) -> AsyncIterator[None]:
+        """``h`` and ``q`` hang up, digits are sent; only where a person sits at the terminal."""
+        loop = asyncio.get_running_loop()
+        tasks: set[asyncio.Task[None]] = set()
+
+        def act(key: str) -> None:
+            if key in "hq":
+                work = loop.create_task(call.hangup())
+            elif key in "0123456789*#":
+                work = loop.create_task(call.dtmf(key))
+            else:
+                return
+            tasks.add(work)
+            work.add_done_callback(tasks.discard)
+
+        try:
+            async with self._keys(act):
+                yield
+        finally:
+            for task in list(tasks):
+                task.cancel()
+
+    @asynccontextmanager
+    async def _keys(self, act: Callable[[str], None]) -> AsyncIterator[None]:
+        terminal = self._run.terminal
+        if not isinstance(terminal, TtyTerminal) or not _is_tty(sys.stdin):
+            yield
+            return
+        stop = CancelSignal()
+        thread = terminal.start_keys(_post(asyncio.get_running_loop(), act), stop)
+        try:
+            yield
+        finally:
+            stop.set()
+            if thread is not None:
+                thread.join(0.5)  # it puts the terminal back; that takes microseconds
+            stop.close()
+
+    def outcome(self, uri: str) -> Outcome:
+        """The sentence, and the lines about the sound, of the last call."""
+        assert self._report is not None
+        facts = self._report.to_json()
+        for line in quality_lines(facts.get("stats") or {}, facts.get("audio"), facts.get("codec")):
+            self._run.console.say(f"  {line}")
+        seconds = (facts.get("talk_ms") or 0) / 1000
+        return Outcome("completed", f"talked to {uri} for {seconds:.1f} s")
+
+
+def _post(loop: asyncio.AbstractEventLoop, act: Callable[[str], None]) -> Callable[[str], None]:
+    def on_key(key: str) -> None:
+        try:
+            loop.call_soon_threadsafe(act, key)
+        except RuntimeError:
+            pass  # the loop has closed: the key comes too late
+
+    return on_key
+
+
+def _is_tty(stream: Any) -> bool:
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
