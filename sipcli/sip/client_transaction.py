@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sipcli.sip import tables
 from sipcli.sip.flow import Flow
 from sipcli.sip.interpreter import Transaction, compile_machine
-from sipcli.sip.matching import Key
+from sipcli.sip.matching import Key, via_count
 from sipcli.sip.message import Request, Response
 from sipcli.sip.tables import In, State
 
@@ -36,10 +36,13 @@ class ClientUser(Protocol):
 class ClientTransaction(Transaction):
     """The client half.  Its user gets the responses; an ACK to anything but a 2xx is sent here, and at once."""
 
-    __slots__ = ("_ack", "_cancelled", "branch", "user")
+    __slots__ = ("_ack", "_cancelled", "branch", "sent_by", "user", "via_count")
 
     def __init__(self, layer: TransactionLayer, request: Request, flow: Flow, key: Key, user: ClientUser) -> None:
-        self.branch: str = request.via.branch or ""
+        via = request.via
+        self.branch: str = via.branch or ""
+        self.sent_by = (via.host.lower(), via.port)
+        self.via_count = via_count(request)
         self.user = user
         self._ack: bytes | None = None
         self._cancelled = False

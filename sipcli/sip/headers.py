@@ -193,6 +193,10 @@ class Headers:
     def values(self, name: str) -> tuple[str, ...]:
         return tuple([member for value in self.all(name) for member in split_commas(value)])
 
+    def count(self, name: str) -> int:
+        """How many lines have that name."""
+        return self._keys.count(header_key(name))
+
     def duplicate(self) -> str | None:
         """A singleton that is there twice, if any."""
         return next((key for key in sorted(SINGLETONS) if self._keys.count(key) > 1), None)

@@ -15,6 +15,7 @@ __all__ = [
     "has_cookie",
     "merge_key",
     "server_key",
+    "via_count",
 ]
 
 MAGIC_COOKIE: Final = "z9hG4bK"
@@ -60,6 +61,13 @@ def merge_key(request: Request) -> Key | None:
     if request.to.tag is not None:
         return None
     return (request.from_.tag, request.call_id, request.cseq)
+
+
+def via_count(message: Message) -> int:
+    """How many Via values; one, nearly always, and then nothing is parsed for it."""
+    if message.headers.count("via") == 1 and "," not in message.get("via"):
+        return 1
+    return len(message.vias)
 
 
 def dialog_key(message: Message, to_tag: str | None) -> Key:

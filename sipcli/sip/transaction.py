@@ -16,7 +16,17 @@ from sipcli.errors import LocalProtocolError, ParseError
 from sipcli.sip.client_transaction import ClientTransaction, ClientUser
 from sipcli.sip.flow import Flow
 from sipcli.sip.interpreter import Transaction
-from sipcli.sip.matching import MAGIC_COOKIE, Key, ack_keys, client_key, dialog_key, has_cookie, merge_key, server_key
+from sipcli.sip.matching import (
+    MAGIC_COOKIE,
+    Key,
+    ack_keys,
+    client_key,
+    dialog_key,
+    has_cookie,
+    merge_key,
+    server_key,
+    via_count,
+)
 from sipcli.sip.message import Request, Response
 from sipcli.sip.server_transaction import ServerTransaction, ServerUser
 from sipcli.sip.tables import In
@@ -99,15 +109,14 @@ class TransactionLayer:
             tx = self._clients.get(client_key(via.branch, response.cseq.method))
             if tx is None:
                 return False
-            strays = len(response.vias) - len(tx.request.vias)
+            vias = via_count(response)
         except ParseError:
             self.dropped["malformed response"] += 1
             return True
-        if strays:  # RFC 3261 section 8.1.3.3: more Vias than our request had, so it was not meant for us
+        if vias != tx.via_count:  # RFC 3261 section 8.1.3.3: more of them than our request had: not meant for us
             self.dropped["response with other Vias"] += 1
             return True
-        ours = tx.request.via
-        if (via.host.lower(), via.port) != (ours.host.lower(), ours.port):  # section 18.1.2
+        if via.port != tx.sent_by[1] or via.host.lower() != tx.sent_by[0]:  # section 18.1.2
             self.dropped["response to another sent-by"] += 1
             return True
         status = response.status
