@@ -1,0 +1,70 @@
+"""SIP as it was on the wire, without what must not be written down (INTERFACE rule 8; threats T14, T32)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sipcli.sip.flow import Flow
+
+__all__ = ["MASK", "WireRecord", "mask"]
+
+MASK: Final = b"***"
+
+
+@dataclass(frozen=True, slots=True)
+class WireRecord:
+    """One message, unmasked.  *at* is the loop's time in seconds; *direction* is ours."""
+
+    direction: Literal["in", "out"]
+    flow: Flow
+    data: bytes
+    at: float
+
+
+# A header that carries credentials or a challenge, with its folded lines.
+_AUTH = re.compile(
+    rb"^((?:proxy-)?authorization|(?:proxy|www)-authenticate|(?:proxy-)?authentication-info)"
+    rb"([ \t]*+:[ \t]*+)((?:[^\r\n]|\r?\n[ \t])*+)",
+    re.IGNORECASE | re.MULTILINE,
+)
+# What of a digest is secret, or lets somebody guess at the password off line.
+_DIGEST_SECRET = re.compile(
+    rb"\b(response|nonce|cnonce|nextnonce|rspauth|auts|opaque)([ \t\r\n]*+=[ \t\r\n]*+)"
+    rb"(?:\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"?|[^\s,]*+)",
+    re.IGNORECASE | re.DOTALL,
+)
+_DIGEST = re.compile(rb"[ \t\r\n]*+digest\b", re.IGNORECASE)
+# A challenge of another scheme is parameters (`Bearer authz_server="…"`); credentials of another scheme are a token.
+_OTHER_CREDENTIALS = re.compile(rb"([A-Za-z0-9\-.!%*_+`'~]++[ \t\r\n]++)(.+)", re.DOTALL)
+# Session keys in SDP (RFC 4568, RFC 8839, and the obsolete k= of RFC 8866 section 5.12).
+_SDP_SECRET = re.compile(
+    rb"(^a=crypto:[^\r\n]*?inline:)[^\r\n|;]++|(^a=ice-pwd:)[^\r\n]++|(^k=(?:clear|base64|uri):)[^\r\n]++|(^a=key-mgmt:)[^\r\n]++",
+    re.MULTILINE,
+)
+# sip:user:password@host
+_URI_PASSWORD = re.compile(rb"(\bsips?:[^\s:@<>\"]*+:)[^\s@<>\"\[\]]{1,256}+(?=@)", re.IGNORECASE)
+
+
+def mask(data: bytes) -> bytes:
+    """*data* with ``***`` for credentials, nonces, session keys and URI passwords.  Works on any octets."""
+    head, blank, body = data.partition(b"\r\n\r\n")
+    head = _URI_PASSWORD.sub(rb"\1" + MASK, _AUTH.sub(_masked_field, head))
+    return head + blank + _SDP_SECRET.sub(_masked_line, body)
+
+
+def _masked_field(match: re.Match[bytes]) -> bytes:
+    name, colon, value = match.groups()
+    challenge = name.lower().endswith((b"authenticate", b"authentication-info"))
+    if challenge or _DIGEST.match(value):
+        value = _DIGEST_SECRET.sub(rb"\1\2" + b'"' + MASK + b'"', value)
+    else:
+        token = _OTHER_CREDENTIALS.fullmatch(value)
+        value = token[1] + MASK if token is not None else MASK
+    return bytes(name + colon + value)
+
+
+def _masked_line(match: re.Match[bytes]) -> bytes:
+    kept: bytes = next(group for group in match.groups() if group is not None)
+    return kept + MASK
