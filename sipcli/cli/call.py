@@ -51,7 +51,7 @@ def command(options: GlobalOptions, /, target: str, sender: str | None, no_regis
 
 @asynccontextmanager
 async def _answered_in_time(run: Run, account: AccountConfig, ring_timeout: float | None) -> AsyncIterator[None]:
-    """NoAnswer when ``--timeout`` passes (not counting authentication), or ``--ring-timeout`` after it began to ring."""
+    """NoAnswer when ``--timeout`` passes (authentication not counted), or ``--ring-timeout`` after the first ring."""
     rang: asyncio.Event = asyncio.Event()
 
     def look(name: str, fields: dict[str, Any]) -> None:

@@ -98,7 +98,7 @@ class _WithGlobals(click.Command):
         common: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and record[1]:
                 (common if parameter.name in _GLOBAL_NAMES else own).append(record)
         for title, records in (("Options", own), ("Options of every verb", common)):
             if records:
@@ -127,7 +127,7 @@ def verb(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Verb]:
 
 def account_options(function: _F) -> _F:
     """Who we are when the configuration does not say, or says otherwise."""
-    for option in (
+    listed = (
         click.option(
             "--transport", type=click.Choice(["udp", "tcp", "tls"]), help="Instead of what DNS or the URI says."
         ),
@@ -136,14 +136,15 @@ def account_options(function: _F) -> _F:
         click.option("--username", metavar="NAME", help="For the password; default: the user part of the address."),
         click.option("--expires", type=click.IntRange(1, 2**32 - 1), metavar="S", help="How long to register for."),
         click.option("--password-file", metavar="FILE|-", help="Read the password from FILE, or from stdin."),
-    ):
+    )
+    for option in reversed(listed):  # decorators pile up from below
         function = option(function)
     return function
 
 
 def media_options(function: _F) -> _F:
     """What call and listen do with audio."""
-    for option in (
+    listed = (
         click.option(
             "--audio",
             metavar="SPEC",
@@ -167,6 +168,7 @@ def media_options(function: _F) -> _F:
             metavar="S",
             help="Give up when it rings longer.",
         ),
-    ):
+    )
+    for option in reversed(listed):
         function = option(function)
     return function

@@ -1,4 +1,4 @@
-"""What ``call`` and ``listen`` do with a call that was answered: digits, hot-keys, the end of it, and how it sounded."""
+"""What ``call`` and ``listen`` do with an answered call: digits, hot-keys, the end of it, and how it sounded."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Talk:
         self._run.more["call"] = self._report.to_json()
 
     async def decision(self, call: Call, seconds: float) -> str | None:
-        """``answer``, ``reject`` or ``decline`` as a person chose; ``late`` after *seconds*; None when the caller left."""
+        """``answer``, ``reject``, ``decline``: what a person chose; ``late`` after *seconds*; None: the caller left."""
         loop = asyncio.get_running_loop()
         chosen: asyncio.Future[str] = loop.create_future()
 
@@ -85,7 +85,7 @@ class Talk:
             chosen.cancel()
 
     def recording(self, call_id: str, number: int) -> Path | None:
-        """Where call *number* is recorded: ``%c`` is its id, ``%n`` its number; without either, later ones get ``-2``…"""
+        """Where call *number* is recorded: ``%c`` is its id, ``%n`` its number; without either later ones get -2…"""
         if self.record is None:
             return None
         name = self.record.name

@@ -68,11 +68,14 @@ def read_guarded(path: Path) -> str:
         raise
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         _judge(path, os.fstat(descriptor))
         for folder in {path.parent, path.resolve().parent}:
             _judge_folder(path, folder)
-        octets = stream.read(_LARGEST + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            octets = stream.read(_LARGEST + 1)
+    finally:
+        os.close(descriptor)
     if len(octets) > _LARGEST:
         raise ConfigError(f"{path} is larger than 1 MiB: that is no configuration")
     try:
