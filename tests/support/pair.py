@@ -14,12 +14,13 @@ from sipcli.sip.flow import Address, Flow, Transport
 from sipcli.sip.uri import SipUri
 from tests.support.peer import Caller, Gate, Heard, message, response
 
-__all__ = ["OFFER", "ANSWER", "Caller", "Gate", "Heard", "Wire", "message", "password", "response"]
+__all__ = ["ANSWER", "OFFER", "Caller", "Gate", "Heard", "Wire", "message", "password", "response"]
 
 OFFER = b"v=0\r\no=- 1 1 IN IP4 192.0.2.99\r\ns=-\r\nc=IN IP4 192.0.2.99\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
 ANSWER = OFFER.replace(b"192.0.2.99", b"192.0.2.1")
 LOCAL: Address = ("192.0.2.99", 5062)
 SERVER: Address = ("192.0.2.1", 5060)
+POLICY = AuthPolicy()
 E = TypeVar("E")
 
 
@@ -53,7 +54,7 @@ class Wire:
         account: bool = True,
         asynchronous: bool = True,
         credentials: tuple[PasswordCredentials, ...] = (),
-        policy: AuthPolicy = AuthPolicy(),
+        policy: AuthPolicy = POLICY,
         servers: tuple[Address, ...] = (SERVER,),
         registrar: str | None = None,
         proxy: str | None = None,
@@ -88,7 +89,9 @@ class Wire:
 
     # -- flows ---------------------------------------------------------------------------------------
 
-    def flow(self, address: Address = SERVER, transport: Transport | None = None, identity: str | None = "example.com") -> Flow:
+    def flow(
+        self, address: Address = SERVER, transport: Transport | None = None, identity: str | None = "example.com"
+    ) -> Flow:
         transport = transport or self.transport
         key = (transport, address)
         if key not in self.flows:

@@ -1,4 +1,4 @@
-"""A peer who reads and writes SIP by hand: nothing of ours parses or serialises for him, so he cannot share our mistakes."""
+"""A peer who reads and writes SIP by hand: nothing of ours parses or serialises for him, so he shares no mistake."""
 
 from __future__ import annotations
 
@@ -91,14 +91,26 @@ def message(start: str, lines: Iterable[str], body: bytes = b"") -> bytes:
 
 
 def response(
-    request: Heard, status: int, reason: str, *lines: str, to_tag: str | None = "peer", body: bytes = b"", sdp: bool = True
+    request: Heard,
+    status: int,
+    reason: str,
+    *lines: str,
+    to_tag: str | None = "peer",
+    body: bytes = b"",
+    sdp: bool = True,
 ) -> bytes:
     """A response as RFC 3261 section 8.2.6 wants it, written by hand."""
     to = request.header("to")
     if to_tag and ";tag=" not in to:
         to += f";tag={to_tag}"
     via = [f"Via: {value}" for value in request.all("via")]
-    fixed = [*via, f"From: {request.header('from')}", f"To: {to}", f"Call-ID: {request.call_id}", f"CSeq: {request.header('cseq')}"]
+    fixed = [
+        *via,
+        f"From: {request.header('from')}",
+        f"To: {to}",
+        f"Call-ID: {request.call_id}",
+        f"CSeq: {request.header('cseq')}",
+    ]
     kind = ["Content-Type: application/sdp"] if body and sdp else []
     return message(f"SIP/2.0 {status} {reason}", [*fixed, *lines, *kind], body)
 
@@ -129,7 +141,9 @@ class Gate:
             text += ", stale=TRUE"
         return f"{'Proxy-Authenticate' if self.proxy else 'WWW-Authenticate'}: {text}"
 
-    def ask(self, request: Heard, *more: str, stale: bool = False, nonce: str | None = None, to_tag: str = "gate") -> bytes:
+    def ask(
+        self, request: Heard, *more: str, stale: bool = False, nonce: str | None = None, to_tag: str = "gate"
+    ) -> bytes:
         reason = "Proxy Authentication Required" if self.proxy else "Unauthorized"
         return response(request, self.code, reason, self.header(stale=stale, nonce=nonce), *more, to_tag=to_tag)
 
@@ -183,7 +197,13 @@ class Caller:
         return f"z9hG4bK-{self.call_id}-{self.branches}"
 
     def request(
-        self, method: str, *lines: str, body: bytes = b"", cseq: int | None = None, branch: str | None = None, kind: str = "application/sdp"
+        self,
+        method: str,
+        *lines: str,
+        body: bytes = b"",
+        cseq: int | None = None,
+        branch: str | None = None,
+        kind: str = "application/sdp",
     ) -> bytes:
         if cseq is None:
             self.cseq += 1
@@ -213,7 +233,9 @@ class Caller:
             self.uri = answered.contact
 
     @classmethod
-    def called(cls, invite: Heard, *, tag: str = "peer", transport: str = "UDP", contact: str = "sip:bob@192.0.2.1:5060") -> Caller:
+    def called(
+        cls, invite: Heard, *, tag: str = "peer", transport: str = "UDP", contact: str = "sip:bob@192.0.2.1:5060"
+    ) -> Caller:
         """The callee of *invite*, who now sends requests the other way."""
         return cls(
             transport=transport,
