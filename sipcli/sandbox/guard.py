@@ -212,7 +212,8 @@ class Guard:
         headers: list[Header] = []
         for demand, proof in open_:
             stale = proof.finding is _Finding.STALE
-            self.counts["stale"] += stale
+            if stale:
+                self.counts["stale"] += 1
             headers += self._challenge_headers(demand, stale=stale and self.config.say_stale, now=now)
         status = 401 if any(not demand.proxy for demand, _ in open_) else 407
         return Refused(status, tuple(headers))

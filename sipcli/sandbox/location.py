@@ -35,6 +35,11 @@ class Location:
         """What is bound now, the latest last."""
         return tuple(binding for binding in self._bindings.get(user, ()) if binding.expires_at > now)
 
+    def all(self, now: float) -> Iterator[Binding]:
+        """Everything that is bound now."""
+        for user in tuple(self._bindings):
+            yield from self.find(user, now)
+
     def forget_flow(self, flow: Flow) -> None:
         """A connection is gone, and with it the only way to whoever registered over it."""
         for bindings in self._bindings.values():

@@ -1,0 +1,185 @@
+"""Calls to the sandbox's extensions and between its users, with audio."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sipcli.media.tone import dominant_hz, samples_of
+from sipcli.sandbox import Sandbox
+from sipcli.sip.flow import Transport
+from sipcli.ua.media_io import MediaSession
+from tests.support.softphone import Softphone, eventually
+
+
+async def heard(media: MediaSession, frames: int) -> bytes:
+    return b"".join([frame for _ in range(frames) if (frame := await media.read()) is not None])
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_echo_returns_the_audio(transport: Transport) -> None:
+    async with (
+        Sandbox() as sandbox,
+        Softphone("alice", "wonderland", sandbox.uri(transport=transport)) as phone,
+    ):
+        media = MediaSession(audio="tone:700")
+        await media.open()
+        try:
+            call = await phone.call("echo", media)
+            answer = await phone.answered(call)
+            assert answer.sdp is not None
+            media.accept_answer(answer.sdp)
+            media.start()
+            pcm = await asyncio.wait_for(heard(media, 40), 5)
+            hz = dominant_hz(samples_of(pcm[-2 * 160 * 15 :]))
+            assert hz is not None
+            assert abs(hz - 700) < 10
+            phone.hangup(call)
+            ended = await phone.ended(call)
+            assert ended.by == "local"
+            await eventually(lambda: sandbox.calls[0].ended)
+        finally:
+            await media.close()
+        record = sandbox.calls[0]
+        assert (record.extension, record.sip_call_id) == ("echo", call.sip_call_id)
+        assert record.report is not None
+        assert record.report.rx.packets > 20
+        assert sandbox.statuses("INVITE") == [407, 200]
+        assert sandbox.statuses("BYE") == [200]
+        assert len(sandbox.requests("ACK")) == 2
+
+
+async def test_music_plays_by_itself() -> None:
+    async with Sandbox() as sandbox, Softphone("alice", "wonderland", sandbox.uri()) as phone:
+        media = MediaSession()
+        await media.open()
+        try:
+            answer = await phone.answered(await phone.call("music", media))
+            assert answer.sdp is not None
+            media.accept_answer(answer.sdp)
+            media.start()
+            pcm = await asyncio.wait_for(heard(media, 20), 5)
+            hz = dominant_hz(samples_of(pcm[-2 * 160 * 4 :]))
+            assert hz is not None
+            assert 500 < hz < 700
+        finally:
+            await media.close()
+
+
+async def test_the_ivr_repeats_digits() -> None:
+    async with Sandbox() as sandbox, Softphone("alice", "wonderland", sandbox.uri()) as phone:
+        digits: list[str] = []
+        media = MediaSession(on_dtmf=lambda digit, _: digits.append(digit))
+        await media.open()
+        try:
+            answer = await phone.answered(await phone.call("ivr", media))
+            assert answer.sdp is not None
+            media.accept_answer(answer.sdp)
+            media.start()
+            await media.dtmf("42")
+            await eventually(lambda: digits == ["4", "2"])
+            assert sandbox.calls[0].digits == "42"
+        finally:
+            await media.close()
+
+
+@pytest.mark.parametrize(
+    ("user", "code"), [("busy", 486), ("decline", 603), ("503", 503), ("nobody", 404), ("bob", 480)]
+)
+async def test_refusals(user: str, code: int) -> None:
+    async with Sandbox() as sandbox, Softphone("alice", "wonderland", sandbox.uri()) as phone:
+        ended = await phone.ended(await phone.call(user))
+        assert (ended.by, ended.code) == ("remote", code)
+        assert sandbox.statuses("INVITE") == [407, code]
+
+
+async def test_ring_rings_until_the_caller_gives_up() -> None:
+    async with Sandbox() as sandbox, Softphone("alice", "wonderland", sandbox.uri()) as phone:
+        call = await phone.call("ring")
+        await eventually(lambda: 180 in sandbox.statuses("INVITE"))
+        await eventually(lambda: any(getattr(event, "state", "") == "ringing" for event in phone.events))
+        phone.hangup(call)
+        await phone.ended(call)
+        await eventually(lambda: sandbox.statuses("INVITE") == [407, 180, 487])
+        assert sandbox.statuses("CANCEL") == [200]
+
+
+async def test_what_has_no_codec_in_common_is_488() -> None:
+    async with Sandbox() as sandbox, Softphone("alice", "wonderland", sandbox.uri()) as phone:
+        ended = await phone.ended(await phone.call("echo"))
+        assert ended.code == 488
+        await eventually(lambda: sandbox.calls[0].ended)
+
+
+@pytest.mark.parametrize(("callers", "callees"), [("udp", "udp"), ("tcp", "udp"), ("udp", "tcp"), ("tcp", "tcp")])
+async def test_one_user_calls_another(callers: Transport, callees: Transport) -> None:
+    async with (
+        Sandbox() as sandbox,
+        Softphone("alice", "wonderland", sandbox.uri(transport=callers)) as alice,
+        Softphone("bob", "builder", sandbox.uri(transport=callees)) as bob,
+    ):
+        assert (await alice.register()).state == "registered"
+        assert (await bob.register()).state == "registered"
+        ours, theirs = MediaSession(), MediaSession()
+        await ours.open()
+        await theirs.open()
+        try:
+            call = await alice.call("bob", ours)
+            incoming = (await bob.incoming()).call
+            with bob.endpoint.turn():
+                incoming.ring()
+            assert incoming.offer is not None
+            with bob.endpoint.turn():
+                incoming.accept(theirs.answer(incoming.offer))
+            answer = await alice.answered(call)
+            assert answer.sdp is not None
+            ours.accept_answer(answer.sdp)
+            await bob.confirmed(incoming)
+            bob.hangup(incoming)
+            assert (await alice.ended(call)).by == "remote"
+            assert (await bob.ended(incoming)).by == "local"
+        finally:
+            await ours.close()
+            await theirs.close()
+        forwarded = [seen.message for seen in sandbox.sent if getattr(seen.message, "method", "") == "INVITE"]
+        assert [message.find("Proxy-Authorization") for message in forwarded if message is not None] == [None]
+
+
+async def test_a_cancelled_call_stops_ringing_at_the_other_user() -> None:
+    async with (
+        Sandbox() as sandbox,
+        Softphone("alice", "wonderland", sandbox.uri()) as alice,
+        Softphone("bob", "builder", sandbox.uri()) as bob,
+    ):
+        await bob.register()
+        call = await alice.call("bob")
+        incoming = (await bob.incoming()).call
+        with bob.endpoint.turn():
+            incoming.ring()
+        await eventually(lambda: any(getattr(event, "state", "") == "ringing" for event in alice.events))
+        alice.hangup(call)
+        assert (await bob.ended(incoming)).code == 487
+        await alice.ended(call)
+
+
+async def test_messages_between_users_and_back_from_echo() -> None:
+    async with (
+        Sandbox() as sandbox,
+        Softphone("alice", "wonderland", sandbox.uri()) as alice,
+        Softphone("bob", "builder", sandbox.uri(transport="tcp")) as bob,
+    ):
+        await alice.register()
+        await bob.register()
+        done = await alice.message("bob", "hello")
+        assert done.response is not None
+        assert done.response.status == 200
+        assert (await bob.received_message()).request.body == b"hello"
+        done = await alice.message("echo", "anybody there?")
+        assert done.response is not None
+        assert done.response.status == 200
+        assert (await alice.received_message()).request.body == b"anybody there?"
+        sandbox.send_message("bob", "from the sandbox")
+        await eventually(
+            lambda: any(seen.request.body == b"from the sandbox" for seen in bob.events if hasattr(seen, "request"))
+        )
