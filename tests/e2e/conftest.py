@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.certs import make_certs
+from tests.support.certs import make_ca
 from tests.support.cli import Cli
 from tests.support.real import require
 from tests.support.servers.baresip import Baresip
 from tests.support.servers.kamailio import Kamailio
+from tests.support.servers.openbao import OpenBao
 
 StartKamailio = Callable[..., Kamailio]
 
@@ -20,7 +21,7 @@ StartKamailio = Callable[..., Kamailio]
 def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with ``ca.pem`` and the good and bad server certificates."""
     require("openssl")
-    return make_certs(tmp_path_factory.mktemp("certs"))
+    return make_ca(tmp_path_factory.mktemp("certs"))
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +55,14 @@ def bob(kamailio: Kamailio, tmp_path: Path) -> Iterator[Baresip]:
     phone = Baresip(tmp_path / "baresip", kamailio.address())
     yield phone
     phone.stop()
+
+
+@pytest.fixture(scope="session")
+def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    require("openbao", "openssl")
+    server = OpenBao(tmp_path_factory.mktemp("openbao"))
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,10 +39,29 @@ def _keyring() -> str | None:
     return _program("gnome-keyring-daemon", "dbus-daemon")()
 
 
+def node_path() -> str | None:
+    """A Node of version 20 or later: on the path, or the one that the dev extra brings."""
+    for place in (shutil.which("node"), str(Path(sys.executable).parent / "node")):
+        if place is None or not Path(place).exists():
+            continue
+        said = subprocess.run([place, "--version"], capture_output=True, text=True, timeout=20, check=False).stdout
+        if said.startswith("v") and int(said[1:].split(".")[0]) >= 20:
+            return place
+    return None
+
+
 def _oidc() -> str | None:
-    if missing := _program("node", "openssl")():
+    if node_path() is None:
+        return "there is no Node.js 20 or later"
+    if missing := _program("openssl")():
         return missing
     return None if (NODE / "node_modules" / "oidc-provider").is_dir() else f"npm ci was not run in {NODE}"
+
+
+def _root() -> str | None:
+    if os.geteuid() != 0:
+        return "only root may make a mount or network namespace"
+    return _program("unshare", "mount")()
 
 
 _MISSING: dict[str, Callable[[], str | None]] = {
@@ -51,6 +71,7 @@ _MISSING: dict[str, Callable[[], str | None]] = {
     "oidc": _oidc,
     "openbao": _openbao,
     "openssl": _program("openssl"),
+    "root": _root,
     "sipp": _program("sipp"),
 }
 
