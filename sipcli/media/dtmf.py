@@ -60,11 +60,10 @@ class EventPayload(NamedTuple):
 
 def check_digits(digits: str) -> str:
     """*digits* in upper case; LocalProtocolError when one cannot be dialled."""
-    wanted = digits.upper()
-    wrong = [digit for digit in wanted if digit not in DIGITS + PAUSE]
+    wrong = [digit for digit in digits if digit.upper() not in DIGITS + PAUSE]
     if wrong:
         raise LocalProtocolError(f"{wrong[0]!r} is not a DTMF digit", hint="0-9, *, #, A-D, and a comma for a pause")
-    return wanted
+    return digits.upper()
 
 
 class EventPacket(NamedTuple):

@@ -42,7 +42,7 @@ def create_private(path: Path) -> BinaryIO:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"cannot write {path}: {error.strerror}", hint="name a new file") from error
-    return os.fdopen(descriptor, "wb", buffering=1 << 16)
+    return os.fdopen(descriptor, "wb", buffering=1 << 13)
 
 
 class WavRecorder:
