@@ -1,78 +1,125 @@
-"""A test authority and ten certificates, good and bad, made by openssl."""
+"""A test CA and certificates with one thing right or wrong each, made by the ``openssl`` command (1.1.1 or newer)."""
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
 import subprocess
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-_ALWAYS = ("20200101000000Z", "20491231235959Z")
-_PAST = ("20200101000000Z", "20210101000000Z")
+__all__ = ["Authority", "Leaf", "certificates", "make_ca"]
 
-# name: (subject, subjectAltName, validity, authority).  RFC 5922 section 7.2 decides which of them are good for SIP.
-_LEAVES: dict[str, tuple[str, str, tuple[str, str], str]] = {
-    "good": ("sip.test", "DNS:sip.test,URI:sip:sip.test,IP:127.0.0.1,IP:::1,DNS:localhost", _ALWAYS, "ca"),
-    "strict": ("sip.test", "DNS:sip.test,URI:sip:sip.test", _ALWAYS, "ca"),
-    "expired": ("sip.test", "DNS:sip.test,URI:sip:sip.test", _PAST, "ca"),
-    "wrong": ("other.test", "DNS:other.test,URI:sip:other.test", _ALWAYS, "ca"),
-    "wildcard": ("*.sip.test", "DNS:*.sip.test", _ALWAYS, "ca"),
-    "cnonly": ("sip.test", "", _ALWAYS, "ca"),
-    "urionly": ("whoever", "URI:sip:sip.test", _ALWAYS, "ca"),
-    "dnsuri": ("sip.test", "DNS:sip.test,URI:sip:other.test", _ALWAYS, "ca"),
-    "foreign": ("sip.test", "DNS:sip.test,URI:sip:sip.test,IP:127.0.0.1", _ALWAYS, "other-ca"),
-    "client": ("alice", "URI:sip:alice@sip.test", _ALWAYS, "ca"),
-}
+_ALWAYS = ("20200101000000Z", "20491231235959Z")
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A certificate and its key, PEM."""
+
+    cert_file: Path
+    key_file: Path
+
+
+class Authority:
+    """A directory with ``ca.pem``, a stranger's ``other-ca.pem``, and leaves made when first asked for."""
+
+    KINDS: dict[str, tuple[str, str, tuple[str, str], str]] = {
+        # name: subject, subjectAltName, first and last day, issuer
+        "good": ("/CN=sip.test", "DNS:sip.test,URI:sip:sip.test,DNS:localhost,IP:127.0.0.1,IP:::1", _ALWAYS, "ca"),
+        "strict": ("/CN=sip.test", "DNS:sip.test,URI:sip:sip.test", _ALWAYS, "ca"),
+        "expired": ("/CN=sip.test", "DNS:sip.test,URI:sip:sip.test", (_ALWAYS[0], "20210101000000Z"), "ca"),
+        "wrong": ("/CN=other.test", "DNS:other.test,URI:sip:other.test", _ALWAYS, "ca"),
+        "wildcard": ("/CN=*.sip.test", "DNS:*.sip.test", _ALWAYS, "ca"),
+        "cnonly": ("/CN=sip.test", "", _ALWAYS, "ca"),
+        "urionly": ("/CN=whoever", "URI:sip:sip.test", _ALWAYS, "ca"),
+        "dnsuri": ("/CN=sip.test", "DNS:sip.test,URI:sip:other.test", _ALWAYS, "ca"),
+        "foreign": ("/CN=sip.test", "DNS:sip.test,URI:sip:sip.test", _ALWAYS, "other-ca"),
+    }
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("ca", "other-ca"):
+            self._key(name)
+            self._openssl(
+                *("req", "-x509", "-new", "-key", f"{name}.key", "-subj", f"/CN=test {name}", "-days", "3650"),
+                *("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-out", f"{name}.pem"),
+            )
+
+    @property
+    def ca_file(self) -> Path:
+        return self.folder / "ca.pem"
+
+    def leaf(self, kind: str) -> Leaf:
+        made = Leaf(self.folder / f"{kind}.pem", self.folder / f"{kind}.key")
+        if not made.cert_file.exists():
+            self._make(kind)
+        return made
+
+    def _make(self, kind: str) -> None:
+        subject, names, (first, last), issuer = self.KINDS[kind]
+        self._key(kind)
+        self._openssl("req", "-new", "-key", f"{kind}.key", "-subj", subject, "-out", f"{kind}.csr")
+        # Python 3.13 checks strictly (RFC 5280 section 4.2.1.1): a leaf must name its authority's key.
+        extensions = (
+            "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth\n"
+            "authorityKeyIdentifier=keyid:always\n"
+        )
+        # Python 3.13 checks strictly (RFC 5280 section 4.2.1.1): a leaf must name its authority's key.
+        extensions += "authorityKeyIdentifier=keyid:always\n"
+        (self.folder / f"{kind}.ext").write_text(extensions + (f"subjectAltName={names}\n" if names else ""))
+        # Only `openssl ca` takes both dates in every version; it wants a database.
+        (self.folder / f"{kind}.index").touch()
+        (self.folder / f"{kind}.cnf").write_text(
+            f"[ca]\ndefault_ca=c\n[c]\ndatabase={kind}.index\nrand_serial=yes\nnew_certs_dir=.\n"
+            "default_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=supplied\n"
+        )
+        self._openssl(
+            *("ca", "-batch", "-notext", "-config", f"{kind}.cnf", "-cert", f"{issuer}.pem"),
+            *("-keyfile", f"{issuer}.key", "-in", f"{kind}.csr", "-extfile", f"{kind}.ext"),
+            *("-startdate", first, "-enddate", last, "-out", f"{kind}.pem"),
+        )
+
+    def _key(self, name: str) -> None:
+        self._openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{name}.key")
+
+    def _openssl(self, *arguments: str) -> None:
+        done = subprocess.run(["openssl", *arguments], cwd=self.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"openssl {' '.join(arguments)}\n{done.stderr}"
+
+
+@functools.cache
+def certificates() -> Authority:
+    """One authority per test process; its directory goes with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="sipcli-certs-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Authority(folder)
+
+
+_SERVERS_NAMES = {"cnonly": "cnonly", "urionly": "urionly", "dnsuri": "dnsuri"}
 
 
 def make_ca(directory: Path) -> Path:
-    """``ca.pem``, ``other-ca.pem`` and every leaf as ``NAME.pem`` and ``NAME.key`` in *directory*; returns it."""
+    """All of an authority's certificates at once as NAME.pem and NAME.key, for servers that want a folder; returns it.
+
+    Three are there under a second name without hyphens, as Kamailio's test configuration calls them.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    for authority in ("ca", "other-ca"):
-        _authority(directory, authority)
-    for name, (subject, alternatives, validity, authority) in _LEAVES.items():
-        _leaf(directory, name, subject, alternatives, validity, authority)
+    authority = Authority(directory)
+    for kind in authority.KINDS:
+        authority.leaf(kind)
+    for name, kind in _SERVERS_NAMES.items():
+        for suffix in ("pem", "key"):
+            (directory / f"{name}.{suffix}").write_bytes((directory / f"{kind}.{suffix}").read_bytes())
     return directory
 
 
-def _authority(directory: Path, name: str) -> None:
-    _key(directory, name)
-    usage = ("-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-    subject = ("-subj", f"/CN=sipcli test {name}", "-days", "3650")
-    _openssl(directory, "req", "-x509", "-new", "-key", f"{name}.key", *subject, "-out", f"{name}.pem", *usage)
-    database = directory / f"db-{name}"
-    database.mkdir(exist_ok=True)
-    (database / "index").touch()
-    (database / "serial").write_text("1000\n")
-
-
-def _leaf(
-    directory: Path, name: str, subject: str, alternatives: str, validity: tuple[str, str], authority: str
-) -> None:
-    _key(directory, name)
-    _openssl(directory, "req", "-new", "-key", f"{name}.key", "-subj", f"/CN={subject}", "-out", f"{name}.csr")
-    # Python 3.13 checks strictly (RFC 5280 section 4.2.1.1): a leaf must name its authority's key.
-    extensions = ["basicConstraints=CA:FALSE", "keyUsage=digitalSignature", "authorityKeyIdentifier=keyid:always"]
-    extensions.append(f"extendedKeyUsage={'clientAuth' if name == 'client' else 'serverAuth'}")
-    if alternatives:
-        extensions.append(f"subjectAltName={alternatives}")
-    (directory / f"{name}.ext").write_text("\n".join(extensions) + "\n")
-    database = f"db-{authority}"
-    (directory / f"{name}.cnf").write_text(
-        f"[ca]\ndefault_ca=c\n[c]\ndatabase={database}/index\nserial={database}/serial\nnew_certs_dir={database}\n"
-        "default_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=supplied\n"
-    )
-    signer = ("-config", f"{name}.cnf", "-cert", f"{authority}.pem", "-keyfile", f"{authority}.key")
-    dates = ("-startdate", validity[0], "-enddate", validity[1])
-    files = ("-in", f"{name}.csr", "-extfile", f"{name}.ext", "-out", f"{name}.pem")
-    _openssl(directory, "ca", "-batch", "-notext", *signer, *files, *dates)
-    for suffix in ("csr", "ext", "cnf"):
-        (directory / f"{name}.{suffix}").unlink()
-
-
-def _key(directory: Path, name: str) -> None:
-    _openssl(directory, "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{name}.key")
-    (directory / f"{name}.key").chmod(0o600)
-
-
-def _openssl(directory: Path, *arguments: str) -> None:
-    done = subprocess.run(["openssl", *arguments], cwd=directory, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, f"openssl {arguments[0]}: {done.stderr}"
+def make_ca(folder: Path) -> Path:
+    """``ca.pem`` and every leaf as ``NAME.pem`` and ``NAME.key`` in *folder*, for servers that read files; returns it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    authority = Authority(folder)
+    for kind in Authority.KINDS:
+        authority.leaf(kind)
+    return folder
