@@ -19,7 +19,6 @@ from sipcli.config import AccountConfig
 from sipcli.errors import ConfigError, NoAnswer, SipcliError
 
 if TYPE_CHECKING:
-    from sipcli.ua.agent import UserAgent
     from sipcli.ua.call import Call
 
 __all__ = ["AnswerPlan", "command"]
@@ -118,14 +117,14 @@ def command(
         async with run.agent([account], engine_config=engine, bind_port=port) as agent:
             me = agent.account(account.name)
             desk = _Desk(run, plan, talk, max_calls, ring)
-            me.on_incoming = desk.incoming
+            me.incoming = desk.incoming
             if account.register and not no_register:
                 await me.register()
             else:
                 await agent.listen()
             run.ready()
             if ready_file is not None:
-                await run.in_thread(lambda: _write_ready(ready_file, agent))
+                await run.in_thread(lambda: _write_ready(ready_file, run.readiness()))
             await desk.serve(run.options.timeout)
         return desk.outcome()
 
@@ -210,9 +209,9 @@ class _Desk:
         return Outcome("served", words, more={"calls": self._seen, "answered": self._answered})
 
 
-def _write_ready(path: Path, agent: UserAgent) -> None:
+def _write_ready(path: Path, fields: dict[str, Any]) -> None:
     """The ``ready`` event as JSON, complete when the file appears: written beside it, and moved there."""
-    text = json.dumps(agent.ready().to_json()) + "\n"
+    text = json.dumps({"event": "ready", **fields}) + "\n"
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

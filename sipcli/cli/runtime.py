@@ -110,7 +110,19 @@ class Run:
         """Tell programs, once, that we are up and where we listen."""
         if not self._ready and self._agent is not None:
             self._ready = True
-            self.event("ready", self._agent.ready().to_json())
+            self.event("ready", self.readiness())
+
+    def readiness(self) -> dict[str, Any]:
+        """The fields of ``ready``: who we are, and where we listen."""
+        from sipcli import __version__
+
+        listening = self._agent.listening if self._agent is not None else ()
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "listen": [at.to_json() for at in listening],
+            "control": None,
+        }
 
     def reload_when_hung_up(self, agent: UserAgent) -> None:
         """From now on SIGHUP refreshes the registrations, where there is no terminal that could have hung up."""
@@ -135,6 +147,7 @@ class Run:
             terminal=self.terminal,
             interactive=not self.options.no_input and self.terminal.exists,
             max_wait=self.options.max_wait,
+            trace=self._trace is not None or self._ladder is not None or self.options.verbose > 0,
             **settings,
         )
         unsubscribe = agent.subscribe(self.notice)
