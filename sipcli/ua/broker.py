@@ -260,12 +260,19 @@ class CredentialBroker:
         source.refused = True
         self._send_feedback("forget", source, lambda request: self.shelf.forget(source.provider, request, credentials))
 
-    def refused(self, credentials: Credentials) -> None:
-        """403 after *credentials*.  What was accepted before is not to blame: then the request is what is forbidden."""
+    def refused(self, credentials: Credentials, status: int) -> str | None:
+        """*credentials* earned 401, 407 or 403; the name of the provider they came from.
+
+        403 does not blame what was accepted before: then it is the request that is forbidden.
+        """
         source = self.cache.source(credentials)
-        if source is not None and not source.accepted:
-            self.cache.refuse(source.key, credentials)
+        if source is None:
+            return None
+        if status != 403 or not source.accepted:
+            if not source.refused:
+                self.cache.refuse(source.key, credentials)
             self._discard(credentials, source)
+        return source.provider
 
     def accepted(self, credentials: Credentials, terms: Terms) -> None:
         """A final response showed that *credentials* are right: only now may a provider keep them, if asked to."""

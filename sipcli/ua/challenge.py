@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from sipcli.credentials import Credentials
 from sipcli.errors import AgentClosed, ChallengeGone
-from sipcli.sip.auth import AuthSession, ChallengeToken, GiveUp, RealmState
+from sipcli.sip.auth import AuthSession, Challenged, ChallengeToken, GiveUp, RealmState
 from sipcli.sip.challenge import Challenge
 from sipcli.sip.message import Request, Response
 from sipcli.ua.threads import ThreadRegistry, running_loop
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from sipcli.ua.account import Account
     from sipcli.ua.call import Call
 
-__all__ = ["AuthChallenge", "DeferredChallenge", "DeferredToken", "Gate", "Verdict", "VerdictState"]
+__all__ = ["AuthChallenge", "DeferredChallenge", "DeferredToken", "Gate", "Verdict", "VerdictState", "labels_of"]
 
 log = logging.getLogger(__name__)
 
@@ -97,13 +97,15 @@ class Gate:
 class Verdict:
     """The one place where a challenge is decided.  Outlives the handles onto it, and never refers to them."""
 
-    __slots__ = ("_callbacks", "_lock", "gate", "session", "state", "token")
+    __slots__ = ("_callbacks", "_lock", "_taken", "gate", "generation", "session", "state", "token")
 
     def __init__(self, gate: Gate, session: AuthSession, token: ChallengeToken) -> None:
         self.gate = gate
         self.session = session
         self.token = token
         self.state = VerdictState.OPEN
+        self.generation = 0
+        self._taken = False
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []
 
@@ -136,8 +138,7 @@ class Verdict:
             if self.state is VerdictState.OPEN:
                 self._callbacks.append(callback)
                 return
-            gone = self.state in _ENDED_BY_OTHERS
-        if gone:
+        if self._taken:
             self.gate.run(callback)
 
     # --- on the loop ------------------------------------------------------------------------------------------
@@ -147,16 +148,22 @@ class Verdict:
         with self._lock:
             if self.state is VerdictState.OPEN:
                 self.state = state
+                self._taken = True
             callbacks, self._callbacks = self._callbacks, []
-        if self.state in _ENDED_BY_OTHERS:
-            for callback in callbacks:
-                try:
-                    callback()
-                except Exception:
-                    log.exception("an on_revoked callback failed")
+        for callback in callbacks if self._taken else ():
+            try:
+                callback()
+            except Exception:
+                log.exception("an on_revoked callback failed")
 
-    def lost(self) -> None:
+    def disown(self) -> None:
+        """The hook failed: a handle that it may have dropped must not take the decision from whoever is next."""
+        self.generation += 1
+
+    def lost(self, generation: int) -> None:
         """The last handle was dropped without a word."""
+        if generation != self.generation:
+            return
         try:
             self.claim(VerdictState.LOST)
         except ChallengeGone:
@@ -180,16 +187,13 @@ class Verdict:
             log.exception("the answer cannot be used; the challenge is abandoned")
             plan = None
         if plan is None:
-            self._abandon(GiveUp.NO_CREDENTIALS)
+            self._abandon(self.session.why_no_plan(self.token, credentials) or GiveUp.NO_CREDENTIALS)
         else:
             self.session.send_request(self.token, plan)
 
     def _abandon(self, why: GiveUp) -> None:
         if self.token.live:
             self.session.abandon(self.token, why)
-
-
-_ENDED_BY_OTHERS = frozenset((VerdictState.REVOKED, VerdictState.EXPIRED, VerdictState.LOST))
 
 
 class _View:
@@ -232,8 +236,18 @@ class _View:
         return tuple(self.realms[self.realm].rejected)
 
     @property
+    def exchange(self) -> Challenged:
+        """The request that was challenged, all its attempts."""
+        return self._verdict.token.exchange
+
+    @property
     def method(self) -> str:
-        return self._verdict.token.exchange.method
+        return self.exchange.method
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Realm → the id of its challenge in notices."""
+        return labels_of(self._verdict.token)
 
     @property
     def request(self) -> Request:
@@ -260,7 +274,7 @@ class _Deferred(_View):
 
     def __init__(self, verdict: Verdict, account: Account, call: Call | None) -> None:
         super().__init__(verdict, account, call)
-        weakref.finalize(self, _dropped, verdict).atexit = False
+        weakref.finalize(self, _dropped, verdict, verdict.generation).atexit = False
 
     def abandon(self) -> None:
         """Give up.  Raises ChallengeGone, UnregisteredThread, AgentClosed; the caller's mistakes burn nothing."""
@@ -271,13 +285,13 @@ class _Deferred(_View):
         self._verdict.on_revoked(callback)
 
 
-def _dropped(verdict: Verdict) -> None:
+def _dropped(verdict: Verdict, generation: int) -> None:
     # CPython runs this on whichever thread drops the last reference, or happens to collect, maybe inside a lock of
     # ours: so take none, log nothing, warn nothing.  call_soon_threadsafe is re-entrant; queue.Queue is not.
     if verdict.state is not VerdictState.OPEN:
         return
     try:
-        verdict.gate.loop.call_soon_threadsafe(verdict.lost)
+        verdict.gate.loop.call_soon_threadsafe(verdict.lost, generation)
     except RuntimeError:
         pass  # the loop is closed, and everything on it
 
@@ -344,6 +358,10 @@ class AuthChallenge(_View):
         self._deferred = True
         return DeferredChallenge(self._verdict, self.account, self.call)
 
+    def fits(self) -> bool:
+        """Would the account's own credentials answer every realm?"""
+        return self._verdict.session.reinit_request(self._verdict.token) is not None
+
     def close(self) -> None:
         """The hook has returned."""
         self._over = True
@@ -351,3 +369,9 @@ class AuthChallenge(_View):
     def _require(self) -> None:
         if self._verdict.state is VerdictState.OPEN and (self._over or self._deferred):
             raise ChallengeGone("deferred" if self._deferred else "declined")
+
+
+def labels_of(token: ChallengeToken) -> dict[str, str]:
+    """Realm → the id of its challenge in notices: ``c7``, and ``c7.2`` for a second realm."""
+    realms = [challenge.realm for challenge in token.challenges]
+    return {realm: token.id if index == 0 else f"{token.id}.{index + 1}" for index, realm in enumerate(realms)}

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from sipcli.errors import AgentClosed, NetworkError, SipcliError
 from sipcli.sip.engine import Engine
 from sipcli.sip.events import Event, FlowReleased, FlowWanted
-from sipcli.sip.flow import Address, Flow, Transport
+from sipcli.sip.flow import Address, Flow, Hop, Transport
 from sipcli.ua.resolve import Candidate, Records, Resolver, look_up
 from sipcli.ua.tls import TlsFacts, TlsSettings
 from sipcli.ua.transport import EndpointConfig, Transports
@@ -93,8 +93,8 @@ class Endpoint:
         if self._loop is not None:
             return
         self._loop = asyncio.get_running_loop()
-        self._transports = Transports(self._loop, self, self._config, self._tls_for)
         self._resolver = Resolver(self._loop, self._records)
+        self._transports = Transports(self._loop, self, self._config, self._tls_for, self._resolver.aside)
         self._pump()
 
     async def close(self) -> None:
@@ -120,6 +120,12 @@ class Endpoint:
     @property
     def listening(self) -> list[tuple[Transport, str, int]]:
         return self._transports.listening if self._transports is not None else []
+
+    async def resolve(self, hop: Hop) -> list[Candidate]:
+        """The addresses of *hop*, best first.  Raises ResolveError."""
+        if self._resolver is None or self._closed:
+            raise AgentClosed("the endpoint is not open")
+        return await self._resolver.resolve(hop)
 
     def tls_facts(self, flow: Flow) -> TlsFacts | None:
         """What the handshake of *flow* proved, while it is open."""

@@ -41,6 +41,7 @@ __all__ = [
     "TxFigures",
     "Via",
     "WarningNotice",
+    "address_text",
 ]
 
 RegistrationState: TypeAlias = Literal[
@@ -399,3 +400,9 @@ class ResultNotice(Notice):
     call: Mapping[str, Any] | None = _maybe()
     auth: AuthTotals | None = None
     expectations: tuple[Expectation, ...] = ()
+
+
+def address_text(address: tuple[str, int]) -> str:
+    """``192.0.2.7:5060``, ``[2001:db8::7]:5060``."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

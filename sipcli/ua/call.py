@@ -1,0 +1,503 @@
+"""A call as one awaits it: ringing, answered, held, over - and its audio (RFC 3261 sections 13 to 15, RFC 3264)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sipcli.errors import LocalProtocolError, MediaFailed, NoAnswer, SipcliError
+from sipcli.media.dtmf import TONE_MS
+from sipcli.media.quality import AudioVerdict, MediaReport, RxStats, TxStats
+from sipcli.sip.answer import IncomingCall
+from sipcli.sip.events import AnyCall, CallAnswered, CallEnded, CallProgress, CallReanswered, CallReoffered
+from sipcli.sip.invite import OutgoingCall
+from sipcli.sip.message import Request
+from sipcli.sip.uri import NameAddr, SipUri
+from sipcli.ua.callnotices import CallTeller, digit_of_info
+from sipcli.ua.failures import failure_of
+from sipcli.ua.localhost import local_host
+from sipcli.ua.media_io import MediaSession
+from sipcli.ua.notices import CallState, DtmfNotice
+
+if TYPE_CHECKING:
+    from sipcli.ua.account import Account
+    from sipcli.ua.agent import UserAgent
+    from sipcli.ua.audio import AudioSpec
+
+__all__ = ["Call", "CallReport"]
+
+log = logging.getLogger(__name__)
+
+HANGUP_WAIT = 2.0
+"""Seconds that :meth:`Call.hangup` waits for the other side to confirm."""
+STATS_EVERY = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallReport:
+    """What a call came to.  Times in milliseconds, None where it did not come so far.
+
+    *pdd_ms*: from dialling to the first sign of the far end; *setup_ms*: to the
+    answer; *ring_ms* and *talk_ms*: how long it rang, and was up.
+    """
+
+    by: Literal["local", "remote", "network"]
+    code: int | None = None
+    reason: str = ""
+    setup_ms: float | None = None
+    ring_ms: float | None = None
+    talk_ms: float | None = None
+    pdd_ms: float | None = None
+    media: MediaReport = MediaReport()  # noqa: RUF009 - frozen
+
+    @property
+    def codec(self) -> str | None:
+        return self.media.codec
+
+    @property
+    def rx(self) -> RxStats:
+        return self.media.rx
+
+    @property
+    def tx(self) -> TxStats:
+        return self.media.tx
+
+    @property
+    def audio(self) -> AudioVerdict:
+        return self.media.audio
+
+
+class Call:
+    """One call, in or out.  Made by ``account.call(target)``, or given to ``on_incoming``."""
+
+    def __init__(self, agent: UserAgent, account: Account | None, core: AnyCall) -> None:
+        loop = asyncio.get_running_loop()
+        self.agent = agent
+        self.account = account
+        self.core = core
+        self.media: MediaSession | None = None
+        self.state: CallState = "ringing" if core.direction == "incoming" else "calling"
+        self.on_dtmf: Callable[[str, int], None] | None = None
+        self._teller = CallTeller(agent, self)
+        self._loop = loop
+        self._began = loop.time()
+        self._signs: float | None = None
+        self._rang: float | None = None
+        self._up: float | None = None
+        self._answered: asyncio.Future[None] = _future(loop)
+        self._over: asyncio.Future[CallReport] = _future(loop)
+        self._reoffered: asyncio.Future[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._stats: asyncio.TimerHandle | None = None
+        self._failure: SipcliError | None = None
+        agent.add_call(self)
+
+    # --- what it is -------------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """Short and ours: ``call1``."""
+        return self.core.id
+
+    @property
+    def sip_call_id(self) -> str:
+        return self.core.sip_call_id
+
+    @property
+    def direction(self) -> Literal["in", "out"]:
+        return "in" if self.core.direction == "incoming" else "out"
+
+    @property
+    def remote(self) -> NameAddr:
+        """The other side: display name and URI."""
+        return self.core.remote
+
+    @property
+    def local(self) -> str:
+        if self.account is not None:
+            return str(self.account.aor)
+        return self.core.invite.uri_text if isinstance(self.core, IncomingCall) else "sip:anonymous@anonymous.invalid"
+
+    @property
+    def request(self) -> Request:
+        """Their INVITE.  Only of an incoming call."""
+        return self._incoming.invite
+
+    @property
+    def is_over(self) -> bool:
+        return self.state == "ended"
+
+    def __repr__(self) -> str:
+        return f"<Call {self.id} {self.direction} {self.state} {self.remote.uri}>"
+
+    # --- outgoing ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    async def dial(
+        cls,
+        agent: UserAgent,
+        account: Account | None,
+        target: SipUri,
+        *,
+        media: MediaSession | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        **audio: Any,
+    ) -> Call:
+        """INVITE *target*.  *audio*: see :meth:`accept`; *media* is a session of the caller's own, open already."""
+        hooks = _Hooks()
+        if media is None:
+            media = await _open_media(hooks, await local_host(agent, account, target), **audio)
+        try:
+            with agent.turn() as engine:
+                name = None if account is None else account.name
+                core = engine.invite(name, target, media.offer(), headers=headers)
+                call = cls(agent, account, core)
+                call._attach(media, hooks)
+                call._tell("calling")
+        except BaseException:
+            await media.close()
+            raise
+        return call
+
+    async def answered(self, timeout: float | None = None) -> None:
+        """Return when it is answered.  Raises the typed error if it is not; NoAnswer after *timeout*, hanging up."""
+        try:
+            await asyncio.wait_for(asyncio.shield(self._answered), timeout)
+        except TimeoutError:
+            await self.hangup()
+            raise NoAnswer(f"call: nobody answered within {timeout:g} s") from None
+
+    # --- incoming ---------------------------------------------------------------------------------------------
+
+    def announce(self) -> None:
+        """Tell that somebody calls."""
+        self._tell("ringing")
+
+    def ring(self, code: int = 180) -> None:
+        """Tell the caller that it rings."""
+        with self.agent.turn():
+            self._incoming.ring(code)
+
+    async def accept(self, *, media: MediaSession | None = None, **audio: Any) -> None:
+        """Answer.  Keywords are :class:`MediaSession`'s: *audio*, *record*, *record_mode*, *codecs*, *ports*.
+
+        Raises MediaFailed when there is no common codec; the caller then got 488.
+        """
+        core = self._incoming
+        hooks = _Hooks()
+        flow = core.dialog.flow if core.dialog is not None else None
+        if media is None:
+            media = await _open_media(hooks, flow.local[0] if flow is not None else "127.0.0.1", **audio)
+        try:
+            sdp = media.offer() if core.offer is None else media.answer(core.offer)
+            with self.agent.turn():
+                core.accept(sdp)
+                self._attach(media, hooks)
+                self._mark_up()
+                self._tell("answered", code=200, reason="OK")
+        except BaseException as error:
+            await media.close()
+            if isinstance(error, MediaFailed):
+                self.reject(488)
+            raise
+        if core.offer is not None:
+            media.start()
+
+    def reject(self, code: int = 486, reason: str | None = None) -> None:
+        """Refuse: 486 busy, 603 declined, 480 nobody there."""
+        with self.agent.turn():
+            self._incoming.reject(code, reason)
+
+    @property
+    def _incoming(self) -> IncomingCall:
+        if not isinstance(self.core, IncomingCall):
+            raise LocalProtocolError("this is an outgoing call")
+        return self.core
+
+    # --- in the call ------------------------------------------------------------------------------------------
+
+    async def dtmf(self, digits: str) -> None:
+        """Send *digits* (``0-9 * # A-D``, a comma waits); returns when they are out."""
+        via = await self._media.dtmf(digits)
+        for digit in digits:
+            if digit != ",":
+                self.agent.tell(
+                    DtmfNotice(call=self.id, direction="out", digit=digit.upper(), via=via, duration_ms=TONE_MS)
+                )
+
+    async def hold(self) -> None:
+        """Stop the audio both ways (RFC 3264 section 8.4).  Raises MediaFailed when the other side refuses."""
+        await self._reoffer(hold=True)
+        self._tell("held")
+
+    async def resume(self) -> None:
+        """Go on after :meth:`hold`."""
+        await self._reoffer(hold=False)
+        self._tell("answered")
+
+    async def _reoffer(self, *, hold: bool) -> None:
+        if self._reoffered is not None:
+            raise LocalProtocolError("the session is being changed already")
+        before = self._media.held
+        self._reoffered = _future(self._loop)
+        try:
+            with self.agent.turn():
+                self.core.reinvite(self._media.offer(hold=hold))
+            await self._reoffered
+        except BaseException:
+            if not self.is_over:
+                self._media.withdraw_offer()
+                if before != hold:
+                    self._media.offer(hold=before)
+                    self._media.withdraw_offer()
+            raise
+        finally:
+            self._reoffered = None
+
+    async def hangup(self, *, timeout: float = HANGUP_WAIT) -> None:
+        """End the call, whatever its state; returns when it is over, or after *timeout* seconds."""
+        if not self.is_over:
+            with self.agent.turn():
+                self.core.hangup()
+        try:
+            await asyncio.wait_for(asyncio.shield(self._over), timeout)
+        except (TimeoutError, SipcliError):
+            pass
+
+    async def finished(self) -> CallReport:
+        """Return when the call is over.  Raises the typed error of a call that was never answered."""
+        return await asyncio.shield(self._over)
+
+    async def drop(self) -> None:
+        """Be over now, whatever the other side says: the agent closes."""
+        if not self.is_over:
+            self._end(CallEnded(self.core, "local", why="closed: the user agent closes"))
+        if self._ending is not None:
+            await self._ending
+
+    @property
+    def _media(self) -> MediaSession:
+        if self.media is None:
+            raise LocalProtocolError("the call has no audio yet")
+        return self.media
+
+    # --- what the core tells ----------------------------------------------------------------------------------
+
+    def on_progress(self, event: CallProgress) -> None:
+        now = self._loop.time()
+        if event.state != "trying":
+            self._signs = self._signs or now
+            self._rang = self._rang or (now if event.response.status == 180 else None)
+        if event.sdp is not None:
+            self._hear(event.sdp, fatal=False)
+        self._tell(event.state, code=event.response.status, reason=event.response.reason)
+
+    def on_answered(self, event: CallAnswered) -> None:
+        self._mark_up()
+        if event.sdp is not None:
+            self._hear(event.sdp, fatal=True)
+        elif self._media.agreement is None:
+            self._fail(MediaFailed("call: the answer has no SDP", code=488))
+        self._tell("answered", code=event.response.status, reason=event.response.reason)
+        if self._failure is None and not self._answered.done():
+            self._answered.set_result(None)
+
+    def on_confirmed(self, sdp: bytes | None) -> None:
+        """The ACK came in; with our offer in the 2xx it brings the answer (RFC 3261 section 13.2.1)."""
+        if sdp is not None and self._incoming.offer is None:
+            self._hear(sdp, fatal=True)
+        elif self._media.agreement is None:
+            self._fail(MediaFailed("call: the caller never answered our offer", code=488))
+
+    def on_reoffered(self, event: CallReoffered) -> None:
+        try:
+            sdp = self._media.offer() if event.offer is None else self._media.answer(event.offer)
+        except (MediaFailed, LocalProtocolError) as error:
+            log.info("call %s: their new offer is refused: %s", self.id, error)
+            self.core.reject_reinvite(488)
+            return
+        self.core.answer_reinvite(sdp)
+        agreement = self._media.agreement
+        if event.offer is not None and agreement is not None:
+            self._tell("answered" if agreement.may_receive else "held")
+
+    def on_reanswered(self, event: CallReanswered) -> None:
+        error: SipcliError | None = None
+        try:
+            if event.sdp is None:
+                self._media.withdraw_offer()
+                error = failure_of("call", None, code=event.code, reason=event.reason, why=event.why)
+            else:
+                self._media.accept_answer(event.sdp)
+        except MediaFailed as failed:
+            error = failed
+        future = self._reoffered
+        if future is not None and not future.done():
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(None)
+
+    def on_offer_stale(self) -> None:
+        self.core.replace_offer(self._media.offer())
+
+    def on_info(self, request: Request) -> None:
+        """Digits that come by INFO, as some gateways still send them (``application/dtmf-relay``)."""
+        found = digit_of_info(request)
+        if found is not None:
+            self._heard_digit(found[0], found[1], "info")
+
+    def on_ended(self, event: CallEnded) -> None:
+        self._end(event)
+
+    # --- inside -----------------------------------------------------------------------------------------------
+
+    def _attach(self, media: MediaSession, hooks: _Hooks) -> None:
+        self.media = media
+        hooks.call = self
+        self._stats = self._loop.call_later(STATS_EVERY, self._tell_stats)
+
+    def _hear(self, sdp: bytes, *, fatal: bool) -> None:
+        """Their answer, early or final."""
+        try:
+            self._media.accept_answer(sdp)
+            self._media.start()
+        except MediaFailed as error:
+            if fatal:
+                self._fail(error)
+            else:
+                log.info("call %s: early media is not understood: %s", self.id, error)
+
+    def _fail(self, error: SipcliError) -> None:
+        """The call is up and of no use."""
+        self._failure = error
+        with self.agent.turn():
+            self.core.hangup()
+
+    def _mark_up(self) -> None:
+        self._up = self._loop.time()
+        self._signs = self._signs or self._up
+        if self.direction == "in" and not self._answered.done():
+            self._answered.set_result(None)
+
+    def _end(self, event: CallEnded) -> None:
+        if self.is_over:
+            return
+        self._teller.call("ended", code=event.code, reason=event.reason, by=event.by)
+        self.state = "ended"
+        if self._stats is not None:
+            self._stats.cancel()
+        self.agent.drop_call(self)
+        self._ending = self._loop.create_task(self._wind_up(event))
+
+    async def _wind_up(self, event: CallEnded) -> None:
+        media = MediaReport()
+        if self.media is not None:
+            await self.media.close()
+            media = self.media.report()
+            if self._up is not None:
+                self._teller.stats(media)
+        error = self._failure or self._why(event)
+        report = self._report(event, media)
+        for future in (self._answered, self._reoffered):
+            if future is not None and not future.done():
+                future.set_exception(error or NoAnswer("call: hung up before it was answered"))
+        if error is not None:
+            self._over.set_exception(error)
+        else:
+            self._over.set_result(report)
+
+    def _why(self, event: CallEnded) -> SipcliError | None:
+        """None when the call was answered, or when we ended it ourselves; else why it was not."""
+        account = self.account
+        story = None if account is None else account.take_story(self.sip_call_id)
+        if self._up is not None or self.direction == "in" or (event.by == "local" and event.why is None):
+            return None
+        exchange = self.core.exchange if isinstance(self.core, OutgoingCall) else None
+        flow = None if exchange is None else exchange.flow
+        return failure_of(
+            "call",
+            None if account is None else account.name,
+            code=event.code,
+            reason=event.reason,
+            why=event.why,
+            story=story,
+            server=None if flow is None else flow.remote[0],
+        )
+
+    def _report(self, event: CallEnded, media: MediaReport) -> CallReport:
+        up, now = self._up, self._loop.time()
+        return CallReport(
+            by=event.by,
+            code=event.code,
+            reason=event.reason,
+            setup_ms=_ms(self._began, up),
+            ring_ms=_ms(self._rang, up or now),
+            talk_ms=_ms(up, now),
+            pdd_ms=_ms(self._began, self._signs),
+            media=media,
+        )
+
+    def _tell(self, state: CallState, *, code: int | None = None, reason: str | None = None) -> None:
+        self.state = state
+        self._teller.call(state, code=code, reason=reason)
+
+    def _tell_stats(self) -> None:
+        self._stats = self._loop.call_later(STATS_EVERY, self._tell_stats)
+        if self._up is not None:
+            self._teller.stats(self._media.report(verdict=False))
+
+    def _heard_digit(self, digit: str, duration_ms: int, via: str = "rfc4733") -> None:
+        self.agent.tell(DtmfNotice(call=self.id, direction="in", digit=digit, via=via, duration_ms=duration_ms))
+        if self.on_dtmf is not None:
+            self.on_dtmf(digit, duration_ms)
+
+
+class _Hooks:
+    """What a media session calls, before and after its call exists."""
+
+    def __init__(self) -> None:
+        self.call: Call | None = None
+
+    def digit(self, digit: str, duration_ms: int) -> None:
+        if self.call is not None:
+            self.call._heard_digit(digit, duration_ms)  # noqa: SLF001 - one room
+
+    def state(self, state: str) -> None:
+        if self.call is not None:
+            self.call._teller.media(state)  # noqa: SLF001
+
+    def warning(self, code: str, message: str) -> None:
+        if self.call is not None:
+            self.call._teller.warning(code, message)  # noqa: SLF001
+
+
+async def _open_media(
+    hooks: _Hooks, host: str, *, audio: AudioSpec | str | None = None, record: Path | str | None = None, **more: Any
+) -> MediaSession:
+    media = MediaSession(
+        audio="null" if audio is None else audio,
+        record=record,
+        host=host,
+        on_dtmf=hooks.digit,
+        on_state=hooks.state,
+        on_warning=hooks.warning,
+        **more,
+    )
+    await media.open()
+    return media
+
+
+def _future(loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
+    """A future whose failure nobody need fetch."""
+    future: asyncio.Future[Any] = loop.create_future()
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
+
+
+def _ms(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else round((end - start) * 1000, 1)

@@ -1,0 +1,199 @@
+"""The core's events, each given to the one it concerns, and told as notices."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthRejected, AuthSettled, GiveUp, PolicyWarning
+from sipcli.sip.events import (
+    CallAnswered,
+    CallConfirmed,
+    CallEnded,
+    CallIncoming,
+    CallOfferStale,
+    CallProgress,
+    CallReanswered,
+    CallReoffered,
+    Event,
+    InfoReceived,
+    MessageReceived,
+    ProtocolWarning,
+    RegistrationChanged,
+    RequestDone,
+)
+from sipcli.ua.notices import (
+    MessageNotice,
+    RegistrationNotice,
+    RegistrationState,
+    TraceNotice,
+    Via,
+    WarningNotice,
+    address_text,
+)
+from sipcli.ua.wirelog import WireRecord, mask
+
+if TYPE_CHECKING:
+    from sipcli.sip.flow import Flow
+    from sipcli.ua.agent import UserAgent
+
+__all__ = ["EventDesk"]
+
+log = logging.getLogger(__name__)
+
+# The registrar said 401 and nobody answered it: that is a failure of ours, not its refusal.
+_NOT_ASKED = frozenset((GiveUp.NO_CREDENTIALS, GiveUp.ABANDONED, GiveUp.LOST, GiveUp.DEADLINE))
+
+
+class EventDesk:
+    """One method per event, found by its type; what the endpoint handles itself is not here."""
+
+    def __init__(self, agent: UserAgent) -> None:
+        self._agent = agent
+        auth = agent.auth_desk
+        self._table: dict[type[Any], Callable[[Any], None]] = {
+            AuthChallenged: auth.on_challenged,
+            AuthSettled: auth.on_settled,
+            AuthAccepted: auth.on_accepted,
+            AuthRejected: auth.on_rejected,
+            PolicyWarning: self._on_policy,
+            RegistrationChanged: self._on_registration,
+            CallProgress: lambda event: self._with_call(event, "on_progress"),
+            CallAnswered: lambda event: self._with_call(event, "on_answered"),
+            CallReoffered: self._on_reoffered,
+            CallReanswered: lambda event: self._with_call(event, "on_reanswered"),
+            CallEnded: lambda event: self._with_call(event, "on_ended"),
+            CallIncoming: self._on_incoming,
+            CallConfirmed: self._on_confirmed,
+            CallOfferStale: self._on_offer_stale,
+            InfoReceived: self._on_info,
+            RequestDone: agent.oneshots.on_done,
+            MessageReceived: self._on_message,
+            ProtocolWarning: self._on_warning,
+        }
+
+    def on_event(self, event: Event) -> None:
+        """Called inside a turn.  Never raises: one listener's fault must not cost the others their events."""
+        handle = self._table.get(type(event))
+        if handle is None:
+            return
+        try:
+            handle(event)
+        except Exception:
+            log.exception("handling %s failed", type(event).__name__)
+
+    def on_wire(self, record: WireRecord) -> None:
+        if not self._agent.has_listeners:
+            return
+        text = mask(record.data).decode("utf-8", "backslashreplace")
+        self._agent.tell(
+            TraceNotice(
+                direction=record.direction,
+                transport=record.flow.transport,
+                local=address_text(record.flow.local),
+                remote=address_text(record.flow.remote),
+                start_line=text.partition("\r\n")[0],
+                size=len(record.data),
+                sip=text,
+            )
+        )
+
+    # --- registrations ----------------------------------------------------------------------------------------
+
+    def _on_registration(self, event: RegistrationChanged) -> None:
+        account = self._agent.find_account(event.account)
+        state: RegistrationState = event.state
+        if state == "refused" and event.why in _NOT_ASKED:
+            state = "failed"
+        if self._agent.has_listeners:
+            self._agent.tell(
+                RegistrationNotice(
+                    account=event.account,
+                    state=state,
+                    code=event.code,
+                    reason=event.reason or _sentence(event.why),
+                    expires_s=event.expires_s,
+                    contact=event.contact,
+                    service_route=", ".join(event.service_route) or None,
+                    via=None if event.flow is None else _via(event.flow),
+                    retry_in_s=None if event.retry_in_s is None else round(event.retry_in_s, 1),
+                )
+            )
+        if account is not None:
+            account.on_registration(event)
+
+    # --- calls ------------------------------------------------------------------------------------------------
+
+    def _with_call(self, event: Any, name: str) -> None:
+        call = self._agent.find_call(event.call.id)
+        if call is not None:
+            getattr(call, name)(event)
+
+    def _on_incoming(self, event: CallIncoming) -> None:
+        from sipcli.ua.call import Call
+
+        account = self._agent.find_account(event.call.account)
+        call = Call(self._agent, account, event.call)
+        call.announce()
+        handler = self._agent.on_incoming if account is None else account.on_incoming
+        try:
+            if handler is None or self._agent.closed:
+                call.reject(480)
+            else:
+                handler(call)
+        except Exception:
+            log.exception("on_incoming failed; the call is refused")
+            if call.state == "ringing":
+                call.reject(500)
+
+    def _on_confirmed(self, event: CallConfirmed) -> None:
+        call = self._agent.find_call(event.call.id)
+        if call is not None:
+            call.on_confirmed(event.sdp)
+
+    def _on_reoffered(self, event: CallReoffered) -> None:
+        call = self._agent.find_call(event.call.id)
+        if call is None:
+            event.call.reject_reinvite(488)
+        else:
+            call.on_reoffered(event)
+
+    def _on_offer_stale(self, event: CallOfferStale) -> None:
+        call = self._agent.find_call(event.call.id)
+        if call is not None:
+            call.on_offer_stale()
+
+    def _on_info(self, event: InfoReceived) -> None:
+        call = self._agent.find_call(event.call.id)
+        if call is not None:
+            call.on_info(event.request)
+
+    # --- the rest ---------------------------------------------------------------------------------------------
+
+    def _on_message(self, event: MessageReceived) -> None:
+        self._agent.tell(
+            MessageNotice(
+                direction="in",
+                remote=str(event.request.from_.uri),
+                content_type=event.request.content_type,
+                body=event.request.body.decode("utf-8", "backslashreplace"),
+            )
+        )
+
+    def _on_policy(self, event: PolicyWarning) -> None:
+        self._agent.tell(WarningNotice(code=event.code, message=f"account {event.account}: {event.message}"))
+
+    def _on_warning(self, event: ProtocolWarning) -> None:
+        log.debug("%s: %s", event.code, event.message)
+        if event.code == "fault":
+            log.error("a fault in the SIP core: %s", event.message)
+        self._agent.tell(WarningNotice(code=event.code, message=event.message))
+
+
+def _sentence(why: GiveUp | str | None) -> str | None:
+    return why.value if isinstance(why, GiveUp) else why
+
+
+def _via(flow: Flow) -> Via:
+    return Via(transport=flow.transport, remote=address_text(flow.remote), tls=flow.verified_identity)

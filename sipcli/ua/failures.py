@@ -1,0 +1,179 @@
+"""From how a request ended to the exception a caller catches: one sentence, and the next step as its hint.
+
+A *why* is a :class:`~sipcli.sip.auth.GiveUp` or a sentence whose first word is
+its kind (sip/events.py).  What came from the network is shown escaped and short.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+
+from sipcli.credentials import Credentials, NotFound
+from sipcli.errors import (
+    AgentClosed,
+    AuthAbandoned,
+    AuthError,
+    AuthExpired,
+    AuthRefused,
+    Busy,
+    Declined,
+    MediaFailed,
+    NetworkError,
+    NoAnswer,
+    NoCredentials,
+    NotReachable,
+    ProviderFailed,
+    Refused,
+    RemoteProtocolError,
+    RequestFailed,
+    ResolveError,
+    ServerFailed,
+    SipcliError,
+    TlsError,
+)
+from sipcli.sip.auth import GiveUp
+from sipcli.ua.flight import ChainFailure
+
+__all__ = ["AuthStory", "failure_of", "plain"]
+
+_LONGEST = 64
+
+_BY_CODE: dict[int, type[RequestFailed]] = {
+    404: NotReachable,
+    408: NoAnswer,
+    410: NotReachable,
+    415: MediaFailed,
+    480: NoAnswer,
+    484: NotReachable,
+    485: NotReachable,
+    486: Busy,
+    488: MediaFailed,
+    600: Busy,
+    603: Declined,
+    604: NotReachable,
+    606: MediaFailed,
+}
+
+_KINDS: dict[str, type[SipcliError]] = {
+    "dns": ResolveError,
+    "connect": NetworkError,
+    "lost": NetworkError,
+    "tls": TlsError,
+    "closed": AgentClosed,
+    "protocol": RemoteProtocolError,
+}
+_HINTS = {
+    "dns": "check the name, or name the server with --registrar",
+    "connect": "is the server running, and is the port right?",
+    "tls": "the right certificate authority is named with --ca FILE",
+}
+
+
+@dataclass(slots=True)
+class AuthStory:
+    """What is known of one request's authentication, gathered while it went on."""
+
+    failure: ChainFailure | None = None
+    """What the broker said when it gave up."""
+    realm: str | None = None
+    used: str | None = None
+    """Where the refused credentials came from: ``vault:voip/alice``."""
+
+    def refused(self, realm: str, credentials: Credentials, provider: str | None) -> None:
+        self.realm = realm
+        self.used = credentials.ref or provider
+
+
+def plain(text: str) -> str:
+    """Text from the network, made harmless and short: controls, separators and bidi become escapes (threat T12)."""
+    shown = "".join(c if unicodedata.category(c)[0] not in "CZ" or c == " " else _escape(c) for c in text[:_LONGEST])
+    return shown + ("…" if len(text) > _LONGEST else "")
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+
+
+def failure_of(
+    what: str,
+    account: str | None,
+    *,
+    code: int | None = None,
+    reason: str = "",
+    why: GiveUp | str | None = None,
+    story: AuthStory | None = None,
+    server: str | None = None,
+) -> SipcliError:
+    """The exception for *what* (``registration``, ``call``…) of *account*.
+
+    *code* and *reason* are the final response's, *server* is who sent it.
+    """
+    story = story or AuthStory()
+    if isinstance(why, GiveUp):
+        return _auth(what, account, code, reason, why, story, server)
+    if why is not None and code is None:
+        return _network(what, account, why)
+    if code is None:
+        return NoAnswer(f"{what}: no answer")
+    said = f"{code} {plain(reason)}".strip() + (f" from {server}" if server else "")
+    if code in (401, 407):
+        return _auth(what, account, code, reason, GiveUp.REFUSED, story, server)
+    kind = _BY_CODE.get(code, ServerFailed if 500 <= code < 600 else Refused)
+    note = f" ({why})" if why else ""
+    return kind(f"{what} failed: {said}{note}", code=code, reason=reason)
+
+
+def _network(what: str, account: str | None, why: str) -> SipcliError:
+    kind, _, text = why.partition(":")
+    if kind == "timeout":
+        return NoAnswer(f"{what}:{text}", hint="is the server up, and does a firewall let SIP through? try --ladder")
+    error = _KINDS.get(kind, NetworkError)
+    return error(f"{what}:{text}" if kind in _KINDS else f"{what}: {why}", hint=_HINTS.get(kind))
+
+
+def _auth(
+    what: str, account: str | None, code: int | None, reason: str, why: GiveUp, story: AuthStory, server: str | None
+) -> SipcliError:
+    failure = story.failure
+    realm = failure.realm if failure is not None else story.realm
+    provider = failure.provider if failure is not None else story.used
+    said = f"{code} {plain(reason)}".strip() if code is not None else "the server asked for credentials"
+    where = (f" from {server}" if server else "") + (f' (realm "{plain(realm)}")' if realm else "")
+    if why is GiveUp.NO_CHALLENGE:
+        return RemoteProtocolError(f"{what}: {why.value}: {said}{where}")
+    kind, words, hint = _auth_words(account or "ACCOUNT", why, failure)
+    if kind is AuthRefused and why in _REFUSED_OURS:
+        used = f"; the answer used {story.used}" if story.used else ""
+        words = f"{what} refused: {said}{where}{used}"
+    else:
+        words = f"{what}: {words}{where}"
+    error = kind(words, code=code, reason=reason, realm=realm, provider=provider, hint=hint)
+    if isinstance(error, AuthExpired):
+        error.awaited_person = failure is not None and failure.awaited_person
+    return error
+
+
+_REFUSED_OURS = frozenset((GiveUp.REFUSED, GiveUp.TOO_MANY_ATTEMPTS))
+
+
+def _auth_words(account: str, why: GiveUp, failure: ChainFailure | None) -> tuple[type[AuthError], str, str | None]:
+    """The class, what happened, and the next step."""
+    asked = "" if failure is None or failure.provider is None else f"{failure.provider}: {failure.error}"
+    match why:
+        case GiveUp.ABANDONED | GiveUp.LOST:
+            return AuthAbandoned, why.value, None
+        case GiveUp.DEADLINE if failure is not None and failure.provider and not failure.awaited_person:
+            return AuthExpired, f"{failure.provider} did not answer the challenge in time", "allow more: --max-wait S"
+        case GiveUp.DEADLINE:
+            return AuthExpired, "nobody answered the challenge in time", "allow more time with --max-wait S"
+        case GiveUp.NO_CREDENTIALS if failure is not None and not isinstance(failure.error, NotFound | None):
+            return ProviderFailed, asked, f"try: sipcli auth test {account}"
+        case GiveUp.NO_CREDENTIALS:
+            detail = f" ({asked})" if asked else ""
+            return NoCredentials, f"no credentials{detail}", f"keep a password: sipcli auth save {account}"
+        case GiveUp.REFUSED | GiveUp.TOO_MANY_ATTEMPTS:
+            return AuthRefused, why.value, f"try: sipcli auth test {account}"
+        case _:
+            return AuthRefused, why.value, "look at what the server asked with --ladder"

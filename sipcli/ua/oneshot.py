@@ -1,0 +1,67 @@
+"""Requests that stand alone, awaited: what MESSAGE and OPTIONS came to (RFC 3428, RFC 3261 section 11)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sipcli.sip.events import RequestDone
+from sipcli.sip.oneshot import OneShot
+
+if TYPE_CHECKING:
+    from sipcli.sip.engine import Engine
+
+__all__ = ["MessageReport", "OneShots", "OptionsReport"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageReport:
+    """A MESSAGE that was taken: 200 (delivered) or 202 (kept for later)."""
+
+    code: int
+    reason: str
+    rtt_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionsReport:
+    """What answered a ping.  *tls* is the verified identity, *remote* the address that answered."""
+
+    code: int
+    reason: str
+    rtt_ms: float
+    transport: str
+    remote: str
+    tls: str | None
+    server: str | None
+    allow: tuple[str, ...]
+    supported: tuple[str, ...]
+    accept: tuple[str, ...]
+
+
+class OneShots:
+    """Joins one-shots under way with those who wait for them."""
+
+    def __init__(self, turn: Callable[[], AbstractContextManager[Engine]]) -> None:
+        self._turn = turn
+        self._waiting: dict[OneShot, asyncio.Future[RequestDone]] = {}
+
+    async def run(self, start: Callable[[Engine], OneShot]) -> RequestDone:
+        """Send what *start* makes, and wait for its end.  Cancelled, it is stopped, a pending challenge included."""
+        with self._turn() as engine:
+            oneshot = start(engine)
+            future = self._waiting[oneshot] = asyncio.get_running_loop().create_future()
+        try:
+            return await future
+        finally:
+            if self._waiting.pop(oneshot, None) is not None and not oneshot.done:
+                with self._turn():
+                    oneshot.stop()
+
+    def on_done(self, event: RequestDone) -> None:
+        future = self._waiting.pop(event.oneshot, None)
+        if future is not None and not future.done():
+            future.set_result(event)

@@ -1,0 +1,76 @@
+"""What a configured account means to the core and to the broker: profile, policy, chain, terms."""
+
+from __future__ import annotations
+
+import secrets
+
+from sipcli.config import AccountConfig, Config, PolicyConfig
+from sipcli.sip.auth import AuthPolicy
+from sipcli.sip.profile import AccountProfile
+from sipcli.ua.flight import FETCH_WAIT, PROMPT_WAIT, Chain
+
+__all__ = ["auth_policy", "chain_for", "profile_of", "wait_limit"]
+
+_ALGORITHMS = ("SHA-512-256", "SHA-256", "MD5")
+"""The strongest first (RFC 7616 section 3.7)."""
+_CEILING = 180.0
+_DEVICE_CODE_LIFE = 1800.0
+"""What an authorization server lets a device code live at most, in practice (RFC 8628 section 3.2 sets no limit)."""
+
+
+def profile_of(config: AccountConfig) -> AccountProfile:
+    """The account as the core knows it, with a contact that no stranger can guess (threat T20)."""
+    return AccountProfile(
+        name=config.name,
+        aor=config.aor,
+        registrar=config.registrar,
+        proxy=config.proxy,
+        display_name=config.display_name,
+        contact_user=f"sipcli-{secrets.token_hex(6)}",
+        expires=config.expires,
+        transport=config.transport,
+    )
+
+
+def auth_policy(config: AccountConfig, providers: Config, max_wait: float | None) -> AuthPolicy:
+    """The account's policy.  The core's ceiling is above the longest wait that the broker may grant."""
+    policy = config.policy
+    algorithms = _ALGORITHMS
+    if policy.min_algorithm in _ALGORITHMS:
+        algorithms = _ALGORITHMS[: _ALGORITHMS.index(policy.min_algorithm) + 1]
+    return AuthPolicy(
+        max_attempts=policy.max_attempts,
+        max_stale=policy.max_stale,
+        algorithms=algorithms,
+        realms=None if policy.realms is None else frozenset(policy.realms),
+        # RFC 3261 section 22.3: only the configured outbound proxy's own realms reach across dialogs.
+        proxy_realms=frozenset(config.realms) if config.proxy is not None else frozenset(),
+        token_ceiling=max(_CEILING, _longest_wait(config, providers, max_wait) + 30.0),
+        late_answer=policy.late_answer,
+        md5_over_udp=policy.md5_over_udp,
+    )
+
+
+def chain_for(config: AccountConfig, providers: Config, realm: str) -> Chain:
+    """Whom to ask for *realm*: its own table's providers and user name where there is one, else the account's."""
+    own = config.realms.get(realm)
+    names = own.credentials if own is not None and own.credentials else config.credentials
+    username = own.username if own is not None and own.username else config.username
+    required = frozenset(
+        name for name in names if name in providers.providers and providers.providers[name].options.get("required")
+    )
+    return Chain(username or None, names, required)
+
+
+def wait_limit(policy: PolicyConfig, max_wait: float | None) -> float | None:
+    """``--max-wait`` over ``[policy] max_wait``."""
+    return policy.max_wait if max_wait is None else max_wait
+
+
+def _longest_wait(config: AccountConfig, providers: Config, max_wait: float | None) -> float:
+    limit = wait_limit(config.policy, max_wait)
+    if limit is not None:
+        return limit
+    names = {*config.credentials, *(name for realm in config.realms.values() for name in realm.credentials)}
+    kinds = {providers.providers[name].type for name in names if name in providers.providers}
+    return _DEVICE_CODE_LIFE if "oauth" in kinds else FETCH_WAIT + PROMPT_WAIT
