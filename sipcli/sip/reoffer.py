@@ -203,12 +203,15 @@ class Reoffer:
     def _busy(self, tx: ServerTransaction) -> bool:
         """A second INVITE during the first earns 500 and a random pause (section 14.2).
 
-        The same while our 2xx is unacknowledged: the session that a new offer
-        would change is not settled yet (RFC 5407 section 3.1.5).
+        491 while our 2xx is not acknowledged: the session that a new offer would
+        change is not settled yet (RFC 5407 sections 3.1.4 and 3.1.5).
         """
-        if self._tx is None and self._acceptance is None and self._call.settled:
+        if self._tx is not None:
+            self._later(tx)
+        elif self._acceptance is not None or not self._call.settled:
+            tx.reply(491)
+        else:
             return False
-        self._later(tx)
         return True
 
     def _later(self, tx: ServerTransaction) -> None:
