@@ -12,13 +12,38 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from sipcli.credentials import CancelSignal, Unavailable
+from sipcli.credentials import CancelSignal, CredentialRequest, Unavailable
 
 T = TypeVar("T")
 
 _GLANCE = 0.1  # seconds between two looks at the cancel signal; well inside the promised 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How long a caller waits: until told to stop, or until *deadline* on :func:`time.monotonic`'s clock."""
+
+    cancel: CancelSignal
+    deadline: float
+
+    @classmethod
+    def of(cls, request: CredentialRequest) -> Wait:
+        return cls(request.cancel, request.deadline)
+
+    def until(self, deadline: float) -> Wait:
+        """The same signal, another deadline: a person at a login page takes longer than a store."""
+        return Wait(self.cancel, deadline)
+
+    def sleep(self, seconds: float) -> None:
+        """Raises Cancelled when told to stop meanwhile."""
+        if self.cancel.wait(max(0.0, seconds)):
+            self.cancel.raise_if_set()
+
+    def left(self) -> float:
+        return self.deadline - time.monotonic()
 
 
 class _Call(Generic[T]):
@@ -49,16 +74,14 @@ class Patience:
         self._width = width
         self._slots = threading.BoundedSemaphore(width)
 
-    def run(self, function: Callable[[], T], *, cancel: CancelSignal, deadline: float, hint: str = "") -> T:
+    def run(self, function: Callable[[], T], wait: Wait, *, hint: str = "try again later") -> T:
         """What *function* returns or raises; Cancelled or Unavailable if it takes too long.
 
-        *deadline* is on :func:`time.monotonic`'s clock; *hint* is the next step
-        for the person when it passes.
+        *hint* is the next step for the person when the deadline passes.
         """
         self._watch(
-            lambda wait: self._slots.acquire(timeout=wait),
-            cancel,
-            deadline,
+            lambda seconds: self._slots.acquire(timeout=seconds),
+            wait,
             f"{self._width} earlier calls have not come back",
         )
         call = _Call(function, self._slots.release)
@@ -67,7 +90,7 @@ class Patience:
         except RuntimeError:  # no more threads: the slot must not be lost with it
             self._slots.release()
             raise
-        self._watch(call.ended.wait, cancel, deadline, hint or "try again later")
+        self._watch(call.ended.wait, wait, hint)
         try:
             if call.error is not None:
                 raise call.error
@@ -75,11 +98,11 @@ class Patience:
         finally:
             del call  # an exception that refers to the frame that holds it lives until the next collection
 
-    def _watch(self, wait: Callable[[float], bool], cancel: CancelSignal, deadline: float, hint: str) -> None:
+    def _watch(self, happens: Callable[[float], bool], wait: Wait, hint: str) -> None:
         while True:
-            cancel.raise_if_set()
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
+            wait.cancel.raise_if_set()
+            left = wait.left()
+            if left <= 0:
                 raise Unavailable(f"{self._what} did not answer in time: {hint}")
-            if wait(min(_GLANCE, remaining)):
+            if happens(min(_GLANCE, left)):
                 return

@@ -39,7 +39,7 @@ from sipcli.credentials import (
 )
 from sipcli_providers._lookup import Template, printable, user_of
 from sipcli_providers._options import Options
-from sipcli_providers._patience import Patience
+from sipcli_providers._patience import Patience, Wait
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class KeychainProvider:
             raise NotFound(f"{self.name} holds passwords, and the server asks for a token")
         user = self._username.expand_name(request)
         try:
-            found = self._keychain.find(self._service, user, cancel=request.cancel, deadline=request.deadline)
+            found = self._keychain.find(self._service, user, Wait.of(request))
         except Unavailable as error:
             if not self._optional:
                 raise
@@ -101,16 +101,12 @@ class KeychainProvider:
         """Keep a password that the server has accepted; other kinds of credentials are not ours to keep."""
         if isinstance(credentials, PasswordCredentials):
             user = self._username.expand_name(request)
-            self._keychain.save(
-                self._service, user, credentials.password, cancel=request.cancel, deadline=request.deadline
-            )
+            self._keychain.save(self._service, user, credentials.password, Wait.of(request))
 
     def forget(self, request: CredentialRequest, credentials: Credentials) -> None:
         """Erase the entry if it holds the very value that was refused, and no other."""
         user = self._username.expand_name(request)
-        self._keychain.erase(
-            self._service, user, only=credentials.secret, cancel=request.cancel, deadline=request.deadline
-        )
+        self._keychain.erase(self._service, user, Wait.of(request), only=credentials.secret)
 
     def describe(self) -> str:
         try:
@@ -129,7 +125,7 @@ class Keychain:
         self._lock = threading.Lock()
         self._chosen: Sequence[KeyringBackend] = ()
 
-    def find(self, service: str, user: str, *, cancel: CancelSignal, deadline: float) -> Secret | None:
+    def find(self, service: str, user: str, wait: Wait) -> Secret | None:
         def look() -> Secret | None:
             for backend in self._backends():
                 found = backend.get_password(service, user)
@@ -137,16 +133,16 @@ class Keychain:
                     return Secret(found)
             return None
 
-        return self._run(look, cancel, deadline)
+        return self._run(look, wait)
 
-    def save(self, service: str, user: str, value: Secret, *, cancel: CancelSignal, deadline: float) -> None:
+    def save(self, service: str, user: str, value: Secret, wait: Wait) -> None:
         try:
             text = value.reveal().decode()
         except UnicodeDecodeError:
             raise Denied("the keychain keeps text, and this secret is not UTF-8") from None
-        self._run(lambda: self._backends()[0].set_password(service, user, text), cancel, deadline)
+        self._run(lambda: self._backends()[0].set_password(service, user, text), wait)
 
-    def erase(self, service: str, user: str, *, only: Secret | None, cancel: CancelSignal, deadline: float) -> bool:
+    def erase(self, service: str, user: str, wait: Wait, *, only: Secret | None = None) -> bool:
         """Whether there was such an entry; *only* spares an entry that holds something else."""
 
         def erase() -> bool:
@@ -157,16 +153,16 @@ class Keychain:
                     return True
             return False
 
-        return self._run(erase, cancel, deadline)
+        return self._run(erase, wait)
 
     def describe(self) -> str:
         """``"Secret Service (keyring.backends.SecretService.Keyring)"``; raises the reason when there is none."""
-        backends = self._run(self._backends, CancelSignal(), time.monotonic() + 3.0)
+        backends = self._run(self._backends, Wait(CancelSignal(), time.monotonic() + 3.0))
         return ", then ".join(_name(backend) for backend in backends)
 
-    def _run(self, function: Callable[[], T], cancel: CancelSignal, deadline: float) -> T:
+    def _run(self, function: Callable[[], T], wait: Wait) -> T:
         try:
-            return self._patience.run(function, cancel=cancel, deadline=deadline, hint=_UNLOCK)
+            return self._patience.run(function, wait, hint=_UNLOCK)
         except ProviderError:
             raise
         except Exception as error:

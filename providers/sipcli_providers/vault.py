@@ -32,7 +32,7 @@ from sipcli.credentials import (
 from sipcli_providers import _http
 from sipcli_providers._lookup import Template, printable, user_of
 from sipcli_providers._options import Options
-from sipcli_providers._patience import Patience
+from sipcli_providers._patience import Patience, Wait
 from sipcli_providers._vault_login import Lease, Login, lease_of, make_login, text_of
 
 
@@ -81,7 +81,7 @@ class VaultProvider:
         if request.scheme != "digest":
             raise NotFound(f"{self.name} holds passwords, and the server asks for a token")
         path = self._path.expand(request)
-        found = self._patience.run(lambda: self._read(path), cancel=request.cancel, deadline=request.deadline)
+        found = self._patience.run(lambda: self._read(path), Wait.of(request))
         where = f"{self._mount}/{path}"
         username = _text(found.data, self._username_field, where) if self._username_field else user_of(request)
         version = f"#{found.version}" if found.version else ""

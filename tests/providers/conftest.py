@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.certs import make_ca
 from tests.support.real import require
+from tests.support.servers.oidc import OidcProvider
 from tests.support.servers.openbao import OpenBao
 
 
@@ -42,3 +43,20 @@ def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def _oidc(tmp_path_factory: pytest.TempPathFactory, certs: Path) -> Iterator[OidcProvider]:
+    require("oidc")
+    server = OidcProvider(tmp_path_factory.mktemp("oidc"), certs)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def oidc(_oidc: OidcProvider) -> OidcProvider:
+    """The provider, with its settings as they were."""
+    _oidc.control(accessTtl=300, refreshTtl=3600, deviceTtl=600, failure=0)
+    return _oidc
