@@ -151,7 +151,8 @@ def parse_params(text: str) -> Params:
 def check_host(host: str) -> str:
     """*host* as we keep it: lower case, no brackets.  ParseError when it is neither a name nor an address."""
     if host.startswith("["):
-        address = host[1:-1]
+        # RFC 3261's ABNF let `2001:db8:::192.0.2.1` pass, so some send it: RFC 5118 section 4.10 asks for mercy.
+        address = host[1:-1].replace(":::", "::", 1)
         if not _is_ipv6(address):
             raise ParseError(f"this is no IPv6 address: {host[:64]!r}")
         return address.lower()
@@ -159,9 +160,6 @@ def check_host(host: str) -> str:
 
 
 def _is_ipv6(address: str) -> bool:
-    # RFC 3261's ABNF let `2001:db8:::192.0.2.1` pass, so some will send it: RFC 5118 section 4.10 asks for mercy.
-    if ":::" in address:
-        address = address.replace(":::", "::", 1)
     if "." in address:
         address, _, dotted = address.rpartition(":")
         octets = dotted.split(".")

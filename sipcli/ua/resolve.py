@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from sipcli.errors import ResolveError
+from sipcli.errors import ResolveError, SipcliError
 from sipcli.sip.flow import Hop, Transport
 
 __all__ = ["Candidate", "Naptr", "Records", "Resolver", "Srv", "SystemRecords", "look_up"]
@@ -220,6 +220,10 @@ class Resolver:
             self._known = {key: value for key, value in self._known.items() if value[0] > now}
             self._known[hop] = (now + self._ttl, answer.result())
 
+    def aside(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Run anything else that blocks for a moment on these threads."""
+        return self._lane.submit(work)
+
     def close(self) -> None:
         self._lane.close()
 
@@ -254,11 +258,14 @@ class _Lane:
     def _main(self) -> None:
         while (job := self._jobs.get()) is not None:
             work, future = job
-            result, error = None, None
+            result: Any = None
+            error: Exception | None = None
             try:
                 result = work()
+            except SipcliError as caught:
+                error = caught
             except Exception as caught:
-                error = caught if isinstance(caught, ResolveError) else ResolveError(f"dns: {caught}")
+                error = ResolveError(f"dns: {type(caught).__name__}: {caught}")
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know any more
                 self._loop.call_soon_threadsafe(_answer, future, result, error)
 

@@ -14,7 +14,7 @@ from sipcli.errors import NetworkError, ParseError, TlsError
 from sipcli.sip.flow import Flow
 from sipcli.sip.framing import KEEPALIVE, PONG, Ping, StreamFramer
 from sipcli.ua.resolve import Candidate
-from sipcli.ua.tls import TlsFacts, TlsSettings, client_context, handshake_error, verify
+from sipcli.ua.tls import TlsFacts, TlsSettings, handshake_error, verify
 from sipcli.ua.udp import Sink, address_of
 
 __all__ = ["FIRST_OCTET", "MESSAGE_TIME", "Home", "StreamConnection", "connect"]
@@ -182,11 +182,11 @@ async def connect(
     make: Callable[[], StreamConnection],
     *,
     domain: str,
-    settings: TlsSettings | None,
+    context: ssl.SSLContext | None,
     bind_host: str | None = None,
     limit: float = 5.0,
 ) -> StreamConnection:
-    """Connect, and for TLS (*settings* given) shake hands and verify.  Raises NetworkError or TlsError.
+    """Connect, and for TLS (*context* given) shake hands and verify.  Raises NetworkError or TlsError.
 
     *limit* is in seconds, for the connection and again for the handshake.
     """
@@ -208,7 +208,7 @@ async def connect(
     except BaseException:
         made.close()
         raise
-    return await _take_over(loop, made, make, domain, settings, limit)
+    return await _take_over(loop, made, make, domain, context, limit)
 
 
 async def _take_over(
@@ -216,12 +216,10 @@ async def _take_over(
     made: socket.socket,
     make: Callable[[], StreamConnection],
     domain: str,
-    settings: TlsSettings | None,
+    context: ssl.SSLContext | None,
     limit: float,
 ) -> StreamConnection:
-    context = None
     try:
-        context = client_context(settings) if settings is not None else None
         # Server name indication names the domain, never what SRV made of it (RFC 5922 section 7.3).
         _, connection = await loop.create_connection(
             make,

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
-from collections.abc import Callable
+import ssl
+import weakref
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from sipcli.errors import NetworkError
 from sipcli.sip.flow import Address, Flow, Transport
 from sipcli.sip.framing import KEEPALIVE
 from sipcli.ua.resolve import Candidate
-from sipcli.ua.stream import StreamConnection, connect
-from sipcli.ua.tls import TlsFacts, TlsSettings, server_context
+from sipcli.ua.stream import MESSAGE_TIME, StreamConnection, connect
+from sipcli.ua.tls import TlsFacts, TlsSettings, client_context, server_context
 from sipcli.ua.udp import Sink, UdpSocket, address_of
 
 __all__ = ["EndpointConfig", "Transports"]
@@ -59,11 +62,14 @@ class Transports:
         sink: Sink,
         config: EndpointConfig,
         tls_for: Callable[[str | None], TlsSettings] | None = None,
+        aside: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None,
     ) -> None:
+        """*aside* runs what blocks - reading a hundred authorities - on another thread."""
         self._loop = loop
         self.sink = sink
         self._config = config
         self._tls_for = tls_for
+        self._aside = aside
         self._ids = itertools.count(1)
         self._udp: dict[bool, UdpSocket] = {}
         self._extra_udp: list[UdpSocket] = []
@@ -72,7 +78,8 @@ class Transports:
         self._streams: dict[int, StreamConnection] = {}
         self._pool: dict[_PoolKey, StreamConnection] = {}
         self._opening: dict[_PoolKey, asyncio.Task[StreamConnection]] = {}
-        self._accepted: set[StreamConnection] = set()
+        # Weak: asyncio tells nobody about a connection whose handshake failed.
+        self._accepted: weakref.WeakSet[StreamConnection] = weakref.WeakSet()
         self._servers: list[tuple[Transport, asyncio.Server]] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -116,12 +123,16 @@ class Transports:
 
     async def _connect(self, key: _PoolKey, domain: str) -> StreamConnection:
         candidate, _, settings = key
+        context: ssl.SSLContext | None = None
+        if settings is not None:
+            make = functools.partial(client_context, settings)
+            context = make() if self._aside is None else await self._aside(make)
         return await connect(
             self._loop,
             candidate,
             lambda: StreamConnection(self._loop, self, domain=domain, settings=settings),
             domain=domain,
-            settings=settings,
+            context=context,
             bind_host=self._config.bind_host,
             limit=self._config.connect_limit,
         )
@@ -191,7 +202,9 @@ class Transports:
                 udp = self._bind_udp(host, port)
                 return udp.host, udp.port
             context = server_context(self._config.tls) if transport == "tls" else None
-            server = await self._loop.create_server(self._accept, host, port, ssl=context, reuse_address=True)
+            server = await self._loop.create_server(
+                self._accept, host, port, ssl=context, ssl_handshake_timeout=MESSAGE_TIME if context else None
+            )
         except OSError as error:
             raise NetworkError(f"connect: cannot listen on {transport} {host} port {port}: {error.strerror}") from error
         self._servers.append((transport, server))
@@ -214,7 +227,6 @@ class Transports:
             return _Refusal()
         connection = StreamConnection(self._loop, self)
         self._accepted.add(connection)
-        connection.closed.add_done_callback(lambda _: self._accepted.discard(connection))
         return connection
 
     @property

@@ -98,26 +98,8 @@ def certificates() -> Authority:
     return Authority(folder)
 
 
-_SERVERS_NAMES = {"cnonly": "cnonly", "urionly": "urionly", "dnsuri": "dnsuri"}
-
-
-def make_ca(directory: Path) -> Path:
-    """All of an authority's certificates at once as NAME.pem and NAME.key, for servers that want a folder; returns it.
-
-    Three are there under a second name without hyphens, as Kamailio's test configuration calls them.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    authority = Authority(directory)
-    for kind in authority.KINDS:
-        authority.leaf(kind)
-    for name, kind in _SERVERS_NAMES.items():
-        for suffix in ("pem", "key"):
-            (directory / f"{name}.{suffix}").write_bytes((directory / f"{kind}.{suffix}").read_bytes())
-    return directory
-
-
 def make_ca(folder: Path) -> Path:
-    """``ca.pem`` and every leaf as ``NAME.pem`` and ``NAME.key`` in *folder*, for servers that read files; returns it."""
+    """``ca.pem``, every leaf as ``NAME.pem`` and ``NAME.key`` in *folder*, for servers that read files; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
     authority = Authority(folder)
     for kind in Authority.KINDS:
