@@ -261,8 +261,9 @@ class MediaSession:
 
     def _check_recording(self) -> None:
         if self._recorder is not None and self._recorder.failure is not None:
-            self._warn("recording-failed", f"the recording stopped: {self._recorder.failure}")
-            self._recorder = None
+            failed, self._recorder = self._recorder, None
+            failed.close()
+            self._warn("recording-failed", f"the recording stopped: {failed.failure}")
 
     def _tell(self, stream: AudioStream, now: float) -> None:
         receiver = stream.receiver
@@ -285,9 +286,10 @@ class MediaSession:
             self._on_state(state)
 
     def _warn(self, code: str, message: str) -> None:
-        _log.warning("%s", message)
         if self._on_warning is not None:
             self._on_warning(code, message)
+        else:
+            _log.warning("%s", message)
 
     def _receive_rtp(self, data: bytes, source: Address) -> None:
         if self._stream is not None:

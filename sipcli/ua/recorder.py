@@ -75,7 +75,9 @@ class WavRecorder:
             self.failure = error.strerror or str(error)
 
     def close(self) -> None:
-        """Puts the length into the header."""
+        """Puts the length into the header; again, it does nothing."""
+        if self._file.closed:
+            return
         try:
             self._file.flush()
             self._file.seek(0)

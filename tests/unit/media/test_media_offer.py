@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sipcli.errors import ConfigError, LocalProtocolError, MediaFailed
@@ -10,8 +12,8 @@ from sipcli.media.sdp import Direction, SessionDescription, parse_sdp
 from tests.unit.media.test_media_sdp import RFC4475_BODY, RFC5118_IPV6, RFC5118_MULTIPLE
 
 
-def _ours(host: str = "192.0.2.1", port: int = 4000, **more: object) -> Negotiator:
-    return Negotiator(rtp=(host, port), session_id=7, **more)  # type: ignore[arg-type]
+def _ours(host: str = "192.0.2.1", port: int = 4000, **more: Any) -> Negotiator:
+    return Negotiator(rtp=(host, port), session_id=7, **more)
 
 
 def _offer(*media: str, connection: str = "192.0.2.9", session: str = "") -> bytes:
@@ -24,7 +26,7 @@ def _lines(sdp: bytes) -> list[str]:
     return sdp.decode().splitlines()
 
 
-def _pair(**more: object) -> tuple[Negotiator, Negotiator, SessionDescription]:
+def _pair(**more: Any) -> tuple[Negotiator, Negotiator, SessionDescription]:
     a, b = _ours(**more), _ours("192.0.2.2", 5000)
     answer = b.answer(a.offer())
     a.accept_answer(answer)
