@@ -48,6 +48,10 @@ class Pending(Exception):
         self.slower = slower
 
 
+class CodeExpired(Unavailable):
+    """``expired_token``: nobody used the device code in time (RFC 8628 section 3.5)."""
+
+
 class GrantGone(Denied):
     """``invalid_grant``: the code or refresh token was used, revoked or is too old."""
 
@@ -262,6 +266,6 @@ class OAuthClient:
             case "authorization_pending" | "slow_down":
                 return Pending(slower=error.error == "slow_down")
             case "expired_token":
-                return Unavailable("nobody used the code in time: try again")
+                return CodeExpired("nobody used the code in time: try again")
             case _:
                 return Denied(f"{self.what} refuses ({said})")

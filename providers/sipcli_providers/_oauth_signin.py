@@ -11,7 +11,7 @@ import time
 from sipcli.credentials import Denied, Terminal, Unavailable, UserAction
 from sipcli_providers._lookup import printable
 from sipcli_providers._loopback import Loopback
-from sipcli_providers._oauth_client import OAuthClient, Pending, Token
+from sipcli_providers._oauth_client import CodeExpired, OAuthClient, Pending, Token
 from sipcli_providers._oauth_server import check_verification_url
 from sipcli_providers._patience import Wait
 
@@ -64,9 +64,11 @@ class SignIn:
         while True:
             wait.sleep(min(interval, wait.left()))
             if wait.left() <= 0:
-                raise Unavailable("nobody used the code in time: try again")
+                raise CodeExpired("nobody used the code in time: try again")
             try:
                 return self._client.by_device_code(device_code, wait)
+            except CodeExpired:
+                raise
             except Pending as pending:
                 interval += _INTERVAL if pending.slower else 0.0
             except Unavailable as error:
