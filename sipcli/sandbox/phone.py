@@ -1,4 +1,4 @@
-"""The phone behind the extensions ``echo``, ``music`` and ``ivr``: one media session a call."""
+"""The sandbox's phone: answers ``echo``, ``music`` and ``ivr``, and calls users; one media session a call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from sipcli.errors import LocalProtocolError, MediaFailed, NetworkError, ParseEr
 from sipcli.media.quality import MediaReport
 from sipcli.sandbox.server import SandboxEngine
 from sipcli.sip.answer import IncomingCall
-from sipcli.sip.events import AnyCall, CallConfirmed, CallEnded, CallIncoming, CallReoffered, Event, MessageReceived
+from sipcli.sip.events import (
+    AnyCall,
+    CallAnswered,
+    CallConfirmed,
+    CallEnded,
+    CallIncoming,
+    CallReoffered,
+    Event,
+    MessageReceived,
+)
+from sipcli.sip.invite import OutgoingCall
 from sipcli.ua.audio import AudioSpec, Echo, Melody, Null
 from sipcli.ua.media_io import MediaSession
 
@@ -26,12 +36,18 @@ _AUDIO: Final[Mapping[str, AudioSpec]] = {"echo": Echo(), "music": Melody(), "iv
 
 @dataclass(slots=True)
 class CallRecord:
-    """One call to an extension.  *digits* is the DTMF that came; *report* is there once the call has ended."""
+    """One call to an extension, or to a user (then *extension* is theirs).
+
+    *digits* is the DTMF that came; *report* is there once the call has ended,
+    and *code* is what it ended with, if with a response.
+    """
 
     extension: str
     sip_call_id: str
     digits: str = ""
+    answered: bool = False
     ended: bool = False
+    code: int | None = None
     report: MediaReport | None = None
 
 
@@ -45,6 +61,7 @@ class Phone:
         self._media: dict[str, MediaSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._records: dict[str, CallRecord] = {}
+        self._placed: dict[str, OutgoingCall] = {}
         self.records: list[CallRecord] = []
 
     def on_event(self, event: Event) -> None:
@@ -55,12 +72,35 @@ class Phone:
                 self._confirm(call, sdp)
             case CallReoffered(call, offer, _):
                 self._answer_again(call, offer)
-            case CallEnded(call):
-                self._spawn(self._finish(call))
+            case CallAnswered(call, sdp):
+                self._go_ahead(call, sdp)
+            case CallEnded(call, code=code):
+                self._spawn(self._finish(call, code))
             case MessageReceived(_, request, _) if request.uri.user == "echo":
                 self._return_message(request.from_.sip_uri.user_text, request.body, request.content_type)
             case _:
                 pass
+
+    async def place(self, user: str, audio: AudioSpec | str) -> CallRecord:
+        """Call a registered user.  LocalProtocolError when nobody is bound."""
+        media = MediaSession(audio=audio, host=self._host)
+        await media.open()
+        try:
+            with self._turn():
+                call = self._engine.call_user(user, media.offer())
+                self._media[call.id] = media
+                record = self._records[call.id] = CallRecord(user, call.sip_call_id)
+        except BaseException:
+            await media.close()
+            raise
+        self._placed[call.sip_call_id] = call
+        self.records.append(record)
+        return record
+
+    def hang_up(self, record: CallRecord) -> None:
+        """End a call that :meth:`place` made."""
+        with self._turn():
+            self._placed[record.sip_call_id].hangup()
 
     async def close(self) -> None:
         """Stop every call's audio; the calls themselves end with the engine."""
@@ -105,6 +145,7 @@ class Phone:
             with self._turn():
                 call.reject(488)
             return
+        record.answered = True
         if call.offer is not None:
             media.start()
 
@@ -131,13 +172,26 @@ class Phone:
             except MediaFailed:
                 call.reject_reinvite(488)
 
-    async def _finish(self, call: AnyCall) -> None:
+    def _go_ahead(self, call: OutgoingCall, sdp: bytes | None) -> None:
+        """A user has answered."""
+        media, record = self._media.get(call.id), self._records.get(call.id)
+        if media is None or record is None:
+            return
+        try:
+            media.accept_answer(sdp or b"")
+            media.start()
+            record.answered = True
+        except MediaFailed:
+            with self._turn():
+                call.hangup()
+
+    async def _finish(self, call: AnyCall, code: int | None) -> None:
         media = self._media.pop(call.id, None)
         record = self._records.pop(call.id, None)
         if media is not None:
             await media.close()
         if record is not None:
-            record.ended = True
+            record.ended, record.code = True, code
             record.report = media.report() if media is not None else None
 
     def _on_digit(self, call: AnyCall, record: CallRecord, digit: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from sipcli.sip.flow import Address, Flow
 from sipcli.sip.message import Request, Response
@@ -13,7 +14,8 @@ from sipcli.sip.uri import NameAddr, SipUri
 
 __all__ = ["Relay"]
 
-_DIALOG_MAKERS = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+_MOST: Final = 1000
+_DIALOG_MAKERS: Final = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ class Relay:
         """Forward the request that begins a dialog, or stands alone, to *contact* over *flow*."""
         request = tx.request
         if request.method in _DIALOG_MAKERS:
-            self._legs.setdefault(request.call_id, _Legs(tx.flow, flow))
+            self._legs[request.call_id] = _Legs(tx.flow, flow)
+            if len(self._legs) > _MOST:  # whose BYE never came
+                del self._legs[next(iter(self._legs))]
         self._forward(tx, request.replace_uri(contact.uri), flow)
 
     def follow(self, tx: ServerTransaction) -> None:

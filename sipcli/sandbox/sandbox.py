@@ -17,6 +17,7 @@ from sipcli.sandbox.server import SandboxEngine, Seen
 from sipcli.sip.events import Event
 from sipcli.sip.flow import Address, Transport
 from sipcli.sip.message import Request, Response
+from sipcli.ua.audio import AudioSpec
 from sipcli.ua.endpoint import Endpoint, EndpointConfig, TlsSettings
 
 __all__ = ["Sandbox"]
@@ -157,10 +158,22 @@ class Sandbox:
 
     @property
     def calls(self) -> list[CallRecord]:
-        """Calls to extensions, oldest first."""
+        """Calls to extensions, and those we made, oldest first."""
         return list(self._phone.records) if self._phone is not None else []
 
     # -- what it does on its own ------------------------------------------------------------------
+
+    async def call(self, user: str, audio: AudioSpec | str = "tone") -> CallRecord:
+        """Call a registered user and, once they answer, send *audio*.  LocalProtocolError when nobody is bound."""
+        _ = self._running
+        assert self._phone is not None
+        return await self._phone.place(user, audio)
+
+    def hang_up(self, record: CallRecord) -> None:
+        """End a call that :meth:`call` made."""
+        _ = self._running
+        assert self._phone is not None
+        self._phone.hang_up(record)
 
     def send_message(self, user: str, text: str) -> None:
         """A MESSAGE to a registered user.  LocalProtocolError when nobody is bound."""

@@ -13,7 +13,7 @@ from sipcli.errors import LocalProtocolError, ParseError
 from sipcli.sandbox.config import SandboxConfig
 from sipcli.sandbox.gate import Gate
 from sipcli.sip.engine import Engine
-from sipcli.sip.events import Event, FlowWanted
+from sipcli.sip.events import FlowWanted
 from sipcli.sip.flow import Flow, Hop
 from sipcli.sip.invite import OutgoingCall
 from sipcli.sip.message import Request, Response, parse_message
@@ -84,6 +84,7 @@ class SandboxEngine(Engine):
         super().receive(data, flow, now)
 
     def packets_to_send(self) -> Iterator[tuple[Flow, bytes]]:
+        self._grant_flows()
         for flow, data in super().packets_to_send():
             self.sent.append(Seen(self.now, flow, data))
             yield flow, data
@@ -92,13 +93,13 @@ class SandboxEngine(Engine):
         self.gate.forget_flow(flow)
         super().flow_lost(flow, why, now)
 
-    def next_event(self) -> Event | None:
-        """A wish for a flow to somebody who registered is granted here: the way back is the way they came."""
-        while (event := super().next_event()) is not None:
-            if not isinstance(event, FlowWanted) or (flow := self._flow_to(event.hop)) is None:
-                return event
-            self.flow_ready(event.ticket, flow, self.now)
-        return None
+    def _grant_flows(self) -> None:
+        """A wish for a flow to somebody who registered needs no shell: the way back is the way they came."""
+        events = self._core.events
+        for event in [event for event in events if isinstance(event, FlowWanted)]:
+            if (flow := self._flow_to(event.hop)) is not None:
+                events.remove(event)
+                self.flow_ready(event.ticket, flow, self.now)
 
     def _flow_to(self, hop: Hop) -> Flow | None:
         for binding in self.gate.location.all(self.now):

@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
+from sipcli.errors import LocalProtocolError
 from sipcli.media.tone import dominant_hz, samples_of
 from sipcli.sandbox import Sandbox
+from sipcli.sip.events import CallReanswered, RequestDone
 from sipcli.sip.flow import Transport
 from sipcli.ua.media_io import MediaSession
 from tests.support.softphone import Softphone, eventually
@@ -183,3 +185,99 @@ async def test_messages_between_users_and_back_from_echo() -> None:
         await eventually(
             lambda: any(seen.request.body == b"from the sandbox" for seen in bob.events if hasattr(seen, "request"))
         )
+
+
+async def test_the_sandbox_calls_a_user_and_hangs_up() -> None:
+    async with Sandbox() as sandbox, Softphone("alice", "wonderland", sandbox.uri(transport="tcp")) as alice:
+        await alice.register()
+        record = await sandbox.call("alice", "tone:500")
+        incoming = (await alice.incoming()).call
+        media = MediaSession()
+        await media.open()
+        try:
+            assert incoming.offer is not None
+            with alice.endpoint.turn():
+                incoming.accept(media.answer(incoming.offer))
+            media.start()
+            await alice.confirmed(incoming)
+            pcm = await asyncio.wait_for(heard(media, 30), 5)
+            hz = dominant_hz(samples_of(pcm[-2 * 160 * 10 :]))
+            assert hz is not None
+            assert abs(hz - 500) < 10
+            assert record.answered
+            sandbox.hang_up(record)
+            assert (await alice.ended(incoming)).by == "remote"
+            await eventually(lambda: record.ended)
+        finally:
+            await media.close()
+        with pytest.raises(LocalProtocolError):
+            await sandbox.call("bob")
+
+
+@pytest.mark.parametrize("method", ["BYE", "INFO"])
+async def test_requests_inside_a_call_are_challenged_when_told(method: str) -> None:
+    async with (
+        Sandbox(challenged=frozenset({"REGISTER", method})) as sandbox,
+        Softphone("alice", "wonderland", sandbox.uri()) as phone,
+    ):
+        await phone.register()
+        media = MediaSession()
+        await media.open()
+        try:
+            call = await phone.call("echo", media)
+            await phone.answered(call)
+            if method == "INFO":
+                with phone.endpoint.turn():
+                    info = call.request("INFO", body=b"Signal=1", content_type="application/dtmf-relay")
+                done = await phone.wait_for(RequestDone, lambda event: event.oneshot is info)
+                assert done.response is not None
+                assert done.response.status == 200
+            phone.hangup(call)
+            await phone.ended(call)
+        finally:
+            await media.close()
+        assert sandbox.statuses(method)[-1] == 200
+        assert sandbox.requests(method)[-1].find("Proxy-Authorization") is not None
+
+
+async def test_a_call_on_hold_and_back() -> None:
+    async with Sandbox() as sandbox, Softphone("alice", "wonderland", sandbox.uri()) as phone:
+        media = MediaSession()
+        await media.open()
+        try:
+            call = await phone.call("echo", media)
+            answer = await phone.answered(call)
+            assert answer.sdp is not None
+            media.accept_answer(answer.sdp)
+            for hold, expected in ((True, b"a=recvonly"), (False, b"a=sendrecv")):
+                phone.events = [event for event in phone.events if not isinstance(event, CallReanswered)]
+                with phone.endpoint.turn():
+                    call.reinvite(media.offer(hold=hold))
+                reanswered = await phone.wait_for(CallReanswered)
+                assert reanswered.sdp is not None
+                assert expected in reanswered.sdp
+                media.accept_answer(reanswered.sdp)
+            phone.hangup(call)
+            await phone.ended(call)
+        finally:
+            await media.close()
+
+
+async def test_a_call_without_an_offer_gets_one() -> None:
+    async with Sandbox(challenged=frozenset()) as sandbox, Softphone("alice", "", sandbox.uri()) as phone:
+        media = MediaSession(audio="tone:600")
+        await media.open()
+        try:
+            with phone.endpoint.turn():
+                call = phone.engine.invite("alice", phone.target("echo"), None)
+            answer = await phone.answered(call)
+            assert answer.sdp is not None
+            with phone.endpoint.turn():
+                call.acknowledge(media.answer(answer.sdp))
+            media.start()
+            pcm = await asyncio.wait_for(heard(media, 40), 5)
+            hz = dominant_hz(samples_of(pcm[-2 * 160 * 10 :]))
+            assert hz is not None
+            assert abs(hz - 600) < 10
+        finally:
+            await media.close()

@@ -19,16 +19,18 @@ from tests.support.transactions import request
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256", "SHA-512-256"])
 async def test_an_engine_registers_and_leaves(transport: Transport, algorithm: str) -> None:
-    async with Sandbox(algorithms=(algorithm,)) as sandbox:
-        async with Softphone("alice", "wonderland", sandbox.uri(transport=transport)) as phone:
-            event = await phone.register()
-            assert (event.state, event.expires_s) == ("registered", 600)
-            assert [binding.flow.transport for binding in sandbox.bindings("alice")] == [transport]
-            assert sandbox.statuses("REGISTER") == [401, 200]
-            assert f"algorithm={algorithm}" in sandbox.requests("REGISTER")[1].get("Authorization")
-            assert sandbox.counts == {"challenged": 1, "passed": 1}
-            assert (await phone.unregister()).state == "unregistered"
-            assert sandbox.bindings("alice") == ()
+    async with (
+        Sandbox(algorithms=(algorithm,)) as sandbox,
+        Softphone("alice", "wonderland", sandbox.uri(transport=transport)) as phone,
+    ):
+        event = await phone.register()
+        assert (event.state, event.expires_s) == ("registered", 600)
+        assert [binding.flow.transport for binding in sandbox.bindings("alice")] == [transport]
+        assert sandbox.statuses("REGISTER") == [401, 200]
+        assert f"algorithm={algorithm}" in sandbox.requests("REGISTER")[1].get("Authorization")
+        assert sandbox.counts == {"challenged": 1, "passed": 1}
+        assert (await phone.unregister()).state == "unregistered"
+        assert sandbox.bindings("alice") == ()
 
 
 async def test_a_wrong_password_is_counted_and_answered_once() -> None:
