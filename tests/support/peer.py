@@ -16,7 +16,7 @@ class Heard:
     def __init__(self, data: bytes) -> None:
         head, _, self.body = data.partition(b"\r\n\r\n")
         self.data = data
-        self.start, *lines = head.decode().split("\r\n")
+        self.start, *lines = head.decode(errors="surrogateescape").split("\r\n")
         self.lines: list[tuple[str, str]] = []
         for line in lines:
             name, _, value = line.partition(":")
@@ -87,7 +87,7 @@ def find(pattern: str, text: str) -> str:
 
 
 def message(start: str, lines: Iterable[str], body: bytes = b"") -> bytes:
-    return "\r\n".join([start, *lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+    return "\r\n".join([start, *lines, f"Content-Length: {len(body)}", "", ""]).encode(errors="surrogateescape") + body
 
 
 def response(
