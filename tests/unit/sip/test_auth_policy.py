@@ -1,0 +1,142 @@
+"""What policy lets us answer: algorithms, pins, realms, MD5 in the clear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sipcli.sip.auth import GiveUp, PolicyWarning, Retry
+from sipcli.sip.challenge import Challenge, parse_challenges
+from sipcli.sip.origin import Origin
+from sipcli.sip.policy import AuthPolicy, Pins, choose
+from tests.support.authkit import HOME, HOME_TLS, FakeExchange, Rig, asks, digest, final, password
+
+SHA256, SHA512, MD5 = "SHA-256", "SHA-512-256", "MD5"
+
+
+def registered(rig: Rig, *www: str, origin: Origin = HOME_TLS) -> FakeExchange:
+    exchange = rig.exchange(origin=origin)
+    assert isinstance(exchange.receive(asks(*www)), Retry)
+    rig.session.accepted(exchange, final(200))
+    return exchange
+
+
+def ask(rig: Rig, *www: str) -> object:
+    return rig.exchange("OPTIONS", origin=HOME_TLS).receive(asks(*www))
+
+
+def test_T05_md5_placed_first_is_passed_over_once_sha_256_was_accepted() -> None:
+    rig = Rig(password("x"))
+    registered(rig, digest(algorithm=SHA256))
+    exchange = rig.exchange("OPTIONS", origin=HOME_TLS)
+    exchange.receive(asks(digest(algorithm=MD5), digest(algorithm=SHA256, nonce="n2")))
+    assert exchange.answer()["algorithm"] == SHA256
+
+
+@pytest.mark.parametrize("weaker", [digest(), digest(algorithm=MD5), digest(algorithm="MD5-sess")])
+def test_T05_sha_256_stripped_is_a_downgrade(weaker: str) -> None:
+    rig = Rig(password("x"))
+    registered(rig, digest(algorithm=SHA256))
+    assert ask(rig, weaker) is GiveUp.DOWNGRADE
+    (warning,) = rig.heard(PolicyWarning)
+    assert (warning.code, warning.account) == ("downgrade", "work")
+
+
+def test_T05_pins_are_per_realm_and_only_go_up() -> None:
+    rig = Rig(password("x"))
+    registered(rig, digest("A", algorithm=SHA256))
+    assert isinstance(ask(rig, digest("B")), Retry)
+    assert isinstance(ask(rig, digest("A", nonce="n2", algorithm=SHA512)), Retry)
+    registered(rig, digest("A", nonce="n3", algorithm=SHA512))
+    assert ask(rig, digest("A", nonce="n4", algorithm=SHA256)) is GiveUp.DOWNGRADE
+
+
+def test_T05_what_was_not_accepted_pins_nothing() -> None:
+    rig = Rig(password("x"))
+    ask(rig, digest(algorithm=SHA256))
+    assert isinstance(ask(rig, digest()), Retry)
+
+
+def test_T05_pinning_can_be_switched_off() -> None:
+    rig = Rig(password("x"), pin_algorithm=False)
+    registered(rig, digest(algorithm=SHA256))
+    assert isinstance(ask(rig, digest(nonce="n2")), Retry)
+
+
+def test_T06_a_qop_once_seen_must_stay() -> None:
+    rig = Rig(password("x"))
+    registered(rig, digest())
+    assert ask(rig, digest(qop=None)) is GiveUp.DOWNGRADE
+
+
+def test_T06_who_never_sent_a_qop_need_not() -> None:
+    rig = Rig(password("x"))
+    registered(rig, digest(qop=None))
+    assert isinstance(ask(rig, digest(nonce="n2", qop=None)), Retry)
+
+
+def test_downgrade_is_reported_by_its_own_reason_and_only_if_nothing_else_is_left() -> None:
+    pins = Pins()
+    pins.learn(Challenge("digest", "r", "n", algorithm=SHA256, qop=("auth",)))
+    pins.learn(Challenge("bearer", "r", algorithm=""))
+    weak = Challenge("digest", "r", "n", qop=("auth",))
+    fine = Challenge("digest", "r", "n", algorithm=SHA256, qop=("auth",))
+    usable, skipped, downgrade = choose([weak, fine], HOME_TLS, AuthPolicy(), pins)
+    assert usable == (fine,)
+    assert [s.why for s in skipped] == [downgrade] == ["weaker than the algorithm this realm accepted before"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "origin", "challenge", "why"),
+    [
+        ({"algorithms": (SHA512, SHA256)}, HOME_TLS, digest(), "algorithm not allowed by policy"),
+        ({"md5_over_udp": "refuse"}, HOME, digest(), "MD5 without TLS is refused by policy"),
+        ({"min_qop": "auth"}, HOME_TLS, digest(qop=None), "no qop"),
+        ({"min_qop": "auth-int"}, HOME_TLS, digest(), "no integrity protection"),
+        ({"realms": frozenset({"Example.com"})}, HOME_TLS, digest(), "not one of the account's realms"),
+        ({"realms": frozenset({"example.com."})}, HOME_TLS, digest(), "not one of the account's realms"),
+    ],
+)
+def test_what_policy_refuses(policy: dict[str, Any], origin: Origin, challenge: str, why: str) -> None:
+    rig = Rig(password("x"), **policy)
+    assert rig.exchange(origin=origin).receive(asks(challenge)) is GiveUp.UNSUPPORTED
+    _, (skipped,), downgrade = choose(parse_challenges(asks(challenge))[0], origin, rig.session.policy, Pins())
+    assert (skipped.why, downgrade) == (why, "")
+
+
+@pytest.mark.parametrize(
+    ("policy", "origin"),
+    [({"md5_over_udp": "refuse"}, HOME_TLS), ({"realms": frozenset({"example.com"})}, HOME)],
+)
+def test_what_policy_does_not_refuse(policy: dict[str, Any], origin: Origin) -> None:
+    assert isinstance(Rig(password("x"), **policy).exchange(origin=origin).receive(asks(digest())), Retry)
+
+
+def test_min_qop_auth_int_takes_auth_int() -> None:
+    exchange = Rig(password("x"), min_qop="auth-int").exchange()
+    exchange.receive(asks(digest(qop="auth,auth-int")))
+    assert exchange.answer()["qop"] == "auth-int"
+
+
+def test_md5_in_the_clear_is_warned_about_once_per_realm() -> None:
+    rig = Rig(password("x"))
+    for realm in ("A", "A", "B"):
+        rig.exchange().receive(asks(digest(realm)))
+    assert [w.code for w in rig.heard(PolicyWarning)] == ["md5-in-clear"] * 2
+    assert "'A'" in rig.heard(PolicyWarning)[0].message
+
+
+@pytest.mark.parametrize(
+    ("policy", "origin", "algorithm"),
+    [({"md5_over_udp": "allow"}, HOME, MD5), ({}, HOME_TLS, MD5), ({}, HOME, SHA256)],
+)
+def test_no_warning_where_there_is_nothing_to_warn_of(policy: dict[str, Any], origin: Origin, algorithm: str) -> None:
+    rig = Rig(password("x"), **policy)
+    rig.exchange(origin=origin).receive(asks(digest(algorithm=algorithm)))
+    assert rig.events == []
+
+
+def test_T02_a_wildcard_realm_from_the_network_is_just_a_name() -> None:
+    rig = Rig(password("x", realm="example.com"))
+    assert rig.exchange().receive(asks(digest("*"))) is GiveUp.NO_CREDENTIALS
