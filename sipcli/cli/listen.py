@@ -94,7 +94,6 @@ def command(
     answer: str,
     aor: str | None,
     no_register: bool,
-    port: int,
     max_calls: int | None,
     ready_file: Path | None,
     allow: tuple[str, ...],
@@ -112,16 +111,18 @@ def command(
         account = _account(run, aor, no_register, said)
         run.ends_with_reader = True
         # Without a registrar there is no server of ours that calls could come through.
-        anybody = allow_anonymous or not account.register or no_register
-        engine = EngineConfig(accept_calls="any" if anybody else "bound")
-        async with run.agent([account], engine_config=engine, bind_port=port) as agent:
+        direct = no_register or not account.register
+        engine = EngineConfig(accept_calls="any" if direct or allow_anonymous else "bound")
+        port = said.pop("port")
+        async with run.agent([account], engine_config=engine, bind_port=0 if direct else port) as agent:
             me = agent.account(account.name)
             desk = _Desk(run, plan, talk, max_calls, ring)
             me.incoming = desk.incoming
-            if account.register and not no_register:
+            if not direct:
                 await me.register()
             else:
-                await agent.listen()
+                for transport in ("udp", "tcp"):
+                    _, port = await agent.endpoint.listen(transport, "0.0.0.0", port)  # noqa: S104  # calls come from anywhere
             run.ready()
             if ready_file is not None:
                 await run.in_thread(lambda: _write_ready(ready_file, run.readiness()))

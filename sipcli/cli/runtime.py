@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -62,6 +63,8 @@ class Run:
         self.tally = Tally()
         self.more: dict[str, Any] = {}
         """Fields for ``result`` that are known before the end, so that an interrupted run has them, too."""
+        self.quiet = False
+        """True for a verb that shows the same in its own way."""
         self.ends_with_reader = False
         """True for verbs that go on until told to stop: nobody reads, so nobody needs them."""
         self.talker = Talker()
@@ -71,7 +74,7 @@ class Run:
         self.on_notice: Callable[[str, dict[str, Any]], None] | None = None
         """A verb's own look at every event."""
         self._agent: UserAgent | None = None
-        self._config_read = self._ready = False
+        self._config_read = self._ready = self._save = False
         self._trace: TraceFile | None = None
         self._ladder: Ladder | None = None
         self._task: asyncio.Task[Outcome] | None = None
@@ -103,6 +106,7 @@ class Run:
         """*account* as the options of this run want it; it is part of :attr:`config` afterwards."""
         from sipcli.cli.who import customise
 
+        self._save = self._save or bool(said.get("save"))
         self.config, account = customise(self.config, account, self.options, said)
         return account
 
@@ -127,7 +131,7 @@ class Run:
     def reload_when_hung_up(self, agent: UserAgent) -> None:
         """From now on SIGHUP refreshes the registrations, where there is no terminal that could have hung up."""
         if self.signals is not None and not self.terminal.exists:
-            self.signals.reload = agent.refresh
+            self.signals.reload = partial(_ask_afresh, agent)
 
     @property
     def config_path(self) -> Path | None:
@@ -147,8 +151,8 @@ class Run:
             terminal=self.terminal,
             interactive=not self.options.no_input and self.terminal.exists,
             max_wait=self.options.max_wait,
-            trace=self._trace is not None or self._ladder is not None or self.options.verbose > 0,
-            **settings,
+            save=self._save,
+            **({"trace": self._trace is not None or self._ladder is not None or self.options.verbose > 0} | settings),
         )
         unsubscribe = agent.subscribe(self.notice)
         try:
@@ -323,8 +327,15 @@ class Run:
             for line in fields["sip"].replace("\r\n", "\n").rstrip("\n").split("\n"):
                 self.console.say(f"    {line}", level=2)
         sentence = self.talker.sentence(name, fields)
-        if sentence is not None:
+        if sentence is not None and not self.quiet:
             self.console.say(sentence.text, style=sentence.style, level=sentence.level)
+
+
+def _ask_afresh(agent: UserAgent) -> None:
+    """SIGHUP: forget what providers gave, and refresh every registration."""
+    agent.broker.reset()
+    for account in agent.accounts:
+        account.refresh()
 
 
 class _Patience:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from sipcli.ua.audio import AudioSpec
     from sipcli.ua.call import Call, CallReport
 
-__all__ = ["Talk"]
+__all__ = ["Talk", "call_facts"]
 
 _DIGITS = frozenset("0123456789*#ABCDabcd")
 
@@ -61,7 +62,7 @@ class Talk:
             for task in (ended, digits):
                 if task is not None:
                     task.cancel()
-        self._run.more["call"] = self._report.to_json()
+        self._run.more["call"] = call_facts(self._report)
 
     async def decision(self, call: Call, seconds: float) -> str | None:
         """``answer``, ``reject``, ``decline``: what a person chose; ``late`` after *seconds*; None: the caller left."""
@@ -76,7 +77,8 @@ class Talk:
         gone = asyncio.ensure_future(call.finished())
         try:
             async with self._keys(act):
-                await asyncio.wait({chosen, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+                waited: set[asyncio.Future[Any]] = {chosen, gone}
+                await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if chosen.done():
                 return chosen.result()
             return None if gone.done() else "late"
@@ -135,11 +137,38 @@ class Talk:
     def outcome(self, uri: str) -> Outcome:
         """The sentence, and the lines about the sound, of the last call."""
         assert self._report is not None
-        facts = self._report.to_json()
-        for line in quality_lines(facts.get("stats") or {}, facts.get("audio"), facts.get("codec")):
+        facts = call_facts(self._report)
+        for line in quality_lines(facts["stats"], facts["audio"], facts["codec"]):
             self._run.console.say(f"  {line}")
-        seconds = (facts.get("talk_ms") or 0) / 1000
+        seconds = (self._report.talk_ms or 0) / 1000
         return Outcome("completed", f"talked to {uri} for {seconds:.1f} s")
+
+
+def call_facts(report: CallReport) -> dict[str, Any]:
+    """The ``call`` object of ``result``."""
+    media, audio = report.media, report.media.audio
+    return {
+        "by": report.by,
+        "code": report.code,
+        "setup_ms": report.setup_ms,
+        "ring_ms": report.ring_ms,
+        "talk_ms": report.talk_ms,
+        "pdd_ms": report.pdd_ms,
+        "codec": media.codec,
+        "stats": {
+            "rx": asdict(media.rx),
+            "tx": asdict(media.tx),
+            "remote": asdict(media.remote) if media.remote is not None else None,
+            "rtt_ms": media.rtt_ms,
+            "mos": media.mos,
+        },
+        "audio": {
+            "rms_dbfs": audio.rms_dbfs,
+            "speech_pct": audio.speech_pct,
+            "tone_hz": audio.tone_hz,
+            "longest_gap_ms": audio.longest_gap_ms,
+        },
+    }
 
 
 def _post(loop: asyncio.AbstractEventLoop, act: Callable[[str], None]) -> Callable[[str], None]:

@@ -27,6 +27,8 @@ Fields: TypeAlias = Mapping[str, Any]
 
 _WIDTH = 38
 """Columns of an arrow with its label."""
+_AT_ONCE_MS = 20.0
+"""An answer this quick, with nobody asked, came from memory."""
 _ASIDE = 100
 """Columns of the remark beside an arrow that are shown."""
 
@@ -101,6 +103,12 @@ class _Decision:
     at_ms: float
     realm: str
     said: list[str] = field(default_factory=list)
+    found: bool = False
+    stale: bool = False
+
+    def line(self, end: str = "") -> str:
+        known = "nonce was stale: same secret again" if self.stale else "known already"
+        return _row(self.at_ms, f"    credentials? {f' {_NEXT} '.join(self.said) or known}{end}")
 
 
 class Ladder:
@@ -110,18 +118,24 @@ class Ladder:
         self._sides: tuple[str, str, str] | None = None
         self._decisions: dict[str, _Decision] = {}
         self._expires_wanted = ""
+        self._origin: float | None = None
 
     def feed(self, event: str, fields: Fields, ms: float) -> list[str]:
-        """Lines for *event*, which happened *ms* milliseconds after the start."""
+        """Lines for *event*, which happened at *ms* (milliseconds on any clock); the first message is at zero."""
+        if self._origin is None and event == "trace":
+            self._origin = ms
+        ms -= self._origin or 0.0
         match event:
             case "trace":
                 return self._message(fields, ms)
             case "auth.challenged":
-                self._decisions[fields["challenge"]] = _Decision(ms, fields["realm"])
+                stale = any(scheme.get("stale") for scheme in fields.get("schemes", ()))
+                self._decisions[fields["challenge"]] = _Decision(ms, fields["realm"], stale=stale)
             case "auth.provider":
                 decision = self._decisions.get(fields["challenge"])
                 if decision is not None:
                     decision.said.append(_provider_words(fields))
+                    decision.found |= fields["outcome"] == "found"
             case "auth.done":
                 return self._decided(fields)
             case "media" if fields["state"] in ("flowing", "silent"):
@@ -136,11 +150,25 @@ class Ladder:
             self._sides = sides
             left = f"sipcli {safe_text(sides[0])}"
             lines.append(f"  {left:<{_WIDTH + 4}}{safe_text(sides[1])} ({sides[2].lower()})")
+        lines += self._decided_by_sending(fields["direction"], summary, ms)
         lines.append(_row(ms, self._arrow(fields["direction"], summary)))
         return lines
 
+    def _decided_by_sending(self, direction: str, summary: SipSummary, ms: float) -> list[str]:
+        """The answer goes out before ``auth.done`` is told; its line belongs above the arrow."""
+        if direction != "out" or summary.status is not None:
+            return []
+        realms = {_parameters(value).get("realm") for value in summary.values("authorization", "proxy-authorization")}
+        lines = []
+        for challenge, decision in list(self._decisions.items()):
+            known = not decision.said and ms - decision.at_ms < _AT_ONCE_MS
+            if decision.realm in realms and (decision.found or known):
+                lines.append(decision.line())
+                del self._decisions[challenge]
+        return lines
+
     def _arrow(self, direction: str, summary: SipSummary) -> str:
-        label, aside = safe_text(summary.label, limit=28), self._aside(summary)
+        label, aside = safe_text(summary.label, limit=34), self._aside(summary)
         if summary.status is None:
             attached = _credentials_words(summary)
             label = f"{label}  {attached} " if attached else label
@@ -176,13 +204,10 @@ class Ladder:
         decision = self._decisions.pop(fields["challenge"], None)
         if decision is None:
             return []
-        if fields["cause"] == "stale" and not decision.said:
-            said = "nonce was stale: same secret again"
-        else:
-            said = f" {_NEXT} ".join(decision.said) or "known already"
-        if fields["outcome"] != "answered":
-            said += f" {_NEXT} {fields['outcome']} after {fields['waited_ms'] / 1000:.1f} s"
-        return [_row(decision.at_ms, f"    credentials? {said}")]
+        answered = fields["outcome"] == "answered"
+        end = "" if answered else f" {_NEXT} {fields['outcome']} after {fields['waited_ms'] / 1000:.1f} s"
+        decision.stale |= fields["cause"] == "stale"
+        return [decision.line(end)]
 
 
 def _row(ms: float, text: str) -> str:
