@@ -111,7 +111,8 @@ class AudioMeter:
             self._speech += 1
             self._gap = 0
             self._run.append(samples)
-            if max(samples) >= _CLIPPED or min(samples) <= -_CLIPPED:
+            # One clipped sample alone brings that much power: most frames need not be looked through.
+            if squares >= _CLIPPED**2 and (max(samples) >= _CLIPPED or min(samples) <= -_CLIPPED):
                 self._clipped += 1
         else:
             self._gap += 1
