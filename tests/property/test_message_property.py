@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,14 +45,14 @@ uris = st.builds(
     uri_params,
     uri_headers,
 )
-quotable = st.text(st.characters(blacklist_characters="\r\n", blacklist_categories=("Cs",)), max_size=20)
+quotable = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=20)
 header_params = st.lists(
     st.tuples(tokens, st.none() | tokens | quotable.map(grammar.quote)),
     max_size=3,
     unique_by=lambda pair: pair[0].lower(),
 ).map(tuple)
 addresses = st.builds(NameAddr, quotable, uris, header_params)
-plain_values = st.text(st.characters(min_codepoint=0x20, blacklist_categories=("Cs",)), max_size=30).map(str.strip)
+plain_values = st.text(st.characters(min_codepoint=0x20, exclude_categories=["Cs"]), max_size=30).map(str.strip)
 
 
 @given(uris)
@@ -286,7 +287,7 @@ def test_framing_torture_is_the_same_however_cut(data: bytes, step: int) -> None
 
 VIA = b"Via: SIP/2.0/UDP h;branch=z9hG4bK1"
 HEAD = b"OPTIONS sip:h SIP/2.0\r\n" + VIA + b"\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nTo: <sip:a@b>\r\n"
-EVIL = {
+EVIL: dict[str, Callable[[int], bytes]] = {
     "quotes": lambda n: HEAD + b'From: "' + b"\\" * n + b"\r\n\r\n",
     "pairs": lambda n: HEAD + b'From: "' + b'\\"' * (n // 2) + b" <sip:a@b>\r\n\r\n",
     "brackets": lambda n: HEAD + b"From: " + b"<" * n + b"\r\n\r\n",
