@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import keyring.core
-from keyring.backend import KeyringBackend
+from keyring.backend import KeyringBackend, by_priority, get_all_keyring
 from keyring.backends import fail, null
 from keyring.backends.chainer import ChainerBackend
 from keyring.errors import InitError, KeyringError, KeyringLocked, NoKeyringError, PasswordDeleteError
@@ -182,7 +182,7 @@ class Keychain:
         native = [found for name in _NATIVE if (found := _viable(name)) is not None]
         native.sort(key=lambda backend: backend.priority, reverse=True)
         if not native and self._plaintext:  # whatever is installed was asked for
-            native = [keyring.core._detect_backend()]  # noqa: SLF001 - the only way past PYTHON_KEYRING_BACKEND's cache
+            native = [max(get_all_keyring(), key=by_priority, default=_nothing())]
         return native or [_nothing()]
 
 
