@@ -22,6 +22,7 @@ from sipcli.credentials import (
     CredentialRequest,
     Credentials,
     Denied,
+    NotFound,
     ProviderError,
     Rejection,
     Unavailable,
@@ -96,12 +97,14 @@ class Ask:
 class Waiter:
     """One challenge on its way: answered once every realm has its credentials (CONFORMANCE A07)."""
 
-    __slots__ = ("ask", "done", "flights", "found", "timer")
+    __slots__ = ("ask", "done", "first_failure", "flights", "found", "timer", "tried")
 
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
         self.found: dict[str, Credentials] = {}
         self.flights: list[Flight] = []
+        self.tried: set[tuple[str, str]] = set()
+        self.first_failure: ChainFailure | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.done = False
 
@@ -149,6 +152,8 @@ class CredentialBroker:
 
     def submit(self, ask: Ask) -> None:
         """Answer or abandon *ask*, now or later; it is withdrawn by itself when it is revoked."""
+        if not ask.deferred.is_valid:
+            return
         waiter = Waiter(ask)
         ask.deferred.on_revoked(lambda: self._leave(waiter))
         if ask.latest is not None:
@@ -162,6 +167,7 @@ class CredentialBroker:
     def _want(self, waiter: Waiter, challenge: Challenge) -> None:
         ask = waiter.ask
         key = CacheKey(ask.terms.account, _place(ask.origin), challenge.realm, challenge.scheme)
+        waiter.tried.add((key.realm, key.scheme))
         state = ask.deferred.realms.get(challenge.realm)
         rejection = self._learn_refusals(key, state, ask) if state is not None and state.rejected else None
         known = self.cache.find(key, even_expired=not ask.fetch)
@@ -169,7 +175,9 @@ class CredentialBroker:
             waiter.found[key.realm] = known  # perhaps newer than what was refused
             return
         if not ask.fetch:
-            self._fail(waiter, ChainFailure(why=GiveUp.NO_CREDENTIALS, realm=key.realm, rejection=rejection))
+            failure = ChainFailure(why=GiveUp.NO_CREDENTIALS, realm=key.realm, rejection=rejection)
+            if not self._try_other_scheme(waiter, failure):
+                self._fail(waiter, failure)
             return
         flight = self._flights.get(key)
         if flight is not None:
@@ -194,9 +202,25 @@ class CredentialBroker:
         if deferred.is_valid:
             deferred.respond(*waiter.found.values())
 
+    def _try_other_scheme(self, waiter: Waiter, failure: ChainFailure) -> bool:
+        """Where the realm takes Digest and Bearer and nobody has the topmost, somebody may have the other."""
+        state = waiter.ask.deferred.realms.get(failure.realm)
+        if failure.why is not GiveUp.NO_CREDENTIALS or state is None:
+            return False
+        for challenge in state.offers:
+            if (challenge.realm, challenge.scheme) not in waiter.tried:
+                waiter.first_failure = failure
+                self._want(waiter, challenge)
+                self._answer_if_complete(waiter)
+                return True
+        return False
+
     def _fail(self, waiter: Waiter, failure: ChainFailure) -> None:
         """One realm without an answer abandons them all."""
         self._leave(waiter)
+        first = waiter.first_failure
+        if first is not None and failure.why is GiveUp.NO_CREDENTIALS and isinstance(failure.error, NotFound | None):
+            failure = first  # the topmost scheme's story says more
         if failure.why is GiveUp.NO_CREDENTIALS and failure.rejection is not None:
             failure = dataclasses.replace(failure, why=GiveUp.REFUSED)
         if waiter.ask.on_failed is not None:
@@ -233,7 +257,8 @@ class CredentialBroker:
             if waiter.done:
                 continue
             if isinstance(result, ChainFailure):
-                self._fail(waiter, result)
+                if not self._try_other_scheme(waiter, result):
+                    self._fail(waiter, result)
             else:
                 waiter.found[flight.key.realm] = result
                 self._answer_if_complete(waiter)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import math
 import os
 import weakref
 from collections.abc import Callable, Hashable, Iterator
@@ -74,10 +73,8 @@ class CredentialCache:
         return None
 
     def store(self, credentials: Credentials, source: Source) -> None:
-        """Keep *credentials* until the source's ``expires_at``; remember where they came from even if that is now."""
+        """Keep *credentials* until the source's ``expires_at``."""
         self._sources[credentials] = source
-        if source.expires_at <= self._clock():
-            return
         mine = self._entries.setdefault(source.key.account, {})
         mine.pop(source.key, None)
         while len(mine) >= MAX_REALMS:
@@ -139,7 +136,3 @@ class CredentialCache:
         mark.update(f"{credentials.scheme}\0{credentials.username}\0".encode())
         mark.update(credentials.secret.reveal())
         return mark.digest()
-
-
-FOREVER = math.inf
-"""``expires_at`` of what a person typed: it lives as long as the process."""

@@ -17,6 +17,7 @@ flight is callbacks: no task, no future, one timer.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import math
 import time
@@ -231,11 +232,16 @@ class Flight:
             self._failed(name, NotFound(f"it gave {kind}, and the server asks for {key.scheme}"))
         elif credentials.realm not in ("*", key.realm):
             self._failed(name, NotFound("what it gave is for another realm"))
+        elif credentials.expires_in is not None and credentials.expires_in <= 0:
+            self._failed(name, NotFound("what it gave has expired"))
         elif self._desk.cache.was_refused(key, credentials):
             self._failed(name, NotFound("it gave what the server has just refused"))
         else:
             self._tell(name, "found", credentials.ref)
             assert self._request is not None
+            if credentials.realm == "*":
+                # Two realms may be answered at once: each must get its own, and nothing may reach a third.
+                credentials = dataclasses.replace(credentials, realm=key.realm)
             lifetime = math.inf if self._desk.shelf.interactive(name) else self._terms.cache_ttl
             if credentials.expires_in is not None:
                 lifetime = min(lifetime, credentials.expires_in)

@@ -1,0 +1,73 @@
+"""An event loop whose time stands still until a test steps it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+__all__ = ["SteppedLoop", "advance", "settle", "stepped", "until"]
+
+
+class SteppedLoop(asyncio.SelectorEventLoop):
+    """``loop.time()`` is :attr:`now`.  Sockets and threads are real; timers fire when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        super().__init__()
+
+    def time(self) -> float:
+        return self.now
+
+    def next_timer(self) -> float | None:
+        """When the next timer that is still wanted is due."""
+        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        return min((handle.when() for handle in scheduled if not handle.cancelled()), default=None)
+
+
+def stepped(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Run a coroutine test on a :class:`SteppedLoop`."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        with asyncio.Runner(loop_factory=SteppedLoop) as runner:
+            runner.run(cast("Any", test(*args, **kwargs)))
+
+    return run
+
+
+def _loop() -> SteppedLoop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SteppedLoop)
+    return loop
+
+
+async def settle() -> None:
+    """Let everything run that is ready."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def advance(seconds: float) -> None:
+    """Step from timer to timer, and then to *seconds* from now."""
+    loop = _loop()
+    end = loop.now + seconds
+    while True:
+        await settle()
+        when = loop.next_timer()
+        if when is None or when > end:
+            break
+        loop.now = max(loop.now, when)
+    loop.now = end
+    await settle()
+
+
+async def until(check: Callable[[], object], *, within: float = 10.0) -> None:
+    """Let the loop run until *check* holds: for what real threads do meanwhile.  *within* is real time."""
+    end = time.monotonic() + within
+    while not check():
+        assert time.monotonic() < end, "it never came to that"
+        await asyncio.sleep(0)
+        time.sleep(0)  # hand the interpreter to the other threads
