@@ -125,12 +125,12 @@ class IncomingCall(Call):
 
     # -- as the user of the INVITE's transaction -------------------------------------------------------
 
-    def _on_bye(self, tx: ServerTransaction, request: Request) -> None:
+    def _on_bye(self, dialog: Dialog, tx: ServerTransaction) -> None:
         if self.state is CallState.RINGING:  # the caller may leave an early dialog so, too (section 15.1.2)
             self._tx.reply(487)
         if self._acceptance is not None:
             self._acceptance.stop()
-        super()._on_bye(tx, request)
+        super()._on_bye(dialog, tx)
 
     def on_cancelled(self, tx: ServerTransaction, cancel: Request) -> None:
         tx.reply(487)

@@ -230,8 +230,8 @@ class AuthSession:
         """The exchange ended first (hang-up, close): its token dies with it, and the exchange is told nothing."""
         token = self._pending.get(id(exchange))
         if token is not None:
-            self._spend(token)
-            self._settled(token, "revoked")
+            self._spend(token, "revoked")
+            self._settled(token)
 
     # -- by whoever holds the token, on the loop's thread ------------------------------------------
 
@@ -253,22 +253,22 @@ class AuthSession:
         """Answer: the exchange sends its request again, with *plan*.  Raises TokenSpent the second time."""
         if plan.token is not token:
             raise LocalProtocolError("this plan was made for another token")
-        self._spend(token)
+        self._spend(token, "answered")
         self._carry_out(token.exchange, plan.answers)
-        self._settled(token, "answered")
+        self._settled(token)
         token.exchange.resume()
 
     def abandon(self, token: ChallengeToken, why: GiveUp = GiveUp.ABANDONED) -> None:
         """There will be no answer: the exchange fails with *why*.  Raises TokenSpent the second time."""
-        self._spend(token)
-        self._settled(token, "expired" if why is GiveUp.DEADLINE else "abandoned")
+        self._spend(token, "expired" if why is GiveUp.DEADLINE else "abandoned")
+        self._settled(token)
         token.exchange.give_up(why)
 
     def decline(self, token: ChallengeToken) -> None:
         """Nobody wants to decide: the account's own credentials answer, as without *asynchronous*."""
-        self._spend(token)
+        self._spend(token, "declined")
         outcome = self._answer_ourselves(token.exchange, token.doors)
-        self._settled(token, "declined")
+        self._settled(token)
         if isinstance(outcome, GiveUp):
             token.exchange.give_up(outcome)
         else:
@@ -352,16 +352,17 @@ class AuthSession:
 
     # -- private: answering ------------------------------------------------------------------------
 
-    def _spend(self, token: ChallengeToken) -> None:
-        if not token.live:
-            raise TokenSpent("decided")
-        token.live = False
-        self._pending.pop(id(token.exchange), None)
+    def _spend(self, token: ChallengeToken, outcome: Settlement) -> None:
+        """The one place where a token dies.  Raises TokenSpent if it is dead."""
+        if token.outcome is not None:
+            raise TokenSpent(token.outcome)
+        token.outcome = outcome
+        del self._pending[id(token.exchange)]
 
-    def _settled(self, token: ChallengeToken, outcome: Settlement) -> None:
+    def _settled(self, token: ChallengeToken) -> None:
         first = token.doors[0].challenge
-        assert first is not None  # a token is about challenges
-        self.emit(AuthSettled(self, token, outcome, token.cause, first.scheme, first.algorithm))
+        assert first is not None and token.outcome is not None  # a token is about challenges, and was just spent
+        self.emit(AuthSettled(self, token, token.outcome, token.cause, first.scheme, first.algorithm))
 
     def _answer_ourselves(self, exchange: Challenged, doors: Sequence[RealmState]) -> Retry | GiveUp:
         answers = _pick_all(doors, self._credentials)

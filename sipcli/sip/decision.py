@@ -108,7 +108,13 @@ class ChallengeToken:
     cause: Cause
     doors: tuple[RealmState, ...] = field(repr=False)
     """Every state to be answered; more than ``realms`` only if one realm asks at both doors."""
-    live: bool = True
+    outcome: Settlement | None = None
+    """How it was spent; None while it lives."""
+
+    @property
+    def live(self) -> bool:
+        """It can still be decided."""
+        return self.outcome is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ __all__ = [
 Qop: TypeAlias = Literal["", "auth", "auth-int"]
 """Quality of protection; empty is the form of RFC 2069, without cnonce and nc."""
 
+_HEX = (re.compile(rb"[0-9A-Fa-f]{64}"), re.compile(rb"[0-9A-Fa-f]{32}"))  # an HA1 of SHA-2, and of MD5
 _B64TOKEN = re.compile(rb"[A-Za-z0-9\-._~+/]++=*+")  # RFC 6750 section 2.1
 
 
@@ -96,7 +97,7 @@ def make_ha1(challenge: Challenge, credentials: PasswordCredentials | Ha1Credent
     if not secret:
         raise LocalProtocolError("this secret is empty, or was wiped")
     if isinstance(credentials, Ha1Credentials):
-        return secret.decode("latin-1").lower()
+        return secret.decode("ascii").lower()
     who = f"{_user_text(challenge, credentials.username)}:{challenge.realm}:"
     return hash_function(challenge.algorithm)(_octets(who) + _password_octets(challenge, secret))
 
@@ -247,5 +248,6 @@ def can_answer(challenge: Challenge, credentials: Credentials) -> bool:
         return fits and credentials.realm in ("*", challenge.realm)
     if isinstance(credentials, Ha1Credentials):
         algorithm = challenge.algorithm.removesuffix("-sess").lower()
-        return credentials.realm == challenge.realm and credentials.algorithm.lower() == algorithm
+        serves = credentials.realm == challenge.realm and credentials.algorithm.lower() == algorithm
+        return serves and _HEX[algorithm == "md5"].fullmatch(credentials.ha1.reveal()) is not None
     return credentials.realm in ("*", challenge.realm)

@@ -196,6 +196,7 @@ class Call:
             return
         self.state = CallState.ENDED
         self._reoffer.stop()
+        self._on_end()
         core = self._core
         core.wheel.disarm(self)
         core.calls.pop(self.id, None)
@@ -204,6 +205,9 @@ class Call:
         if response is not None and code is None:
             code, reason = response.status, response.reason
         core.emit(CallEnded(self.me, by, code, reason, why, response))
+
+    def _on_end(self) -> None:
+        """What a kind of call has to put away."""
 
     def on_request_done(self, response: Response | None, why: Why) -> None:
         """A request inside the dialog ended.  481, 408 and silence end the dialog, too (RFC 3261 section 12.2.1.2)."""
@@ -223,18 +227,18 @@ class Call:
 
     # -- their requests --------------------------------------------------------------------------------
 
-    def on_request(self, tx: ServerTransaction, request: Request) -> None:
-        """A request inside the dialog that is well formed, in order and of an allowed method."""
+    def on_request(self, dialog: Dialog, tx: ServerTransaction, request: Request) -> None:
+        """A request inside *dialog* that is well formed, in order and of an allowed method."""
         if self.state in (CallState.ENDING, CallState.ENDED) and request.method != "BYE":
             tx.reply(481)
             return
         match request.method:
             case "BYE":
-                self._on_bye(tx, request)
+                self._on_bye(dialog, tx)
             case "INVITE":
                 self._reoffer.on_invite(tx, request)
             case "UPDATE":
-                self._reoffer.on_update(tx, request)
+                self._reoffer.on_update(dialog, tx, request)
             case "INFO":
                 tx.reply(200)
                 self._core.emit(InfoReceived(self.me, request))
@@ -248,7 +252,7 @@ class Call:
         """A 2xx to an INVITE of ours that has no transaction any more; False if we know nothing of it."""
         return self._reoffer.acknowledge_again(response.cseq.number)
 
-    def _on_bye(self, tx: ServerTransaction, request: Request) -> None:
+    def _on_bye(self, dialog: Dialog, tx: ServerTransaction) -> None:
         tx.reply(200)
         self._reoffer.stop()  # a re-INVITE of theirs that still waits is answered 487 (section 15.1.2)
         if self.state is CallState.ENDING:  # both hung up at once: our BYE finds its own end (RFC 5407 section 3.3)

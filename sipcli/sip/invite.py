@@ -13,6 +13,7 @@ from sipcli.sip.exchange import Exchange, ExchangeState, Letter
 from sipcli.sip.indialog import Call, CallState, Farewell
 from sipcli.sip.message import Response
 from sipcli.sip.targets import CSeqCounter, out_of_dialog
+from sipcli.sip.transaction import ServerTransaction
 from sipcli.sip.uri import NameAddr, SipUri
 
 if TYPE_CHECKING:
@@ -145,7 +146,6 @@ class OutgoingCall(Call):
             return
         if self.state in _OVER:
             return
-        self._close_forks()
         by_us = self.state in (CallState.CANCEL_WANTED, CallState.CANCELLING)
         lost = response is None and not by_us
         self._end("local" if by_us else "network" if lost else "remote", why=why, response=response)
@@ -192,6 +192,17 @@ class OutgoingCall(Call):
         else:
             ack.send()
         self._core.emit(CallAnswered(self, response.body or None, response))
+
+    def _on_bye(self, dialog: Dialog, tx: ServerTransaction) -> None:
+        """A callee has no right to end an early dialog with BYE (section 15); the INVITE's final response will tell."""
+        if dialog is self.dialog:
+            super()._on_bye(dialog, tx)
+            return
+        tx.reply(200)
+        dialog.close()
+
+    def _on_end(self) -> None:
+        self._close_forks()
 
     def _close_forks(self) -> None:
         for dialog in self._forks.values():

@@ -171,7 +171,7 @@ class Reception:
             tx.reply(500)
         else:
             dialog.saw(request, flow)
-            dialog.usage.on_request(tx, request)
+            dialog.usage.on_request(dialog, tx, request)
 
 
 def _takes_sdp(request: Request) -> bool:

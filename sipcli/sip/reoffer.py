@@ -15,6 +15,7 @@ from sipcli.sip.transaction import ServerTransaction
 
 if TYPE_CHECKING:
     from sipcli.sip.core import Core
+    from sipcli.sip.dialog import Dialog
     from sipcli.sip.indialog import Call
 
 __all__ = ["Reoffer"]
@@ -185,10 +186,8 @@ class Reoffer:
             return
         self._offered(tx, request, request.body or None)
 
-    def on_update(self, tx: ServerTransaction, request: Request) -> None:
+    def on_update(self, dialog: Dialog, tx: ServerTransaction, request: Request) -> None:
         """RFC 3311 section 5.2: with an offer like a re-INVITE, but answered at once and without ACK."""
-        dialog = self._call.dialog
-        assert dialog is not None
         if not request.body:
             dialog.refresh(request)
             tx.reply(200, headers=self._ours(tx, request))

@@ -555,3 +555,27 @@ def test_requests_in_an_early_dialog_of_ours_are_matched() -> None:
     wire.deliver(bob.request("INFO", body=b"x", kind="application/dtmf-relay"))
     assert wire.one().status == 200
     assert wire.told(events.InfoReceived)
+
+
+def test_early_dialogs_end_with_the_call_and_a_callees_bye_ends_none() -> None:
+    wire, gate = Wire(), Gate()
+    call = wire.call()
+    invite = wire.one()
+    wire.deliver(response(invite, 180, "Ringing", BOB, to_tag="one"))
+    wire.deliver(response(invite, 180, "Ringing", BOB, to_tag="two"))
+    bob = Caller.called(invite, tag="one")
+    wire.deliver(bob.request("UPDATE"))
+    assert wire.one().status == 200
+    wire.deliver(bob.request("UPDATE", body=OFFER))
+    assert wire.one().status == 500, "RFC 3311 section 5.2: the first offer is not answered yet"
+    wire.deliver(bob.request("BYE"))
+    assert wire.one().status == 200
+    wire.deliver(bob.request("INFO"))
+    assert wire.one().status == 481
+    assert call.state is CallState.EARLY
+    wire.deliver(gate.ask(invite))
+    wire.do(call.hangup)
+    wire.take()
+    wire.deliver(Caller.called(invite, tag="two").request("INFO"))
+    assert wire.one().status == 481
+    wire.drain()

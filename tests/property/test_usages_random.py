@@ -142,13 +142,14 @@ class World(RuleBasedStateMachine):
         caller = self.callers[-1]
         cseq = caller.cseq if method in ("ACK", "CANCEL") else None
         self.wire.deliver(caller.request(method, cseq=cseq, branch=branch, body=OFFER if body else b""))
-        answers = [h for h in self.wire.sent[-3:] if h.is_response and h.call_id == caller.call_id and h.to_tag]
+        ours = [h for h in self.wire.sent[-3:] if h.is_response and h.status != 400]
+        answers = [h for h in ours if h.call_id == caller.call_id and h.to_tag]
         if answers:
             caller.to = answers[-1].header("to")
 
     @rule(method=METHODS, body=st.booleans())
     def incoming_in_our_call(self, method: str, body: bool) -> None:
-        invites = [h for h in self.wire.sent if h.method == "INVITE" and not h.is_response]
+        invites = [h for h in self.wire.sent if not h.is_response and h.method == "INVITE"]
         if invites:
             bob = Caller.called(invites[-1], transport=self.wire.transport.upper())
             bob.cseq += len(self.wire.sent)
