@@ -103,7 +103,7 @@ class RemoteProtocolError(SipcliError):
 
 
 class ChallengeGone(SipcliError):
-    """The challenge was decided already.  *state* is ``answered|abandoned|revoked|expired|lost``."""
+    """The challenge was decided already.  *state* is ``answered|abandoned|declined|revoked|expired|lost``."""
 
     def __init__(self, state: str) -> None:
         super().__init__(f"this challenge is gone: it was {state} already")
