@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TextIO
 
-__all__ = ["STARTED", "Environment", "open_standard_streams", "protect_process"]
+__all__ = ["STARTED", "Environment", "forbid_core", "hide_memory", "open_standard_streams"]
 
 STARTED = time.monotonic()
 """When the program began, for the ``ms`` of every JSON line."""
@@ -51,14 +51,18 @@ def open_standard_streams() -> None:
             reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def protect_process() -> None:
-    """No core file, no reading of our memory by other processes of the same user, as ssh-agent does (T14)."""
+def forbid_core() -> None:
+    """No core file: it would hold what we held (T14)."""
     try:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (ImportError, ValueError, OSError):
         pass  # what cannot be forbidden is not our memory's only guard
+
+
+def hide_memory() -> None:
+    """No reading of our memory by other processes of the same user, as ssh-agent does; before a secret comes (T14)."""
     if sys.platform == "linux":
         import ctypes
 

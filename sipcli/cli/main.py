@@ -84,7 +84,7 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run sipcli and leave with the exit status of its verb."""
     environment.open_standard_streams()
-    environment.protect_process()
+    environment.forbid_core()
     given = sys.argv[1:] if arguments is None else arguments
     sys.exit(_leave(_run(given)))
 

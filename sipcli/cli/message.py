@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from typing import Any
 
 import click
@@ -39,9 +39,12 @@ def command(options: GlobalOptions, /, target: str, text: str | None, sender: st
 
 
 def _read_stdin() -> str:
-    octets = sys.stdin.buffer.read(_LARGEST + 1)
-    if len(octets) > _LARGEST:
-        raise ConfigError(f"a message may have {_LARGEST} octets, and this is longer")
+    octets = b""
+    # The descriptor, not sys.stdin: a thread that holds its lock while we leave would make Python abort.
+    while (block := os.read(0, _LARGEST + 1)) != b"":
+        octets += block
+        if len(octets) > _LARGEST:
+            raise ConfigError(f"a message may have {_LARGEST} octets, and this is longer")
     try:
         text = octets.decode()
     except UnicodeDecodeError:

@@ -31,6 +31,8 @@ def command(options: GlobalOptions, /, aor: str | None, once: bool, every: bool,
     async def body(run: Run) -> Outcome:
         accounts = _accounts(run, aor, every, said)
         run.ends_with_reader = not once
+        # The result says it, too; said twice it would only be twice on the screen.
+        run.quiet = once and not run.options.verbose
         states = _States(run)
         async with run.agent(accounts) as agent:
             words = await _bind(run, agent, accounts, states, keep=not once)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sipcli.cli.console import Console
-from sipcli.cli.environment import Environment
+from sipcli.cli.environment import Environment, hide_memory
 from sipcli.cli.exits import ExitStatus
 from sipcli.cli.failure import report_failure
 from sipcli.cli.parameters import GlobalOptions
@@ -230,6 +230,7 @@ class Run:
 
     def execute(self, verb: Callable[[Run], Awaitable[Outcome]]) -> int:
         """Run *verb* to its end; returns the exit status.  Raises nothing but what is a bug of sipcli itself."""
+        hide_memory()
         try:
             self._open_outputs()
             return asyncio.run(self._supervise(verb))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -77,6 +78,8 @@ def customise(
         changes["ca_file"] = options.ca.expanduser().absolute()
     if said.get("password_file"):
         path = said["password_file"]
+        if path != "-" and not os.access(path, os.R_OK):
+            raise ConfigError(f"{path} cannot be read", hint="name the file that holds the password, or - for stdin")
         config = config.with_provider(ProviderConfig(name=PASSWORD_FILE, type="file", options={"path": path}))
         changes["credentials"] = (PASSWORD_FILE,)
     account = replace(account, **changes)

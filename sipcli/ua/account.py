@@ -165,6 +165,12 @@ class Account:
             except TimeoutError:
                 log.warning("account %s: the registrar did not confirm that the binding is gone", self.name)
 
+    def refresh(self) -> None:
+        """Refresh the binding now, due or not; nothing happens while there is none."""
+        if self._registration is not None:
+            with self.agent.turn():
+                self._registration.refresh()
+
     @asynccontextmanager
     async def registered(self, *, expires: int | None = None) -> AsyncIterator[Binding]:
         """Registered inside the block, unregistered after it (in 2 s at most)."""
