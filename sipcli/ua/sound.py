@@ -10,13 +10,14 @@ import contextlib
 import os
 import sys
 import threading
+from array import array
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from sipcli.errors import ConfigError
-from sipcli.media.resample import Resampler
+from sipcli.media.resample import Resampler, filter_taps
 from sipcli.media.tone import FRAME, SAMPLE_RATE, SILENCE, pcm_of, samples_of
 
 __all__ = ["DeviceInfo", "DevicePort", "PcmRing", "StdioPort", "list_devices"]
@@ -56,6 +57,33 @@ class PcmRing:
             if len(out) < octets:
                 self._filling = self._prefill > 0
         return out + bytes(octets - len(out))
+
+
+class _FastResampler(Resampler):
+    """The same filter by numpy, which the extra brings along: ten times as fast, for the card's own thread."""
+
+    def __init__(self, rate_in: int, rate_out: int) -> None:
+        super().__init__(rate_in, rate_out)
+        import numpy as np
+
+        self._np = np
+        self._bank = np.array([filter_taps(self._up, self._down, phase) for phase in range(self._up)])
+
+    def _filter(self, count: int) -> array[int]:
+        if not count:
+            return array("h")
+        np = self._np
+        windows = np.lib.stride_tricks.sliding_window_view(np.array(self._waiting), 2 * self._half)
+        starts, phases = np.divmod(self._phase + self._down * np.arange(count), self._up)
+        values = np.einsum("ij,ij->i", windows[starts], self._bank[phases])
+        return array("h", np.clip(np.rint(values), -32768, 32767).astype(np.int16).tobytes())
+
+
+def _resampler(rate_in: int, rate_out: int) -> Resampler:
+    try:
+        return _FastResampler(rate_in, rate_out)
+    except ImportError:
+        return Resampler(rate_in, rate_out)
 
 
 # -- the sound card -----------------------------------------------------------
@@ -158,7 +186,7 @@ class DevicePort:
             rate = int(sounddevice.query_devices(device, "output")["default_samplerate"])
             if rate == SAMPLE_RATE:
                 raise
-            self._resamplers = Resampler(rate, SAMPLE_RATE), Resampler(SAMPLE_RATE, rate)
+            self._resamplers = _resampler(rate, SAMPLE_RATE), _resampler(SAMPLE_RATE, rate)
             # The loudspeaker's ring holds octets at the device's rate.
             scale = rate // SAMPLE_RATE + 1
             self._loudspeaker = PcmRing(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sipcli.errors import MediaFailed, ParseError
@@ -32,6 +32,9 @@ from sipcli.media.sdp import (
 from sipcli.media.tone import pcm_of, samples_of
 from sipcli.media.wav import parse_wav_header, to_mono, wav_header
 
+# Time is no property of a parser on a machine that does other things as well.
+unhurried = settings(deadline=None)
+
 u8, u16, u32 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32))
 
 # -- RTP ----------------------------------------------------------------------
@@ -49,6 +52,7 @@ packets = st.builds(
 )
 
 
+@unhurried
 @given(packets, st.integers(0, 8))
 def test_rtp_comes_back_with_any_padding(packet: RtpPacket, padding: int) -> None:
     data = bytearray(packet.to_bytes())
@@ -58,6 +62,7 @@ def test_rtp_comes_back_with_any_padding(packet: RtpPacket, padding: int) -> Non
     assert parse_rtp(bytes(data)) == packet
 
 
+@unhurried
 @given(st.binary(max_size=100) | st.binary(max_size=60).map(lambda tail: b"\x80" + tail))
 def test_rtp_of_noise(data: bytes) -> None:
     try:
@@ -99,6 +104,7 @@ reports: st.SearchStrategy[RtcpPacket] = st.one_of(
 )
 
 
+@unhurried
 @given(st.lists(reports, min_size=1, max_size=5))
 def test_rtcp_comes_back(compound: list[RtcpPacket]) -> None:
     data = build_compound(*compound)
@@ -106,6 +112,7 @@ def test_rtcp_comes_back(compound: list[RtcpPacket]) -> None:
     assert parse_compound(data) == tuple(compound)
 
 
+@unhurried
 @given(st.binary(max_size=120) | st.lists(reports, min_size=1, max_size=2).map(lambda r: build_compound(*r)), st.data())
 def test_rtcp_of_noise_and_of_damage(data: bytes, drawn: st.DataObject) -> None:
     if data:
@@ -150,6 +157,7 @@ descriptions = st.builds(
 )
 
 
+@unhurried
 @given(descriptions)
 def test_sdp_comes_back(description: SessionDescription) -> None:
     assert parse_sdp(description.to_bytes()) == description
@@ -166,6 +174,7 @@ sdp_lines = st.one_of(
 )  # fmt: skip
 
 
+@unhurried
 @given(st.lists(sdp_lines, max_size=20).map(lambda lines: "\r\n".join(["v=0", "o=- 1 1 IN IP4 192.0.2.1", *lines])))
 @example("v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nc=IN IP4 192.0.2.9\r\nm=audio 65535 RTP/AVP 0")
 def test_an_answer_to_anything_is_an_answer_or_488(text: str) -> None:
@@ -185,6 +194,7 @@ def test_an_answer_to_anything_is_an_answer_or_488(text: str) -> None:
         assert set(given_back.formats) <= set(asked.formats)
 
 
+@unhurried
 @given(st.binary(max_size=300) | st.binary(max_size=200).map(lambda tail: b"v=0\no=- 1 1 IN IP4 h\n" + tail))
 def test_sdp_of_noise(data: bytes) -> None:
     try:
@@ -197,12 +207,14 @@ def test_sdp_of_noise(data: bytes) -> None:
 # -- the rest -------------------------------------------------------------------
 
 
+@unhurried
 @given(st.integers(0, 255), st.booleans(), st.integers(0, 63), u16)
 def test_events_come_back(event: int, end: bool, volume: int, duration: int) -> None:
     payload = EventPayload(event, end, volume, duration)
     assert EventPayload.parse(payload.to_bytes()) == payload
 
 
+@unhurried
 @given(st.binary(max_size=3))
 def test_an_event_cut_short(data: bytes) -> None:
     try:
@@ -212,6 +224,7 @@ def test_an_event_cut_short(data: bytes) -> None:
     raise AssertionError("accepted")
 
 
+@unhurried
 @given(st.binary(max_size=400))
 def test_g711_of_anything(payload: bytes) -> None:
     for law in ("PCMU", "PCMA"):
@@ -221,11 +234,13 @@ def test_g711_of_anything(payload: bytes) -> None:
         assert g711.decode(g711.encode(pcm, law), law) == pcm
 
 
+@unhurried
 @given(st.binary(max_size=400))
 def test_samples_and_octets(data: bytes) -> None:
     assert pcm_of(samples_of(data)) == data[: len(data) & ~1]
 
 
+@unhurried
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda tail: b"RIFF\0\0\0\0WAVE" + tail), st.data())
 def test_wav_of_noise_and_of_damage(data: bytes, drawn: st.DataObject) -> None:
     if drawn.draw(st.booleans()):
@@ -241,6 +256,7 @@ def test_wav_of_noise_and_of_damage(data: bytes, drawn: st.DataObject) -> None:
     to_mono(data[found.data_offset :], found.format)
 
 
+@unhurried
 @given(
     st.integers(1000, 96000),
     st.integers(1000, 96000),

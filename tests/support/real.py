@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import importlib.util
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import NoReturn
 
 import pytest
 
+ALSA_CONF = Path("/usr/share/alsa/alsa.conf")
 NODE = Path(__file__).parent / "servers" / "node"
 
 
@@ -58,6 +60,14 @@ def _oidc() -> str | None:
     return None if (NODE / "node_modules" / "oidc-provider").is_dir() else f"npm ci was not run in {NODE}"
 
 
+def _portaudio() -> str | None:
+    if importlib.util.find_spec("sounddevice") is None:
+        return "the module sounddevice is not installed"
+    if ctypes.util.find_library("portaudio") is None:
+        return "the library libportaudio2 is not installed"
+    return None if ALSA_CONF.exists() else f"ALSA's plug-ins are not installed: no {ALSA_CONF}"
+
+
 def _root() -> str | None:
     if os.geteuid() != 0:
         return "only root may make a mount or network namespace"
@@ -71,6 +81,7 @@ _MISSING: dict[str, Callable[[], str | None]] = {
     "oidc": _oidc,
     "openbao": _openbao,
     "openssl": _program("openssl"),
+    "portaudio": _portaudio,
     "root": _root,
     "sipp": _program("sipp"),
 }
