@@ -17,6 +17,7 @@ from pathlib import Path
 from sipcli.credentials import Denied, NotFound, Secret, Unavailable
 
 _LIMIT = 64 * 1024
+_SECRETS_PLACE = Path("/run/secrets")
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_READ = stat.S_IRGRP | stat.S_IROTH
 
@@ -28,18 +29,19 @@ def read_secret(path: Path, *, allow_readable: bool = False) -> Secret:
     trusted, Unavailable if reading fails.
     """
     try:
-        target = path.resolve(strict=True)
+        target = Path(os.path.realpath(path, strict=True))  # Path.resolve raises RuntimeError for a loop
         # The judged file is the opened file: fstat on the descriptor, and no link may slip in after resolve().
         descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise _explain(path, error) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _judge_file(path, os.fstat(descriptor), allow_readable or _is_secrets_place(target))
         _judge_folder(path, target.parent)
-        try:
-            octets = file.read(_LIMIT + 1)
-        except OSError as error:
-            raise _explain(path, error) from error
+        octets = _read(descriptor)
+    except OSError as error:
+        raise _explain(path, error) from error
+    finally:
+        os.close(descriptor)
     return to_secret(octets, str(path))
 
 
@@ -51,6 +53,14 @@ def to_secret(octets: bytes, where: str) -> Secret:
     if not value:
         raise NotFound(f"{where} is empty")
     return Secret(value)
+
+
+def _read(descriptor: int) -> bytes:
+    """All of it, or just enough to see that it is too large."""
+    octets = b""
+    while len(octets) <= _LIMIT and (chunk := os.read(descriptor, _LIMIT + 1)):
+        octets += chunk
+    return octets
 
 
 def _judge_file(path: Path, facts: os.stat_result, readable: bool) -> None:
@@ -76,7 +86,7 @@ def _judge_folder(path: Path, folder: Path) -> None:
 
 def _is_secrets_place(target: Path) -> bool:
     """Docker and Podman mount at /run/secrets; systemd names its place (systemd.exec, LoadCredential=)."""
-    places = [Path("/run/secrets")]
+    places = [_SECRETS_PLACE]
     if named := os.environ.get("CREDENTIALS_DIRECTORY"):
         places.append(Path(named))
     return any(target.is_relative_to(place.resolve()) for place in places)
