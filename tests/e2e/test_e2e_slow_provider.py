@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,14 @@ def ping(port: int, n: int) -> float:
         return time.perf_counter() - began
 
 
+def wait_until(true: Callable[[], bool], timeout: float = 10) -> None:
+    """Poll what another process does; its pace decides."""
+    deadline = time.monotonic() + timeout
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
 def udp_port(running: Running) -> int:
     listen = running.wait_for("ready")["listen"]
     return next(int(entry["port"]) for entry in listen if entry["transport"] == "udp")
@@ -70,6 +79,7 @@ def test_the_stack_goes_on_while_a_store_takes_a_minute(tmp_path: Path, kamailio
     running = cli.start("register", "--all", "--json", "--max-wait", "90")
     try:
         running.wait_for("registration", account="second", state="registered")
+        wait_until(lambda: bool(asked(cli)))
         port = udp_port_of(running)
         # The median of many: this machine's own hiccups are not what is measured.
         times = sorted(ping(port, n) for n in range(25))
