@@ -36,8 +36,7 @@ class AsyncThread:
         """Run *answer* and *report* the job when it ended.  Any thread."""
         job.home = self
         if not self._post(self._start, job, answer, report):
-            if inspect.iscoroutine(answer):
-                answer.close()
+            _close(answer)
             job.error = Unavailable("the user agent is closing")
             report(job)
 
@@ -71,8 +70,13 @@ class AsyncThread:
     def _start(self, job: Job, answer: Awaitable[Any], report: Callable[[Job], object]) -> None:
         self._running += 1
         job.task = self._loop.create_task(self._run(job, answer))
-        # A done callback, so that a task that was cancelled before its first step is reported, too.
-        job.task.add_done_callback(lambda task: self._ended(job, task, report))
+
+        def ended(task: asyncio.Task[None]) -> None:
+            # As a callback, so that a task that was cancelled before its first step is reported, too.
+            _close(answer)
+            self._ended(job, task, report)
+
+        job.task.add_done_callback(ended)
         if job.cancel.is_set():
             job.task.cancel()
 
@@ -111,3 +115,9 @@ class AsyncThread:
             for task in leftover:
                 task.cancel()
             await asyncio.wait(leftover)
+
+
+def _close(answer: Awaitable[Any]) -> None:
+    """A coroutine that was never begun would complain when it is collected."""
+    if inspect.iscoroutine(answer):
+        answer.close()

@@ -244,7 +244,7 @@ class Workers:
     def refuse_if_stuck(self) -> None:
         """Raise Unavailable while :data:`MAX_ORPHANS` providers ignore that nobody waits for them."""
         if len(self.orphans) >= MAX_ORPHANS:
-            raise Unavailable(f"too many stuck providers: {', '.join(self.orphans)}")
+            raise Unavailable(f"too many stuck providers: {', '.join(sorted(self.orphans))}")
 
     def add_orphan(self, job: Job) -> None:
         self.orphans.append(job.label)

@@ -1,0 +1,615 @@
+"""Lanes: registered daemon threads, growth, orphans, cancel signals, asynchronous providers."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from sipcli.credentials import Cancelled, CancelSignal, Secret, Unavailable
+from sipcli.ua.threads import ThreadRegistry
+from sipcli.ua.workers import GRACE, MAX_ORPHANS, Job, Lane, Workers, current_job
+from tests.support.clock import advance, settle, stepped, until
+
+
+class Bench:
+    """Workers on the running loop, and what their jobs came to."""
+
+    def __init__(self, width: int = 64) -> None:
+        self.registry = ThreadRegistry()
+        self.workers = Workers(asyncio.get_running_loop(), self.registry, width=width)
+        self.done: list[tuple[str, Any, BaseException | None]] = []
+
+    def submit(self, work: Callable[[], Any], label: str = "p", *, lane: Lane | None = None) -> Job:
+        job = Job(label, work, self._on_done)
+        (lane or self.workers.fetch).submit(job)
+        return job
+
+    def _on_done(self, job: Job) -> None:
+        self.done.append((job.label, job.result, job.error))
+
+
+@contextmanager
+def bench(width: int = 64) -> Iterator[Bench]:
+    made = Bench(width)
+    try:
+        yield made
+    finally:
+        made.workers.close()
+
+
+@stepped
+async def test_work_runs_on_a_registered_daemon_thread_and_comes_back_to_the_loop() -> None:
+    with bench() as b:
+        here = threading.get_ident()
+        settled_on: list[int] = []
+
+        def work() -> tuple[str, bool, bool]:
+            thread = threading.current_thread()
+            return thread.name, thread.daemon, b.registry.registered
+
+        job = Job("p", work, lambda job: settled_on.append(threading.get_ident()) or b.done.append(job.result))
+        b.workers.fetch.submit(job)
+        await until(lambda: b.done)
+        assert b.done == [("sipcli-fetch-1", True, True)]
+        assert settled_on == [here]
+
+
+@stepped
+async def test_an_error_is_carried_whatever_it_is() -> None:
+    with bench() as b:
+
+        def exit_() -> None:
+            raise SystemExit(3)
+
+        b.submit(exit_)
+        await until(lambda: b.done)
+        assert isinstance(b.done[0][2], SystemExit)
+        b.submit(lambda: "alive")
+        await until(lambda: len(b.done) == 2)
+
+
+@stepped
+async def test_the_fetch_lane_grows_to_its_width_and_no_further() -> None:
+    with bench(width=3) as b:
+        gate = threading.Event()
+        for _ in range(10):
+            b.submit(gate.wait)
+        await until(lambda: len(b.registry.names) == 3)
+        assert b.workers.fetch.threads == 3 and b.workers.fetch.outstanding == 10
+        gate.set()
+        await until(lambda: len(b.done) == 10)
+        assert b.workers.fetch.outstanding == 0
+        b.submit(gate.wait)
+        await until(lambda: len(b.done) == 11)
+        assert b.workers.fetch.threads == 3, "no new thread while one is idle"
+
+
+@stepped
+async def test_one_thread_serves_one_after_the_other() -> None:
+    with bench() as b:
+        for index in range(5):
+            b.submit(lambda: threading.current_thread().name)
+            await until(lambda index=index: len(b.done) == index + 1)
+        assert {name for _, name, _ in b.done} == {"sipcli-fetch-1"}
+
+
+@stepped
+async def test_prompts_are_shown_one_at_a_time_in_order() -> None:
+    with bench() as b:
+        order: list[str] = []
+        lock = threading.Lock()
+
+        def prompt(name: str) -> None:
+            assert lock.acquire(blocking=False), "two prompts on one terminal"
+            order.append(name)
+            time.sleep(0.001)
+            lock.release()
+
+        for name in "abcde":
+            b.submit(lambda name=name: prompt(name), lane=b.workers.prompt)
+        await until(lambda: len(b.done) == 5)
+        assert order == list("abcde") and b.workers.prompt.threads == 1
+
+
+@stepped
+async def test_a_withdrawn_job_is_signalled_and_its_late_answer_discarded() -> None:
+    with bench() as b:
+        job = b.submit(lambda: job.cancel.wait(10) and "late")
+        await until(lambda: job.started)
+        b.workers.fetch.withdraw(job)
+        b.workers.fetch.withdraw(job)
+        await until(lambda: job.finished)
+        await advance(GRACE)
+        assert b.done == [] and b.workers.orphans == []
+        b.workers.fetch.withdraw(job)
+
+
+@stepped
+async def test_a_job_withdrawn_in_the_queue_never_runs() -> None:
+    with bench(width=1) as b:
+        gate = threading.Event()
+        first, ran = b.submit(gate.wait), []
+        await until(lambda: first.started)
+        second = b.submit(lambda: ran.append(1))
+        b.workers.fetch.withdraw(second)
+        await advance(GRACE)
+        assert b.workers.orphans == []
+        gate.set()
+        await until(lambda: second.finished)
+        assert ran == [] and len(b.done) == 1
+
+
+@stepped
+async def test_who_ignores_the_signal_is_an_orphan_and_is_replaced() -> None:
+    with bench(width=1) as b:
+        gate = threading.Event()
+        stuck = b.submit(gate.wait, "vault")
+        await until(lambda: stuck.started)
+        b.submit(lambda: "next")
+        b.workers.fetch.withdraw(stuck)
+        await advance(GRACE - 0.1)
+        assert b.workers.orphans == []
+        await advance(0.1)
+        assert b.workers.orphans == ["vault"]
+        await until(lambda: b.done)
+        assert b.done[0][1] == "next"
+        gate.set()
+        await until(lambda: stuck.finished)
+        assert b.workers.orphans == [] and b.workers.fetch.threads == 1, "the returning thread is one too many"
+        await until(lambda: len(b.registry.names) == 1)
+
+
+@stepped
+async def test_a_returning_orphan_keeps_its_thread_when_there_is_no_other() -> None:
+    with bench(width=1) as b:
+        gate = threading.Event()
+        stuck = b.submit(gate.wait)
+        await until(lambda: stuck.started)
+        b.workers.fetch.withdraw(stuck)
+        await advance(GRACE)
+        assert b.workers.fetch.threads == 0
+        gate.set()
+        await until(lambda: stuck.finished)
+        assert b.workers.fetch.threads == 1
+        b.submit(lambda: threading.current_thread().name)
+        await until(lambda: b.done)
+        assert b.done[0][1] == "sipcli-fetch-1"
+
+
+@stepped
+async def test_four_orphans_and_the_lanes_refuse_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    with bench() as b:
+        gate = threading.Event()
+        stuck = [b.submit(gate.wait, name) for name in ("vault", "vault", "sso", "env")]
+        await until(lambda: all(job.started for job in stuck))
+        for job in stuck:
+            b.workers.fetch.withdraw(job)
+        await advance(GRACE)
+        assert len(b.workers.orphans) == MAX_ORPHANS
+        for lane in (b.workers.fetch, b.workers.prompt):
+            with pytest.raises(Unavailable, match="too many stuck providers: env, sso, vault, vault"):
+                b.submit(lambda: 1, lane=lane)
+        gate.set()
+        await until(lambda: not b.workers.orphans)
+        b.submit(lambda: 1)
+        await until(lambda: b.done)
+        assert "provider sso ignores its cancel signal" in caplog.text
+
+
+@stepped
+async def test_the_prompt_lane_is_never_replaced() -> None:
+    with bench() as b:
+        gate = threading.Event()
+        stuck = b.submit(gate.wait, "prompt", lane=b.workers.prompt)
+        await until(lambda: stuck.started)
+        waiting = b.submit(lambda: "next", "prompt", lane=b.workers.prompt)
+        b.workers.prompt.withdraw(stuck)
+        await advance(GRACE * 10)
+        assert b.workers.orphans == ["prompt"] and not waiting.started
+        gate.set()
+        await until(lambda: b.done)
+        assert b.done[0][1] == "next" and b.workers.prompt.outstanding == 0
+
+
+@stepped
+async def test_the_signals_descriptors_are_closed_when_the_job_ends_and_not_before() -> None:
+    """A known fault of the sketch: cancel pipes stayed open."""
+    with bench() as b:
+        seen: list[int] = []
+        gate = threading.Event()
+
+        def look(job_box: list[Job]) -> None:
+            seen.append(job_box[0].cancel.fileno())
+            gate.wait()
+            job_box[0].cancel.fileno()  # an orphan may still look
+
+        box: list[Job] = []
+        box.append(Job("p", lambda: look(box), lambda job: None))
+        b.workers.fetch.submit(box[0])
+        await until(lambda: seen)
+        b.workers.fetch.withdraw(box[0])
+        await advance(GRACE)
+        import os
+
+        os.fstat(seen[0])
+        gate.set()
+        await until(lambda: box[0].finished)
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(seen[0])
+
+
+@stepped
+async def test_ten_thousand_waiting_jobs_open_no_descriptor() -> None:
+    with bench(width=2) as b:
+        import os
+
+        gate = threading.Event()
+        first = [b.submit(gate.wait) for _ in range(2)]
+        await until(lambda: all(job.started for job in first))
+        before = len(os.listdir("/proc/self/fd"))
+        jobs = [b.submit(lambda: None) for _ in range(10_000)]
+        for job in jobs:
+            job.cancel.set()
+        assert len(os.listdir("/proc/self/fd")) == before
+        gate.set()
+        await until(lambda: b.workers.fetch.outstanding == 0)
+
+
+@stepped
+async def test_an_idle_thread_keeps_no_secret_alive() -> None:
+    with bench() as b:
+        secret = Secret("hunter2")
+        gone = weakref.ref(secret)
+        box = [secret]
+        b.submit(lambda: box.pop())
+        del secret
+        await until(lambda: b.done)
+        b.done.clear()
+        gc.collect()
+        assert gone() is None
+
+
+@stepped
+async def test_the_current_job_is_known_to_the_worker_only() -> None:
+    with bench() as b:
+        job = b.submit(current_job.get)
+        await until(lambda: b.done)
+        assert b.done[0][1] is job and current_job.get() is None
+
+
+@stepped
+async def test_after_close_nothing_is_taken_and_threads_go() -> None:
+    with bench() as b:
+        b.submit(lambda: 1)
+        b.submit(lambda: 1, lane=b.workers.prompt)
+        await until(lambda: len(b.done) == 2)
+    with pytest.raises(Unavailable, match="closing"):
+        b.submit(lambda: 1)
+    await until(lambda: b.registry.names == ())
+
+
+@stepped
+async def test_an_orphan_that_returns_after_close_lets_its_thread_go() -> None:
+    with bench() as b:
+        gate = threading.Event()
+        stuck = b.submit(gate.wait)
+        await until(lambda: stuck.started)
+        b.workers.fetch.withdraw(stuck)
+        await advance(GRACE)
+    gate.set()
+    await until(lambda: b.registry.names == ())
+
+
+def test_a_thread_whose_loop_is_gone_ends_quietly() -> None:
+    gate = threading.Event()
+    registry = ThreadRegistry()
+
+    async def main() -> None:
+        workers = Workers(asyncio.get_running_loop(), registry)
+        job = Job("p", gate.wait, lambda job: None)
+        workers.fetch.submit(job)
+        await until(lambda: job.started)
+
+    asyncio.run(main())
+    gate.set()
+    end = time.monotonic() + 5
+    while registry.names and time.monotonic() < end:
+        time.sleep(0)
+    assert registry.names == ()
+
+
+@stepped
+async def test_no_more_threads_is_unavailable_and_not_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    with bench() as b:
+
+        def refuse(self: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(Unavailable, match="can't start new thread"):
+            b.submit(lambda: 1)
+        assert b.workers.fetch.outstanding == 0
+        monkeypatch.undo()
+        gate = threading.Event()
+        b.submit(gate.wait)
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        b.submit(lambda: 2)  # the thread there is will do
+        monkeypatch.undo()
+        gate.set()
+        await until(lambda: len(b.done) == 2)
+
+
+# --- asynchronous providers -----------------------------------------------------------------------------------
+
+
+@stepped
+async def test_async_work_runs_on_one_registered_thread_with_a_loop_of_its_own() -> None:
+    with bench() as b:
+
+        async def work() -> tuple[str, bool, bool]:
+            await asyncio.sleep(0)
+            here = asyncio.get_running_loop()
+            return threading.current_thread().name, b.registry.registered, here is b.workers.loop
+
+        b.submit(work)
+        b.submit(work)
+        await until(lambda: len(b.done) == 2)
+        assert [result for _, result, _ in b.done] == [("sipcli-async", True, False)] * 2
+
+
+@stepped
+async def test_async_work_overlaps_on_its_thread() -> None:
+    with bench(width=1) as b:
+        both = asyncio.Barrier(2)
+
+        async def work() -> bool:
+            await both.wait()
+            return True
+
+        b.submit(work)
+        b.submit(work)
+        await until(lambda: len(b.done) == 2)
+
+
+@stepped
+async def test_async_errors_are_carried() -> None:
+    with bench() as b:
+
+        async def work() -> None:
+            raise KeyError("x")
+
+        b.submit(work)
+        await until(lambda: b.done)
+        assert isinstance(b.done[0][2], KeyError)
+
+
+@stepped
+async def test_withdrawing_async_work_cancels_its_task() -> None:
+    with bench() as b:
+        ended = threading.Event()
+        begun = threading.Event()
+
+        async def work() -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        job = b.submit(work)
+        await until(begun.is_set)
+        b.workers.fetch.withdraw(job)
+        await until(ended.is_set)
+        await until(lambda: job.finished)
+        await advance(GRACE)
+        assert b.done == [] and b.workers.orphans == []
+
+
+@stepped
+async def test_async_work_withdrawn_before_it_began_is_cancelled_too() -> None:
+    with bench() as b:
+        gate, ran = threading.Event(), []
+
+        async def coroutine() -> None:
+            ran.append(1)
+
+        def work() -> Any:
+            gate.wait()
+            return coroutine()
+
+        job = b.submit(work)
+        await until(lambda: job.started)
+        job.cancel.set()
+        gate.set()
+        await until(lambda: b.done)
+        assert ran == [] and isinstance(b.done[0][2], Unavailable)
+
+
+@stepped
+async def test_a_blocking_mistake_in_one_async_provider_costs_the_others_one_new_thread() -> None:
+    with bench() as b:
+        gate, begun = threading.Event(), threading.Event()
+
+        async def blocks() -> None:
+            begun.set()
+            gate.wait()
+
+        async def works() -> str:
+            return threading.current_thread().name
+
+        stuck = b.submit(blocks, "bad")
+        await until(begun.is_set)
+        b.workers.fetch.withdraw(stuck)
+        await advance(GRACE)
+        assert b.workers.orphans == ["bad"]
+        b.submit(works)
+        await until(lambda: b.done)
+        gate.set()
+        await until(lambda: not b.workers.orphans)
+        await until(lambda: b.registry.names.count("sipcli-async") == 1)
+        assert b.workers.fetch.outstanding == 0
+
+
+@stepped
+async def test_an_interactive_async_provider_holds_the_prompt_lane_until_it_is_done() -> None:
+    with bench() as b:
+        gate = threading.Event()
+        order: list[str] = []
+
+        async def ask(name: str) -> str:
+            order.append(f"{name} begins")
+            while not gate.is_set():
+                await asyncio.sleep(0.001)
+            order.append(f"{name} ends")
+            return name
+
+        b.submit(lambda: ask("a"), lane=b.workers.prompt)
+        b.submit(lambda: ask("b"), lane=b.workers.prompt)
+        await until(lambda: order)
+        gate.set()
+        await until(lambda: len(b.done) == 2)
+        assert order == ["a begins", "a ends", "b begins", "b ends"]
+
+
+@stepped
+async def test_an_interactive_async_provider_may_fail_or_ignore_its_cancellation() -> None:
+    with bench() as b:
+        gate, begun = threading.Event(), threading.Event()
+
+        async def fails() -> None:
+            raise Cancelled("^C")
+
+        async def blocks() -> None:
+            begun.set()
+            gate.wait()
+
+        b.submit(fails, lane=b.workers.prompt)
+        await until(lambda: b.done)
+        assert isinstance(b.done[0][2], Cancelled)
+        stuck = b.submit(blocks, lane=b.workers.prompt)
+        await until(begun.is_set)
+        b.workers.prompt.withdraw(stuck)
+        await advance(GRACE)
+        assert b.workers.orphans and b.workers.prompt.outstanding == 1
+        gate.set()
+        await until(lambda: not b.workers.orphans)
+        assert b.workers.prompt.outstanding == 0
+
+
+@stepped
+async def test_closing_cancels_async_work_and_ends_its_thread() -> None:
+    with bench() as b:
+        begun, cancelled = threading.Event(), threading.Event()
+
+        async def stubborn() -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+
+        b.submit(stubborn)
+        await until(begun.is_set)
+    await until(cancelled.is_set)
+    await until(lambda: b.registry.names == ())
+    await settle()
+    assert isinstance(b.done[0][2], Unavailable)
+
+
+@stepped
+async def test_async_work_that_comes_after_its_thread_has_ended_is_refused() -> None:
+    with bench() as b:
+
+        async def work() -> None: ...
+
+        b.submit(work)
+        await until(lambda: b.done)
+        b.workers.async_thread().close()
+        await until(lambda: "sipcli-async" not in b.registry.names)
+        await until(lambda: b.workers.async_thread()._loop.is_closed())
+        b.submit(work)
+        future = asyncio.get_running_loop().create_future()
+        b.submit(lambda: _Awaitable(future))
+        await until(lambda: len(b.done) == 3)
+        assert all(isinstance(error, Unavailable) for _, _, error in b.done[1:])
+
+
+class _Awaitable:
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self._future = future
+
+    def __await__(self) -> Any:
+        return self._future.__await__()
+
+
+# --- the process ----------------------------------------------------------------------------------------------
+
+
+def test_a_stuck_provider_does_not_hold_the_exit_of_the_process() -> None:
+    code = """
+        import asyncio, threading
+        from sipcli.ua.threads import ThreadRegistry
+        from sipcli.ua.workers import Job, Workers
+
+        async def main():
+            begun = threading.Event()
+            workers = Workers(asyncio.get_running_loop(), ThreadRegistry())
+            workers.fetch.submit(Job("stuck", lambda: begun.set() or threading.Event().wait(), print))
+            while not begun.is_set():
+                await asyncio.sleep(0)
+            workers.close()
+            print("left")
+
+        asyncio.run(main())
+    """
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "left\n", "")
+    assert time.monotonic() - began < 10
+
+
+def test_a_worker_hop_is_a_matter_of_microseconds() -> None:
+    """There and back: the budget is 20 us on an idle machine; here only the order of magnitude is held."""
+
+    async def main() -> float:
+        workers = Workers(asyncio.get_running_loop(), ThreadRegistry())
+        loop = asyncio.get_running_loop()
+        best = 1.0
+        for _ in range(300):
+            future = loop.create_future()
+            job = Job("p", int, lambda job, future=future: future.set_result(None))
+            began = time.perf_counter()
+            workers.fetch.submit(job)
+            await future
+            best = min(best, time.perf_counter() - began)
+        workers.close()
+        return best
+
+    assert asyncio.run(main()) < 0.002
+
+
+def test_labels_are_logged_not_arguments(caplog: pytest.LogCaptureFixture) -> None:
+    @stepped
+    async def run() -> None:
+        with bench() as b, caplog.at_level(logging.DEBUG):
+            b.submit(lambda: Secret("hunter2"), "vault")
+            await until(lambda: b.done)
+
+    run()
+    assert "hunter2" not in caplog.text
+    assert CancelSignal().is_set() is False
