@@ -71,7 +71,8 @@ class BrokenProvider:
         self.problem = problem
 
     def get(self, request: CredentialRequest) -> NoReturn:
-        raise Unavailable(self.problem)
+        # "Not before an hour": within one challenge nothing mends it, so the chain goes on at once.
+        raise Unavailable(self.problem, retry_after=3600.0)
 
     def describe(self) -> str:
         return self.problem

@@ -281,12 +281,14 @@ class ProviderContract(abc.ABC):
         original = ask(provider, request)
         if not isinstance(original, PasswordCredentials):
             return
-        provider.remember(request, PasswordCredentials(original.username, Secret("a new one")))
-        assert ask(provider, request).secret.reveal() == b"a new one"
-        provider.forget(request, PasswordCredentials(original.username, Secret("another one")))
-        assert ask(provider, request).secret.reveal() == b"a new one", "erased a value that nobody refused"
-        provider.forget(request, PasswordCredentials(original.username, Secret("a new one")))
-        assert isinstance(self._error(provider, request), NotFound)
+        new, other = (PasswordCredentials(original.username, Secret(text)) for text in ("a new one", "another one"))
+        provider.remember(request, new)
+        assert self._error(provider, request) is None, "not there after remember()"
+        assert ask(provider, request).secret == new.secret
+        provider.forget(request, other)
+        assert self._error(provider, request) is None, "erased a value that nobody refused"
+        provider.forget(request, new)
+        assert isinstance(self._error(provider, request), NotFound), "still there after forget()"
         provider.remember(request, PasswordCredentials(original.username, Secret(secret)))
 
     # -- helpers ----------------------------------------------------------------------------------------------------

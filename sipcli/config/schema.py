@@ -121,12 +121,16 @@ ACCOUNT: Mapping[str, Rule] = {
 PROVIDER_KEYS: Mapping[str, frozenset[str]] = {
     "keychain": frozenset({"service", "username", "backend", "allow_plaintext", "optional"}),
     "vault": frozenset(
-        {"url", "mount", "path", "field", "username_field", "kv_version", "namespace", "auth", "ca_file", "version"}
+        {
+            "url", "mount", "path", "field", "username_field", "kv_version", "namespace", "auth", "ca_file", "proxy",
+            "version",
+        }
     ),
     "oauth": frozenset(
         {
             "issuer", "token_url", "device_url", "authorize_url", "client_id", "client_secret_file", "flow", "scope",
-            "use", "password_url", "password_field", "audience", "ca_file", "redirect_port", "store",
+            "use", "password_url", "password_field", "username_field", "audience", "authz_server", "ca_file", "proxy",
+            "redirect_port", "store", "browser", "verification_hosts",
         }
     ),
     "prompt": frozenset(),
