@@ -119,7 +119,9 @@ def look_up(hop: Hop, records: Records, *, shuffle: random.Random | None = None)
         return [Candidate(transport, hop.host, hop.port or _DEFAULT_PORT[transport])]
     if hop.port is None and _has_services(hop.host):
         found = _by_service(hop.host, wanted, records, shuffle or random.SystemRandom())
-        if found:
+        if found is not None:
+            if not found:
+                raise ResolveError(f"dns: {hop.host} says that it does not offer {wanted or 'SIP'}")
             return found
     addresses = records.addresses(hop.host)
     if not addresses:
@@ -140,7 +142,10 @@ def _has_services(host: str) -> bool:
     return "." in host.rstrip(".") and not host.endswith((".localhost", ".local"))
 
 
-def _by_service(host: str, wanted: Transport | None, records: Records, shuffle: random.Random) -> list[Candidate]:
+def _by_service(
+    host: str, wanted: Transport | None, records: Records, shuffle: random.Random
+) -> list[Candidate] | None:
+    """None when there are no service records, so that the host itself is asked for (RFC 3263 section 4.2)."""
     if wanted is not None:
         return _by_srv([(wanted, f"{_SERVICE[wanted]}.{host}")], records, shuffle)
     naptr = sorted(record for record in records.naptr(host) if record.service in _NAPTR_SERVICES)
@@ -150,13 +155,15 @@ def _by_service(host: str, wanted: Transport | None, records: Records, shuffle: 
     return _by_srv(names, records, shuffle)
 
 
-def _by_srv(names: Sequence[tuple[Transport, str]], records: Records, shuffle: random.Random) -> list[Candidate]:
-    found = []
+def _by_srv(names: Sequence[tuple[Transport, str]], records: Records, shuffle: random.Random) -> list[Candidate] | None:
+    found: list[Candidate] = []
+    anything = False
     for transport, name in names:
         for record in _in_turn(records.srv(name), shuffle):
-            if record.target != ".":  # "the service is decidedly not available" (RFC 2782)
+            anything = True
+            if record.target != ".":  # "the service is decidedly not available at this domain" (RFC 2782)
                 found += [Candidate(transport, a, record.port) for a in records.addresses(record.target)]
-    return found
+    return found if anything else None
 
 
 def _in_turn(records: Sequence[Srv], shuffle: random.Random) -> list[Srv]:

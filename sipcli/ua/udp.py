@@ -65,7 +65,9 @@ class UdpSocket:
         self._buffer = bytearray(65536)
         self._view = memoryview(self._buffer)
         self._waiting: deque[tuple[Flow, bytes]] = deque()
-        self._errors = _report_errors(loop, self._socket)
+        self._errors = _report_errors(self._socket)
+        # libuv stops watching a socket that has an error to report, and does not say so: uvloop must be told again.
+        self._forgetful = type(loop).__module__.startswith("uvloop")
         loop.add_reader(self._socket, self._on_readable)
 
     @property
@@ -155,8 +157,8 @@ class UdpSocket:
             try:
                 size, sockaddr = receive(view)
             except BlockingIOError:
-                if self._errors and not batch:
-                    self._read_errors()
+                if self._errors and not batch and not self._read_errors():
+                    self._watch_again()
                 break
             except OSError:
                 if self._errors:
@@ -175,6 +177,8 @@ class UdpSocket:
             try:
                 _, control, _, sockaddr = self._socket.recvmsg(0, 256, socket.MSG_ERRQUEUE)
             except OSError:
+                if anything:
+                    self._watch_again()
                 return anything
             anything = True
             code = next((struct.unpack_from("=I", data)[0] for *_, data in control if len(data) >= 4), 0)
@@ -183,6 +187,11 @@ class UdpSocket:
                 flow = self._chosen.get(remote) or self._strangers.get(remote)
                 if flow is not None:
                     self._sink.on_lost(flow, f"connect: nobody at {host} port {port}: {_words(code)}")
+
+    def _watch_again(self) -> None:
+        if self._forgetful and self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket)
+            self._loop.add_reader(self._socket, self._on_readable)
 
     def close(self) -> None:
         if self._socket.fileno() >= 0:
@@ -209,10 +218,9 @@ def _bound(host: str, port: int) -> socket.socket:
     return made
 
 
-def _report_errors(loop: asyncio.AbstractEventLoop, made: socket.socket) -> bool:
+def _report_errors(made: socket.socket) -> bool:
     """Ask the kernel to tell us of ICMP errors; an unconnected socket hears of none otherwise."""
-    # libuv stops watching a socket that has an error to report, and never says which.
-    if sys.platform != "linux" or type(loop).__module__.startswith("uvloop"):
+    if sys.platform != "linux":
         return False
     if made.family == socket.AF_INET6:
         made.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
