@@ -217,8 +217,8 @@ class WavPort(_NullPort):
         return frame + SILENCE[len(frame) :]
 
     def _fill(self) -> None:
-        # 40 ms at a time: the conversion in pure Python must fit into a beat.
-        wanted = self._format.rate // 25 * self._format.frame_octets
+        # 20 ms at a time: the conversion in pure Python takes some 4 ms of them.
+        wanted = -(-self._format.rate // 50) * self._format.frame_octets
         try:
             data = self._file.read(int(min(wanted, self._left)))
         except OSError:
