@@ -46,6 +46,8 @@ class Console:
         self.verbose = verbose
         self.environment = environment or Environment()
         self.reader_gone = False
+        self.output_failed = False
+        """Stdout could not be written for another reason than that nobody reads: a full disk."""
         self.on_reader_gone: Callable[[], None] | None = None
         self.print_line: Callable[[str], None] = self.write_error
         self._color = color
@@ -154,9 +156,12 @@ class Console:
             return
         try:
             print(line, file=self.environment.stdout, flush=True)
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError) as error:
             self.reader_gone = True
             _silence(self.environment.stdout)
+            if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+                self.output_failed = True
+                self.write_error(f"sipcli: what was to be printed is lost: {error.strerror}")
             if self.on_reader_gone is not None:
                 self.on_reader_gone()
 

@@ -87,7 +87,7 @@ def _draw(run: Run) -> None:
             run.console.data(line)
 
     run.on_notice = look
-    run.quiet = True
+    run.unsaid = frozenset({"registration", "call", "media"})
 
 
 async def _talk(agent: UserAgent, target: str) -> dict[str, Any]:

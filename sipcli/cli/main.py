@@ -96,8 +96,9 @@ def _run(given: list[str]) -> int:
         return leave.exit_code
     except click.ClickException as error:
         return _wrong_usage(given, error)
-    except BrokenPipeError:
-        return 0  # `sipcli --help | head -1`: they have seen enough
+    except SystemExit as leave:
+        # Click itself leaves with 1 when a pipe breaks: `sipcli --help | head -1` has seen enough, and that is fine.
+        return 0 if isinstance(leave.__context__, BrokenPipeError) else int(leave.code or 0)
     except (KeyboardInterrupt, click.Abort):
         return 130
     except Exception as error:

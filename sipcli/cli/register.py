@@ -32,7 +32,7 @@ def command(options: GlobalOptions, /, aor: str | None, once: bool, every: bool,
         accounts = _accounts(run, aor, every, said)
         run.ends_with_reader = not once
         # The result says it, too; said twice it would only be twice on the screen.
-        run.quiet = once and not run.options.verbose
+        run.unsaid = frozenset({"registration"} if once and not run.options.verbose else ())
         states = _States(run)
         async with run.agent(accounts) as agent:
             words = await _bind(run, agent, accounts, states, keep=not once)

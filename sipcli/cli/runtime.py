@@ -63,8 +63,8 @@ class Run:
         self.tally = Tally()
         self.more: dict[str, Any] = {}
         """Fields for ``result`` that are known before the end, so that an interrupted run has them, too."""
-        self.quiet = False
-        """True for a verb that shows the same in its own way."""
+        self.unsaid: frozenset[str] = frozenset()
+        """Events that a verb puts into words of its own."""
         self.ends_with_reader = False
         """True for verbs that go on until told to stop: nobody reads, so nobody needs them."""
         self.talker = Talker()
@@ -233,7 +233,8 @@ class Run:
         hide_memory()
         try:
             self._open_outputs()
-            return asyncio.run(self._supervise(verb))
+            status = asyncio.run(self._supervise(verb))
+            return ExitStatus.OTHER if status == ExitStatus.OK and self.console.output_failed else status
         except Exception as error:
             return self._fail(error)
         finally:
@@ -328,7 +329,7 @@ class Run:
             for line in fields["sip"].replace("\r\n", "\n").rstrip("\n").split("\n"):
                 self.console.say(f"    {line}", level=2)
         sentence = self.talker.sentence(name, fields)
-        if sentence is not None and not self.quiet:
+        if sentence is not None and name not in self.unsaid:
             self.console.say(sentence.text, style=sentence.style, level=sentence.level)
 
 

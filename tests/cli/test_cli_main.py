@@ -1,0 +1,222 @@
+"""The command line before any verb runs: what is loaded, what is said, and with which exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sipcli import __version__
+from sipcli.cli.main import VERBS, main
+
+Outcome = tuple[int, str, str]
+Run = Callable[..., Outcome]
+
+HEAVY = (
+    "asyncio",
+    "ssl",
+    "keyring",
+    "hvac",
+    "requests",
+    "requests_oauthlib",
+    "oauthlib",
+    "dns",
+    "rich",
+    "sounddevice",
+    "numpy",
+)
+PROVIDERS = ("keyring", "hvac", "requests", "requests_oauthlib", "oauthlib", "dns", "rich", "sounddevice", "numpy")
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("SIPCLI_CONFIG", raising=False)
+    # Both belong to a process of its own, not to the one that tests run in.
+    monkeypatch.setattr("sipcli.cli.environment.forbid_core", lambda: None)
+    monkeypatch.setattr("sipcli.cli.runtime.hide_memory", lambda: None)
+
+    def call(*arguments: str) -> Outcome:
+        with pytest.raises(SystemExit) as left:
+            main(list(arguments))
+        said = capsys.readouterr()
+        return int(left.value.code or 0), said.out, said.err
+
+    return call
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """The modules that ``sipcli`` with these arguments has loaded at its end."""
+    code = (
+        "import sys, json\nfrom sipcli.cli.main import main\n"
+        f"try: main({list(arguments)!r})\nexcept SystemExit: pass\n"
+        "print('\\n' + json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+class TestWhatIsLoaded:
+    @pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("nonsense",)], ids=" ".join)
+    def test_nothing_heavy_before_a_verb(self, arguments: tuple[str, ...]) -> None:
+        assert not loaded_by(*arguments) & {*HEAVY, "importlib.metadata", "sipcli.ua", "sipcli.sip.engine"}
+
+    @pytest.mark.parametrize("verb", VERBS)
+    def test_no_provider_and_no_engine_for_the_help_of_a_verb(self, verb: str) -> None:
+        assert not loaded_by(verb, "--help") & {*PROVIDERS, "sipcli.ua.agent", "sipcli.sip.engine", "sipcli.media.rtp"}
+
+    def test_a_registration_that_asks_nobody_loads_no_provider(self) -> None:
+        modules = loaded_by("register", "sip:a@127.0.0.1:9", "--once", "--timeout", "0.2")
+        assert "sipcli.ua.agent" in modules
+        assert not modules & {*PROVIDERS, "sipcli.media.rtp", "sipcli.ua.media_io"}
+
+
+class TestHelp:
+    def test_every_verb_has_its_line(self, run: Run) -> None:
+        code, out, _ = run("--help")
+        assert code == 0
+        for name, (_, line) in VERBS.items():
+            assert f"  {name} " in out
+            assert line in " ".join(out.split())
+
+    @pytest.mark.parametrize("verb", VERBS)
+    def test_a_verb_is_what_the_table_says(self, verb: str, run: Run) -> None:
+        assert import_module(VERBS[verb][0]).command.name == verb
+        code, out, _ = run(verb, "--help")
+        assert code == 0
+        assert "--json" in out
+        assert "Options of every verb:" in out
+
+    def test_version(self, run: Run) -> None:
+        assert run("--version") == (0, f"sipcli {__version__}\n", "")
+
+    def test_alone_it_shows_the_help(self, run: Run) -> None:
+        code, out, err = run()
+        assert code == 2
+        assert "Verbs:" in out + err
+
+
+class TestWrongUsage:
+    def test_a_wrong_verb_names_the_nearest(self, run: Run) -> None:
+        code, out, err = run("regster")
+        assert (code, out) == (2, "")
+        assert "did you mean “register”?" in err
+        assert "Traceback" not in err
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("--json", "regster"),
+            ("regster", "--json"),
+            ("register", "--json", "--nope"),
+            ("--json", "call"),
+            ("listen", "--json", "--port", "x"),
+            ("--json", "options", "sip:x", "--expect", "1000"),
+            ("auth", "--json", "svae"),
+            ("--json", "config", "path", "superfluous"),
+            ("--json", "call", "bob", "--from", "sip:a@b.example", "--audio", "whale"),
+            ("--json", "call", "bob", "--from", "sip:a@b.example", "--dtmf", "12x"),
+            ("--json", "listen", "--from", "sip:a@b.example", "--answer", "maybe"),
+            ("--json", "register", "no address"),
+            ("--json", "register", "--all", "sip:a@b.example"),
+            ("--json", "register", "sip:a@b.example", "--password-file", "/nowhere/at/all"),
+            ("--json", "--config", "/nowhere/config.toml", "accounts"),
+            ("--json", "--account", "nobody", "register"),
+            ("--json", "register"),
+        ],
+        ids=" ".join,
+    )
+    def test_is_one_json_line_too(self, run: Run, arguments: tuple[str, ...]) -> None:
+        code, out, err = run(*arguments)
+        assert code == 2, err
+        [line] = out.splitlines()
+        result = json.loads(line)
+        assert result["event"] == "result"
+        assert (result["ok"], result["exit"]) == (False, 2)
+        assert result["message"]
+        assert err == ""
+
+    def test_json_after_two_dashes_is_text(self, run: Run) -> None:
+        code, out, _ = run("message", "--", "sip:bob@b.example", "--json")
+        assert code == 2
+        assert out == ""
+
+    def test_a_sentence_and_the_next_step(self, run: Run) -> None:
+        code, out, err = run("register")
+        assert (code, out) == (2, "")
+        assert err.splitlines() == [
+            "sipcli: there is no account",
+            "  say who you are (sip:you@example.com), or write one: sipcli config init",
+        ]
+
+
+class TestGlobalOptions:
+    @pytest.mark.parametrize(
+        "arguments",
+        [("--json", "config", "path"), ("config", "--json", "path"), ("config", "path", "--json")],
+        ids=" ".join,
+    )
+    def test_are_taken_in_every_place(self, run: Run, arguments: tuple[str, ...]) -> None:
+        code, out, _ = run(*arguments)
+        assert code == 0
+        assert json.loads(out)["outcome"] == "missing"
+
+    def test_the_last_one_wins(self, run: Run, tmp_path: Path) -> None:
+        _, out, _ = run("--config", str(tmp_path / "a"), "config", "path", "--config", str(tmp_path / "b"))
+        assert out == f"{tmp_path}/b\n"
+
+    def test_verbosity_adds_up(self, run: Run) -> None:
+        code, _, err = run("-v", "auth", "test", "sip:a@b.example", "--no-input", "-v")
+        assert code == 4
+        assert "Traceback" in err  # -vv shows where it came from
+
+
+class TestSafety:
+    def test_an_unforeseen_error_is_a_sentence(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        def explode(*_: Any, **__: Any) -> None:
+            raise ZeroDivisionError("of all things")
+
+        monkeypatch.setattr("sipcli.cli.runtime.load_config", explode)
+        code, out, err = run("accounts")
+        assert (code, out) == (1, "")
+        assert "this is a bug of sipcli: ZeroDivisionError: of all things" in err
+        assert "Traceback" not in err
+        code, _, err = run("accounts", "-vv")
+        assert code == 1
+        assert "Traceback" in err
+
+    @pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])
+    def test_a_closed_stream_is_no_trouble(self, stream: str) -> None:
+        number = {"stdin": "0<", "stdout": "1>", "stderr": "2>"}[stream]
+        command = f'"{sys.executable}" -m sipcli config path {number}&-'
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0
+        assert "Traceback" not in done.stderr
+
+    def test_help_into_a_closed_pipe(self) -> None:
+        command = f'"{sys.executable}" -m sipcli --help | true; exit ${{PIPESTATUS[0]}}'
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_a_full_disk_is_a_sentence(self) -> None:
+        command = f'"{sys.executable}" -m sipcli config path > /dev/full'
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 1
+        assert "No space left" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_no_core_can_be_written(self) -> None:
+        code = (
+            "import resource, sipcli.cli.environment as e\ne.forbid_core(); e.hide_memory()\n"
+            "print(resource.getrlimit(resource.RLIMIT_CORE))\n"
+            "import ctypes, sys\n"
+            "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) if sys.platform == 'linux' else 0)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+        assert done.stdout.split("\n")[:2] == ["(0, 0)", "0"]
