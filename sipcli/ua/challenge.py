@@ -367,7 +367,9 @@ class AuthChallenge(_View):
         self._over = True
 
     def _require(self) -> None:
-        if self._verdict.state is VerdictState.OPEN and (self._over or self._deferred):
+        if self._verdict.state is not VerdictState.OPEN:
+            raise ChallengeGone(self._verdict.state.value)
+        if self._over or self._deferred:
             raise ChallengeGone("deferred" if self._deferred else "declined")
 
 
