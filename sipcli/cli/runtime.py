@@ -149,7 +149,7 @@ class Run:
         agent = UserAgent(
             self.config,
             terminal=self.terminal,
-            interactive=not self.options.no_input and self.terminal.exists,
+            interactive=not self.options.no_input,
             max_wait=self.options.max_wait,
             save=self._save,
             **({"trace": self._trace is not None or self._ladder is not None or self.options.verbose > 0} | settings),

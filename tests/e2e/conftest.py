@@ -12,6 +12,7 @@ from tests.support.cli import Cli
 from tests.support.real import require
 from tests.support.servers.baresip import Baresip
 from tests.support.servers.kamailio import Kamailio
+from tests.support.servers.oidc import OidcProvider
 from tests.support.servers.openbao import OpenBao
 
 StartKamailio = Callable[..., Kamailio]
@@ -61,6 +62,14 @@ def bob(kamailio: Kamailio, tmp_path: Path) -> Iterator[Baresip]:
 def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
     require("openbao", "openssl")
     server = OpenBao(tmp_path_factory.mktemp("openbao"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def oidc(tmp_path_factory: pytest.TempPathFactory, certs: Path) -> Iterator[OidcProvider]:
+    require("oidc")
+    server = OidcProvider(tmp_path_factory.mktemp("oidc"), certs)
     yield server
     server.stop()
 
