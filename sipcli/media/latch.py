@@ -21,6 +21,7 @@ class SourceLatch:
 
     def __init__(self) -> None:
         self._negotiated: Address | None = None
+        self._open = False
         self._locked: Address | None = None
         self._candidate: tuple[Address, int] | None = None
         self._seen = 0
@@ -28,9 +29,12 @@ class SourceLatch:
         """Packets that were not believed."""
 
     def negotiate(self, address: Address | None) -> None:
-        """An offer/answer exchange named *address*; the same as before keeps what was learnt."""
-        if address != self._negotiated or address is None:
-            self._negotiated, self._locked = address, None
+        """An offer/answer exchange named *address*; the same as before keeps what was learnt.
+
+        None: it named a host that we cannot know the address of. Before the first call nobody is believed.
+        """
+        if address != self._negotiated or not self._open:
+            self._negotiated, self._locked, self._open = address, None, True
             self._candidate, self._seen = None, 0
 
     @property
@@ -48,14 +52,14 @@ class SourceLatch:
         """The peer is elsewhere than its SDP said."""
         return self._locked is not None and self._locked != self._negotiated
 
-    def accepts(self, source: Address, ssrc: int) -> bool:
-        """Whether a packet of *ssrc* from *source* is the peer's."""
+    def accepts(self, source: Address, ssrc: int, *, learn: bool = True) -> bool:
+        """Whether a packet of *ssrc* from *source* is the peer's; *learn*: packets are expected at all."""
         if source == self._locked:
             return True
         if source == self._negotiated:
             self._locked = source
             return True
-        if self._locked is None:
+        if self._locked is None and self._open and learn:
             candidate = (source, ssrc)
             self._seen = self._seen + 1 if candidate == self._candidate else 1
             self._candidate = candidate

@@ -52,8 +52,8 @@ class Agreement:
     """What an offer and its answer come to, seen from our side.
 
     *send_type* and *send_event_type* are the peer's payload types, *receive_types* and
-    *receive_event_types* what may arrive. *remote* is None where nothing can be sent:
-    on hold by ``c=0.0.0.0``, or a host name instead of an address.
+    *receive_event_types* what may arrive. *remote* is None where nothing can be sent: the peer
+    named no address (*nowhere*: ``c=0.0.0.0``), or a host name, which only its packets can tell.
     """
 
     codec: Codec
@@ -65,6 +65,7 @@ class Agreement:
     remote_rtcp: Address | None
     rtcp_mux: bool
     direction: Direction
+    nowhere: bool = False
 
     @property
     def may_send(self) -> bool:
@@ -175,6 +176,7 @@ class Negotiator:
             remote=remote,
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
             rtcp_mux=mux,
+            nowhere=_is_nowhere(description, media),
             direction=direction_for(
                 sends=_SENDS[allowed] and _SENDS[wanted], receives=_RECEIVES[allowed] and _RECEIVES[wanted]
             ),
@@ -231,6 +233,7 @@ class Negotiator:
             remote=remote,
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
             rtcp_mux=mux,
+            nowhere=_is_nowhere(description, media),
             direction=direction_for(
                 sends=_RECEIVES[offered] and remote is not None, receives=_SENDS[offered] and not self.hold
             ),
@@ -316,6 +319,11 @@ def _event_types(media: MediaDescription, named_by: MediaDescription | None = No
 
 def _event_type(media: MediaDescription, named_by: MediaDescription | None = None) -> int | None:
     return min(_event_types(media, named_by), default=None)
+
+
+def _is_nowhere(description: SessionDescription, media: MediaDescription) -> bool:
+    connection = description.connection_of(media)
+    return connection is not None and connection.on_hold
 
 
 def _muxable(media: MediaDescription) -> bool:

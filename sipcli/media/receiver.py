@@ -7,7 +7,7 @@ from collections import deque
 from sipcli.errors import ParseError
 from sipcli.media import g711
 from sipcli.media.conceal import Concealer
-from sipcli.media.dtmf import DtmfReceived, DtmfReceiver
+from sipcli.media.dtmf import DtmfReceived, DtmfReceiver, EventPayload
 from sipcli.media.jitter import JitterBuffer, Nothing
 from sipcli.media.offer import Agreement
 from sipcli.media.quality import AudioMeter, RxStats
@@ -18,6 +18,7 @@ from sipcli.media.tone import FRAME, SILENCE
 __all__ = ["RtpReceiver"]
 
 _FRAME_OCTETS = 2 * FRAME
+_LONGEST_UPDATE = 5 * FRAME
 
 
 class RtpReceiver:
@@ -30,6 +31,8 @@ class RtpReceiver:
         self._past_received = 0
         self._pcm = bytearray()
         self._last_sr: tuple[int, float] | None = None
+        self._newcomer: int | None = None
+        self._event: tuple[int, int] | None = None
         self.jitter = JitterBuffer()
         self.concealer = Concealer()
         self.meter = AudioMeter()
@@ -50,38 +53,42 @@ class RtpReceiver:
     def receive(self, packet: RtpPacket, now: float) -> None:
         """Count, order and keep *packet*."""
         agreement = self._agreement
-        if agreement is None:
-            return
-        is_event = packet.payload_type in agreement.receive_event_types
-        if not is_event and packet.payload_type not in agreement.receive_types:
-            self.unknown_payloads += 1
-            return
         source = self._source_of(packet)
+        if agreement is None or source is None:
+            return
         sequence = source.update(packet, now)
         if sequence is None:
             return
         self.last_arrival = now
-        if is_event:
+        if packet.payload_type in agreement.receive_event_types:
             try:
                 self.digits += self._dtmf.receive(packet, now)
             except ParseError:
                 self.unknown_payloads += 1
-                return
+        elif packet.payload_type not in agreement.receive_types:
+            # Comfort noise that nobody agreed on, say: not played, but its number is not lost either.
+            self.unknown_payloads += 1
         elif packet.payload:
             self.jitter.packet_s = len(packet.payload) / CLOCK_RATE
         if agreement.may_receive:
             # On hold a peer may go on sending: counted, so that resuming shows no loss, but not played.
             self.jitter.put(sequence, packet, now, source.jitter_s)
 
-    def _source_of(self, packet: RtpPacket) -> SourceStatistics:
-        if self._source is None or self._source.ssrc != packet.ssrc:
-            if self._source is not None:
-                self._past_expected += self._source.expected
-                self._past_received += self._source.received
-            self._source = SourceStatistics(packet.ssrc, packet.sequence)
-            self._last_sr = None
-            self._dtmf = DtmfReceiver()
-            self.jitter.reset()
+    def _source_of(self, packet: RtpPacket) -> SourceStatistics | None:
+        """The present source; another SSRC takes its place with its second packet in a row (RFC 3550 section A.1)."""
+        if self._source is not None and self._source.ssrc == packet.ssrc:
+            self._newcomer = None
+            return self._source
+        if self._source is not None:
+            if self._newcomer != packet.ssrc:
+                self._newcomer = packet.ssrc
+                return None
+            self._past_expected += self._source.expected
+            self._past_received += self._source.received
+        self._source = SourceStatistics(packet.ssrc, packet.sequence)
+        self._last_sr = self._newcomer = self._event = None
+        self._dtmf = DtmfReceiver()
+        self.jitter.reset()
         return self._source
 
     def play(self, now: float) -> bytes:
@@ -95,7 +102,7 @@ class RtpReceiver:
                 self._pcm += self._conceal()
             else:
                 # Not due, or nothing there: this frame is filled up, and the next packet waits for the next one.
-                self._pcm += self.concealer.lost() if self.jitter.playing else SILENCE
+                self._pcm += self.concealer.lost() if self.jitter.playing and self._event is None else SILENCE
                 break
         frame = bytes(self._pcm[:_FRAME_OCTETS])
         del self._pcm[: max(_FRAME_OCTETS, len(self._pcm) - 10 * _FRAME_OCTETS)]
@@ -103,10 +110,29 @@ class RtpReceiver:
         return frame
 
     def _decode(self, packet: RtpPacket) -> bytes:
-        codec = None if self._agreement is None else self._agreement.receive_types.get(packet.payload_type)
-        if codec is None:
-            return SILENCE  # an event: its audio was replaced by the packet (RFC 4733 section 2.1)
-        return self.concealer.heard(g711.decode(packet.payload, codec.name))
+        agreement = self._agreement
+        codec = None if agreement is None else agreement.receive_types.get(packet.payload_type)
+        if codec is not None:
+            self._event = None
+            return self.concealer.heard(g711.decode(packet.payload, codec.name))
+        if agreement is None or packet.payload_type not in agreement.receive_event_types:
+            return SILENCE
+        return bytes(2 * self._lasted(packet))
+
+    def _lasted(self, packet: RtpPacket) -> int:
+        """How many samples of silence stand for an event's packet: what it lasted longer than the one before.
+
+        So the end packets, which many send three of at once, do not lengthen the delay (RFC 4733 section 2.5.1.4).
+        """
+        try:
+            duration = EventPayload.parse(packet.payload).duration
+        except ParseError:
+            return FRAME
+        timestamp, before = self._event or (packet.timestamp, 0)
+        if timestamp != packet.timestamp:
+            before = 0
+        self._event = packet.timestamp, max(before, duration)
+        return min(_LONGEST_UPDATE, max(0, duration - before))
 
     def _conceal(self) -> bytes:
         frames = max(1, round(self.jitter.packet_s / JitterBuffer.FRAME_S))

@@ -73,7 +73,9 @@ class AudioStream:
         if self._agreement is not None and self._agreement.remote_rtcp != agreement.remote_rtcp:
             self._rtcp_seen_at = None
         self._agreement = agreement
-        self.latch.negotiate(agreement.remote)
+        if not agreement.nowhere:
+            # A peer that holds by c=0.0.0.0 is where it was; nobody else may take its place meanwhile.
+            self.latch.negotiate(agreement.remote)
         self.sender.configure(agreement)
         self.receiver.configure(agreement)
 
@@ -83,7 +85,8 @@ class AudioStream:
         """A datagram at our RTP port, RTCP too where both are one (RFC 5761)."""
         if self._agreement is None:
             return
-        if self._agreement.rtcp_mux and is_rtcp(data):
+        if is_rtcp(data):
+            # Also without mux: read as RTP it would pass for a new source.
             self.receive_rtcp(data, source, now)
             return
         try:
@@ -91,7 +94,7 @@ class AudioStream:
         except ParseError:
             self.malformed += 1
             return
-        if not self.latch.accepts(source, packet.ssrc):
+        if not self.latch.accepts(source, packet.ssrc, learn=self._agreement.may_receive):
             return
         if packet.ssrc == self.sender.ssrc:
             self._collide(source)

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from sipcli.media import g711
+from sipcli.media.dtmf import EventPayload
 from sipcli.media.latch import Address
 from sipcli.media.offer import Negotiator
 from sipcli.media.rtcp import Bye, ReceiverReport, ReportBlock, build_compound, parse_compound
 from sipcli.media.rtp import RtpPacket, is_rtcp, parse_rtp
 from sipcli.media.stream import AudioStream, Datagram
-from sipcli.media.tone import SILENCE, Oscillator, dominant_hz, goertzel, samples_of
+from sipcli.media.tone import SILENCE, Oscillator, dominant_hz, goertzel, rms, samples_of
 from tests.support.networks import Network, jittery, lossy, steady
 
 A, B, STRANGER = ("192.0.2.1", 4000), ("192.0.2.2", 5000), ("203.0.113.66", 6666)
@@ -289,13 +290,92 @@ def test_rubbish_is_counted_and_forgotten() -> None:
     assert call.a.tone() == pytest.approx(1000, abs=1)
 
 
-def test_unknown_payload_types_are_passed_over() -> None:
+def test_unknown_payload_types_are_not_played_and_not_lost() -> None:
+    call = Call(Party(A, 440), Party(B, None))
+    for n in range(60):
+        noise = RtpPacket(payload_type=13, sequence=100 + n, timestamp=160 * n, ssrc=9, payload=b"\x40")
+        call.a.stream.receive_rtp(noise.to_bytes(), B, call.now)
+        call.run(0.02)
+    assert call.a.stream.receiver.unknown_payloads == 60
+    assert call.a.stream.report().rx.lost == 0
+    assert set(call.a.heard) == {SILENCE}
+
+
+def test_rtcp_at_the_rtp_port_is_no_new_source() -> None:
+    a, b = Party(A, 440), Party(B, 1000)
+    call = Call(a, b)
+    a.negotiator.accept_answer(b.negotiator.answer(a.negotiator.offer().replace(b"a=rtcp-mux\r\n", b"")))
+    a.configure()
+    call.run(1)
+    before = a.stream.receiver.ssrc
+    for _ in range(5):
+        a.stream.receive_rtp(build_compound(ReceiverReport(ssrc=1)), B, call.now)
+    assert a.stream.receiver.ssrc == before
+
+
+def test_one_packet_of_another_ssrc_changes_nothing() -> None:
     call = Call(Party(A, 440), Party(B, 1000))
-    call.run(0.5)
-    packet = replace(call.b.rtp[-1], payload_type=13)
-    before = call.a.stream.report().rx.packets
-    call.a.stream.receive_rtp(packet.to_bytes(), B, call.now)
-    assert call.a.stream.report().rx.packets == before
+    call.run(1)
+    before = call.a.stream.receiver.ssrc
+    odd = replace(call.b.rtp[-1], ssrc=4711)
+    call.a.stream.receive_rtp(odd.to_bytes(), B, call.now)
+    call.run(0.1)
+    call.a.stream.receive_rtp(odd.to_bytes(), B, call.now)
+    assert call.a.stream.receiver.ssrc == before
+
+
+@pytest.mark.parametrize("ptime_ms", [10, 30, 40, 60])
+def test_packets_of_other_lengths(ptime_ms: int) -> None:
+    """What ptime says is a wish: every length must be understood (RFC 3551 section 4.2)."""
+    call = Call(Party(A, 440), Party(B, None))
+    oscillator, length = Oscillator(1000), ptime_ms * 8
+    sent = 0
+    for beat in range(150):
+        while sent * ptime_ms <= beat * 20:
+            packet = RtpPacket(
+                payload_type=0,
+                sequence=sent,
+                timestamp=length * sent,
+                ssrc=9,
+                payload=g711.encode(oscillator.read(length), "PCMU"),
+            )
+            if sent % 40 != 39:
+                call.a.stream.receive_rtp(packet.to_bytes(), B, sent * ptime_ms / 1000)
+            sent += 1
+        call.run(0.02)
+    report = call.a.stream.report()
+    assert call.a.tone() == pytest.approx(1000, abs=2)
+    assert report.rx.lost == sent // 40 - (sent % 40 == 0)
+    assert report.audio.longest_gap_ms is not None and report.audio.longest_gap_ms <= 120
+
+
+def test_end_packets_in_one_burst_do_not_lengthen_the_delay() -> None:
+    call = Call(Party(A, 440), Party(B, None))
+    sequence = 0
+
+    def send(payload_type: int, timestamp: int, payload: bytes) -> None:
+        nonlocal sequence
+        packet = RtpPacket(payload_type=payload_type, sequence=sequence, timestamp=timestamp, ssrc=9, payload=payload)
+        call.a.stream.receive_rtp(packet.to_bytes(), B, call.now)
+        sequence += 1
+
+    oscillator = Oscillator(1000)
+    for beat in range(400):
+        within = beat % 20
+        if within < 12:
+            send(0, 160 * beat, g711.encode(oscillator.read(), "PCMU"))
+        elif within < 17:
+            send(101, 160 * (beat - within + 12), EventPayload(5, False, 10, 160 * (within - 11)).to_bytes())
+        elif within == 17:
+            for _ in range(3):
+                send(101, 160 * (beat - 5), EventPayload(5, True, 10, 960).to_bytes())
+        call.run(0.02)
+    assert "".join(call.a.digits) == "5" * 20
+    assert call.a.stream.receiver.jitter.delay_s < 0.07
+    # In place of the digit there is silence, and no echo of what was before it.
+    levels = {rms(frame) > 100 for frame in call.a.heard[-400:]}
+    assert levels == {True, False}
+    assert sum(rms(frame) > 100 for frame in call.a.heard) <= 20 * 13
 
 
 def test_a_mirror_is_heard() -> None:
@@ -356,6 +436,25 @@ def test_a_peer_that_ignores_our_hold_is_not_played() -> None:
     call.run(3)
     assert call.a.heard[-1] == SILENCE
     assert call.a.stream.report().rx.lost == 0
+
+
+def test_while_the_peer_holds_nobody_takes_its_place() -> None:
+    call = Call(Party(A, 440), Party(B, 1000))
+    call.run(1)
+    held = call.b.negotiator.offer().replace(b"c=IN IP4 192.0.2.2", b"c=IN IP4 0.0.0.0")
+    call.a.negotiator.answer(held)
+    call.a.configure()
+    for n in range(50):
+        forged = RtpPacket(payload_type=0, sequence=n, timestamp=160 * n, ssrc=666, payload=bytes(160))
+        call.a.stream.receive_rtp(forged.to_bytes(), STRANGER, call.now)
+        call.a.stream.beat(SILENCE, call.now)
+        call.a.heard.append(call.a.stream.play(call.now))
+        call.now += 0.02
+    assert call.a.heard[-1] == SILENCE
+    assert call.a.stream.latch.locked == B
+    call.negotiate(call.b, call.a)
+    call.run(1)
+    assert call.a.tone() == pytest.approx(1000, abs=1)
 
 
 def test_nothing_is_sent_before_the_agreement_and_nothing_accepted() -> None:

@@ -65,7 +65,21 @@ def test_a_new_address_is_a_new_lesson_and_the_same_one_is_not() -> None:
     assert not latch.accepts(NAT, 5)
 
 
-def test_on_hold_there_is_no_address_to_send_to() -> None:
-    latch = _latch()
-    latch.negotiate(None)
+def test_before_the_negotiation_nobody_is_believed() -> None:
+    latch = SourceLatch()
+    assert not any(latch.accepts(STRANGER, 5) for _ in range(10))
     assert latch.destination is None
+
+
+def test_a_host_name_leaves_it_to_the_packets() -> None:
+    latch = SourceLatch()
+    latch.negotiate(None)
+    assert [latch.accepts(NAT, 5) for _ in range(3)] == [False, False, True]
+    latch.negotiate(None)
+    assert latch.destination == NAT
+
+
+def test_nothing_is_learnt_while_nothing_is_expected() -> None:
+    latch = _latch()
+    assert not any(latch.accepts(STRANGER, 5, learn=False) for _ in range(10))
+    assert latch.accepts(PEER, 1, learn=False)
