@@ -95,6 +95,7 @@ class Exchange:
         "_token",
         "_wish",
         "closing",
+        "contact",
         "flow",
         "gate",
         "hop",
@@ -138,6 +139,8 @@ class Exchange:
         self.realms: dict[str, RealmState] = {}
         self.request: Request = None  # type: ignore[assignment]  # nobody looks before the first sending
         self.origin: Origin = None  # type: ignore[assignment]
+        self.contact = ""
+        """The URI of our Contact as last sent."""
         self.flow: Flow | None = None
         self.hop: Hop | None = None
         self.tx: ClientTransaction | None = None
@@ -323,7 +326,8 @@ class Exchange:
             ("CSeq", f"{letter.cseq.next()} {letter.method}"),
         ]
         if letter.contact is not None:
-            headers.append(("Contact", self._contact(flow, target) + letter.contact))
+            self.contact = self._contact(flow, target)
+            headers.append(("Contact", f"<{self.contact}>{letter.contact}"))
         headers += letter.headers
         headers.append(("User-Agent", core.config.user_agent))
         if letter.content_type is not None:
@@ -333,7 +337,7 @@ class Exchange:
     def _contact(self, flow: Flow, target: Target) -> str:
         user = self._account.profile.contact_user if self._account is not None else "sipcli"
         secure = target.uri.secure or (bool(target.routes) and target.hop.secure)
-        return f"<{contact_uri(user, flow, secure=secure)}>"
+        return contact_uri(user, flow, secure=secure)
 
     # -- on the way in -----------------------------------------------------------------------------
 

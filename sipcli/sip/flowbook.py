@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from sipcli.sip.events import FlowWanted
+from sipcli.sip.events import FlowReleased, FlowWanted
 from sipcli.sip.flow import Address, Flow, Hop, Ticket
 
 if TYPE_CHECKING:
@@ -135,15 +135,30 @@ class FlowBook:
         """*flow* did not serve: the next request asks for another."""
         for key in [key for key, known in self._by_key.items() if known.id == flow.id]:
             del self._by_key[key]
+        self._release(flow)
 
     def lost(self, flow: Flow) -> None:
         self._open.pop(flow.id, None)
         self.forget(flow)
 
     def forget_account(self, account: AccountState) -> None:
-        for key in [key for key in self._by_key if key[0] == account.name]:
+        """The account is gone, and with it the connections that nobody else uses."""
+        orphans = [(key, flow) for key, flow in self._by_key.items() if key[0] == account.name]
+        for key, _ in orphans:
             del self._by_key[key]
         self._no_stream = {key for key in self._no_stream if key[0] != account.name}
+        for _, flow in orphans:
+            self._release(flow)
+
+    def _release(self, flow: Flow) -> None:
+        """Let the shell close a connection that leads nowhere, unless a call still lives on it."""
+        if flow.id not in self._open or any(known.id == flow.id for known in self._by_key.values()):
+            return
+        core = self._core
+        talking = any(dialog.flow is not None and dialog.flow.id == flow.id for dialog in core.dialogs.values())
+        if talking or any(tx.flow.id == flow.id for tx in core.layer):
+            return
+        core.emit(FlowReleased(flow))
 
     # -- large requests -------------------------------------------------------------------------
 

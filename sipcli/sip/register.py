@@ -17,7 +17,7 @@ from sipcli.sip.events import RegistrationChanged, RegistrationState, Why
 from sipcli.sip.exchange import Exchange, ExchangeState, Letter
 from sipcli.sip.flow import Flow
 from sipcli.sip.message import Response
-from sipcli.sip.targets import Target, out_of_dialog, through
+from sipcli.sip.targets import Target, through
 from sipcli.sip.uri import NameAddr, SipUri
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Registration:
         "_rebind",
         "_too_brief",
         "_unbind",
+        "_where",
         "binding",
         "expires",
         "keep",
@@ -93,6 +94,7 @@ class Registration:
         self._too_brief = False
         self._unbind = False
         self._rebind = False
+        self._where = _registrar_of(account)
 
     @property
     def account(self) -> str:
@@ -158,32 +160,27 @@ class Registration:
 
     def _send(self, expires: int) -> None:
         account = self._account
+        headers = [("Expires", str(expires)), ("Allow", ", ".join(self._core.config.allow))]
+        if expires == 0 and self.binding is not None:
+            # What is taken back is the very Contact that was bound; a new connection would have another port.
+            headers.append(("Contact", f"<{self.binding.contact}>;expires=0"))
         self._exchange = Exchange(
             self._core,
             self,
             account,
             Letter(
                 method="REGISTER",
-                target=self._target,
+                target=lambda: self._where,
                 sender=f"{account.sender};tag={self._core.new_tag()}",
                 recipient=f"<{account.profile.aor.aor}>",
                 call_id=account.register_call_id,
                 cseq=account.register_cseq,
-                contact=f";expires={expires}",
-                headers=(("Expires", str(expires)), ("Allow", ", ".join(self._core.config.allow))),
+                contact=f";expires={expires}" if expires > 0 else None,
+                headers=headers,
             ),
             interactive=expires > 0,
         )
         self._exchange.start()
-
-    def _target(self) -> Target:
-        """The registrar, by the outbound proxy if there is one; never by Service-Route (RFC 3608 section 6.1)."""
-        account = self._account
-        registrar: SipUri = account.profile.registrar
-        uri = registrar.replace(user=None, password=None, headers=())  # RFC 3261 section 10.2: no user part
-        routes = account.proxy_routes
-        target = through(uri, routes) if routes else out_of_dialog(None, uri)
-        return Target(target.uri, target.routes, account.registrar_hop)
 
     # -- what came of them -----------------------------------------------------------------------------
 
@@ -209,14 +206,13 @@ class Registration:
             self._failed(response, why)
 
     def _bound(self, exchange: Exchange, response: Response) -> None:
-        contact = exchange.request.contacts[0]
-        granted = _granted(response, contact, self._account.profile.contact_user, self.expires)
+        granted = _granted(response, exchange.contact, self._account.profile.contact_user, self.expires)
         if granted <= 0:
             self._failed(response, "protocol: the registrar accepted us for no time at all")
             return
         self._failures = 0
         self._too_brief = False
-        self.binding = Binding(str(contact.uri), self._core.now + granted, granted)
+        self.binding = Binding(exchange.contact, self._core.now + granted, granted)
         self.state = State.BOUND
         routes = _service_route(response)
         self._account.use_service_route(routes)
@@ -295,20 +291,37 @@ class Registration:
         )
 
 
-def _granted(response: Response, ours: NameAddr, user: str, asked: int) -> int:
+def _registrar_of(account: AccountState) -> Target:
+    """The registrar, by the outbound proxy if there is one; never by Service-Route (RFC 3608 section 6.1)."""
+    uri = account.profile.registrar.replace(user=None, password=None, headers=())  # section 10.2: no user part
+    target = through(uri.without_param("method"), account.proxy_routes)
+    return Target(target.uri, target.routes, account.registrar_hop)
+
+
+def _granted(response: Response, ours: str, user: str, asked: int) -> int:
     """Seconds that the registrar gave *our* Contact; it lists those of our other devices, too (section 10.2.4)."""
     try:
-        listed = [c for c in response.contacts if isinstance(c.uri, SipUri)]
-        mine = next((c for c in listed if c.sip_uri.equivalent(ours.uri)), None)
-        if mine is None:  # a registrar behind a NAT fixer may write our host anew, but not our random user part
-            mine = next((c for c in listed if c.sip_uri.user == user), None)
-        text = mine.param("expires") if mine is not None else None
+        text = _expires_of(response, ours, user)
         if text is not None and text.isascii() and text.isdigit() and len(text) < 11:
             return int(text)
         whole = response.expires
     except ParseError:
         return asked
     return asked if whole is None else whole
+
+
+def _expires_of(response: Response, ours: str, user: str) -> str | None:
+    alone = response.find("Contact") or ""
+    if alone.startswith(f"<{ours}>;expires=") and len(response.all("Contact")) == 1:  # the usual case, unparsed
+        text = alone[len(ours) + 11 :]
+        if text.isdigit():
+            return text
+    uri = SipUri.parse(ours)
+    listed = [c for c in response.contacts if isinstance(c.uri, SipUri)]
+    mine = next((c for c in listed if c.sip_uri.equivalent(uri)), None)
+    if mine is None:  # a registrar behind a NAT fixer may write our host anew, but not our random user part
+        mine = next((c for c in listed if c.sip_uri.user == user), None)
+    return None if mine is None else mine.param("expires")
 
 
 def _service_route(response: Response) -> tuple[str, ...]:

@@ -453,3 +453,38 @@ def test_the_registrar_lists_other_devices_first() -> None:
         response(request, 200, "OK", f"Contact: <sip:desk@192.0.2.50>;expires=5, {ours};expires=77", "Expires: 9999")
     )
     assert registration.binding.expires_s == 77
+
+
+def test_what_is_taken_back_is_the_contact_that_was_bound() -> None:
+    wire = Wire("tcp")
+    registration = wire.do(lambda: wire.engine.register("work"))
+    wire.deliver(ok(wire.one()))
+    wire.drop(wire.flow())
+    wire.deliver(response(wire.one(), 500, "Server Internal Error"))
+    wire.local = ("192.0.2.99", 6000)
+    wire.drop(wire.flow())
+    wire.do(registration.unregister)
+    request = wire.one()
+    assert request.header("via").startswith("SIP/2.0/TCP 192.0.2.99:6000")
+    assert request.all("contact") == ["<sip:u7x@192.0.2.99:5062;transport=tcp>;expires=0"]
+
+
+def test_a_connection_that_leads_nowhere_is_released() -> None:
+    wire = Wire("tcp")
+    wire.do(lambda: wire.engine.register("work", keep=False))
+    wire.run(33)
+    assert [event.flow for event in wire.told(events.FlowReleased)] == [wire.flow()]
+
+
+def test_a_connection_is_released_with_its_account_unless_a_call_lives_on_it() -> None:
+    wire = Wire("tcp")
+    wire.do(lambda: wire.engine.register("work"))
+    wire.deliver(ok(wire.one()))
+    wire.do(lambda: wire.engine.remove_account("work"))
+    assert wire.told(events.FlowReleased)
+    wire = Wire("tcp")
+    wire.established()
+    oneshot = wire.do(lambda: wire.engine.options("work", wire.profile.aor))
+    wire.run(33)
+    assert oneshot.done
+    assert not wire.told(events.FlowReleased)

@@ -66,6 +66,7 @@ class Wire:
         self.engine.now = self.clock
         self.transport: Transport = transport
         self.servers = servers
+        self.local = LOCAL
         self.grant = True
         self.flows: dict[tuple[str, Address], Flow] = {}
         self.events: list[Any] = []
@@ -96,7 +97,7 @@ class Wire:
         key = (transport, address)
         if key not in self.flows:
             self.flows[key] = Flow(
-                len(self.flows) + 1, transport, LOCAL, address, identity if transport == "tls" else None
+                len(self.flows) + 1, transport, self.local, address, identity if transport == "tls" else None
             )
         return self.flows[key]
 
