@@ -22,7 +22,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from sipcli.credentials import Credentials
@@ -30,13 +29,11 @@ from sipcli.errors import LocalProtocolError, TokenSpent
 from sipcli.sip.authinfo import find_impostor
 from sipcli.sip.challenge import Challenge, Skipped, parse_challenges
 from sipcli.sip.decision import (
-    Answers,
     AuthAccepted,
     AuthChallenged,
     AuthEvent,
     AuthRejected,
     AuthSettled,
-    Cause,
     Challenged,
     ChallengeToken,
     Outcome,
@@ -48,9 +45,9 @@ from sipcli.sip.decision import (
     Used,
 )
 from sipcli.sip.origin import Origin
-from sipcli.sip.policy import AuthPolicy, GiveUp, Pins, choose
-from sipcli.sip.proof import NonceCounter, Proof, ProofCache, Reach
-from sipcli.sip.realm import Meaning, RealmState, state_of
+from sipcli.sip.policy import AuthPolicy, GiveUp, Pins, choose, shows_acceptance
+from sipcli.sip.proof import NonceCounter, Proof, ProofCache, Reach, reaches_of
+from sipcli.sip.realm import Answers, Meaning, RealmState, pick_all, state_of
 
 if TYPE_CHECKING:
     from sipcli.sip.message import Request, Response
@@ -82,9 +79,6 @@ _RETRY = Retry()
 
 # RFC 3261 section 22.1: neither can be challenged, for neither can be sent again.
 _NEVER = frozenset(("ACK", "CANCEL"))
-
-# Final responses that only somebody who was let in gets to see.  No verdict on time-outs, 5xx and hang-ups.
-_ACCEPTING = frozenset((404, 410, 423, 480, 484, 485, 486, 488, 491, 600, 603, 604, 606))
 
 
 class AuthSession:
@@ -157,7 +151,8 @@ class AuthSession:
             return _RETRY
         if not self.asynchronous:
             return self._answer_ourselves(exchange, undecided)
-        token = self._issue(exchange, response, undecided, unusable + refused)
+        expires_at = self.clock() + self.policy.token_ceiling
+        token = ChallengeToken.of(f"c{next(self._ids)}", exchange, response, undecided, unusable + refused, expires_at)
         self._pending[id(exchange)] = token
         self.emit(AuthChallenged(self, token))
         return Pending(token)
@@ -190,9 +185,8 @@ class AuthSession:
 
         Statuses that say nothing about a secret (5xx, 408, 487...) change nothing.
         """
-        status = response.status
         carried = [state for state in exchange.realms.values() if state.sent is not None]
-        if not carried or not exchange.origin.bound or not (200 <= status < 400 or status in _ACCEPTING):
+        if not carried or not exchange.origin.bound or not shows_acceptance(response.status):
             return
         impostor = find_impostor(response, carried, self.clock())
         if impostor is not None:
@@ -205,7 +199,8 @@ class AuthSession:
             assert proof is not None  # it was sent
             state.accepted = True
             self._pins.learn(proof.challenge)
-            self._cache.keep(exchange.origin, self._reaches(exchange, proof.challenge), proof)
+            reaches = reaches_of(proof.challenge, exchange.call_id, exchange.request.uri_text, self.policy.proxy_realms)
+            self._cache.keep(exchange.origin, reaches, proof)
             if not proof.accepted:
                 proof.accepted = True
                 used.append((state.realm, proof.credentials))
@@ -241,12 +236,12 @@ class AuthSession:
         *credentials* serve this token's exchange only; none given: the account's
         own.  What this exchange saw refused is not used again.
         """
-        answers = _pick_all(token.doors, tuple(credentials) or self._credentials)
+        answers = pick_all(token.doors, tuple(credentials) or self._credentials)
         return None if isinstance(answers, GiveUp) else Plan(token, answers)
 
     def why_no_plan(self, token: ChallengeToken, credentials: Iterable[Credentials] = ()) -> GiveUp | None:
         """Why :meth:`reinit_request` gives None: REFUSED if what we have was refused before, or NO_CREDENTIALS."""
-        answers = _pick_all(token.doors, tuple(credentials) or self._credentials)
+        answers = pick_all(token.doors, tuple(credentials) or self._credentials)
         return answers if isinstance(answers, GiveUp) else None
 
     def send_request(self, token: ChallengeToken, plan: Plan) -> None:
@@ -320,30 +315,6 @@ class AuthSession:
             return GiveUp.TOO_MANY_ATTEMPTS
         return tuple(offers)
 
-    def _issue(
-        self, exchange: Challenged, response: Response, doors: tuple[RealmState, ...], skipped: tuple[Skipped, ...]
-    ) -> ChallengeToken:
-        realms: dict[str, RealmState] = {}
-        for state in doors:
-            realms.setdefault(state.realm, state)
-        cause: Cause = "fresh"
-        if any(state.rejected for state in doors):
-            cause = "refused"
-        elif any(challenge.stale for state in doors for challenge in state.offers):
-            cause = "stale"
-        return ChallengeToken(
-            id=f"c{next(self._ids)}",
-            exchange=exchange,
-            request=exchange.request,
-            response=response,
-            challenges=tuple(state.offers[0] for state in realms.values()),
-            realms=MappingProxyType(realms),
-            skipped=skipped,
-            expires_at=self.clock() + self.policy.token_ceiling,
-            cause=cause,
-            doors=doors,
-        )
-
     def _reject(self, exchange: Challenged, used: Used, status: int) -> None:
         for _, credentials in used:
             self._cache.forget(credentials)
@@ -365,7 +336,7 @@ class AuthSession:
         self.emit(AuthSettled(self, token, token.outcome, token.cause, first.scheme, first.algorithm))
 
     def _answer_ourselves(self, exchange: Challenged, doors: Sequence[RealmState]) -> Retry | GiveUp:
-        answers = _pick_all(doors, self._credentials)
+        answers = pick_all(doors, self._credentials)
         if isinstance(answers, GiveUp):
             return answers
         self._carry_out(exchange, answers)
@@ -414,22 +385,3 @@ class AuthSession:
             state = state_of(exchange.realms, proof.challenge, exchange.origin)
             if state.proof is None and not state.refuses(proof.credentials):
                 state.proof, state.origin, state.arrived_at = proof, exchange.origin, proof.arrived_at
-
-    def _reaches(self, exchange: Challenged, challenge: Challenge) -> tuple[Reach, ...]:
-        """How far an answer to *challenge* may be used again: see :class:`Reach`."""
-        call = Reach("call", exchange.call_id)
-        if not challenge.proxy:
-            return call, Reach("uri", exchange.request.uri_text)
-        return (call, Reach("any")) if challenge.realm in self.policy.proxy_realms else (call,)
-
-
-def _pick_all(doors: Sequence[RealmState], candidates: Sequence[Credentials]) -> Answers | GiveUp:
-    """One answer for every door, or why there is none: all or nothing, for half an answer only earns the next 401."""
-    answers = []
-    for state in doors:
-        picked = state.pick(candidates)
-        if picked is None:
-            refused = any(state.refuses(candidate) for candidate in candidates)
-            return GiveUp.REFUSED if refused else GiveUp.NO_CREDENTIALS
-        answers.append((state, *picked))
-    return tuple(answers)

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from sipcli.credentials import Credentials
 from sipcli.sip.challenge import Challenge, Skipped
 from sipcli.sip.origin import Origin
 from sipcli.sip.policy import GiveUp
-from sipcli.sip.realm import RealmState
+from sipcli.sip.realm import Answers, RealmState
 
 if TYPE_CHECKING:
     from sipcli.sip.auth import AuthSession
     from sipcli.sip.message import Request, Response
 
 __all__ = [
-    "Answers",
     "AuthAccepted",
     "AuthChallenged",
     "AuthEvent",
@@ -45,9 +45,6 @@ Cause: TypeAlias = Literal["fresh", "stale", "refused"]
 
 Settlement: TypeAlias = Literal["answered", "abandoned", "declined", "expired", "revoked"]
 
-Answers: TypeAlias = tuple[tuple[RealmState, Challenge, Credentials], ...]
-"""For each door its challenge, and what will answer it."""
-
 Used: TypeAlias = tuple[tuple[str, Credentials], ...]
 """Realms, and the very credentials that were sent for them."""
 
@@ -58,6 +55,7 @@ class Challenged(Protocol):
     @property
     def account(self) -> str:
         """The account's name."""
+        ...
 
     @property
     def method(self) -> str: ...
@@ -68,18 +66,22 @@ class Challenged(Protocol):
     @property
     def interactive(self) -> bool:
         """False at tear-down and in the background: a person must not be asked."""
+        ...
 
     @property
     def realms(self) -> dict[str, RealmState]:
         """Kept here for the session, which alone writes to it."""
+        ...
 
     @property
     def request(self) -> Request:
         """As last sent."""
+        ...
 
     @property
     def origin(self) -> Origin:
         """Whom it was last sent to, or is about to be sent to."""
+        ...
 
     def resume(self) -> None:
         """Build the next attempt - new CSeq, Via and branch -, have it authorised, and send it."""
@@ -110,6 +112,29 @@ class ChallengeToken:
     """Every state to be answered; more than ``realms`` only if one realm asks at both doors."""
     outcome: Settlement | None = None
     """How it was spent; None while it lives."""
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        exchange: Challenged,
+        response: Response,
+        doors: tuple[RealmState, ...],
+        skipped: tuple[Skipped, ...],
+        expires_at: float,
+    ) -> ChallengeToken:
+        """The token for *doors*, each of which has heard its challenge and waits for an answer."""
+        realms: dict[str, RealmState] = {}
+        for state in doors:
+            realms.setdefault(state.realm, state)
+        cause: Cause = "fresh"
+        if any(state.rejected for state in doors):
+            cause = "refused"
+        elif any(challenge.stale for state in doors for challenge in state.offers):
+            cause = "stale"
+        challenges = tuple(state.offers[0] for state in realms.values())
+        shown = MappingProxyType(realms)
+        return cls(name, exchange, exchange.request, response, challenges, shown, skipped, expires_at, cause, doors)
 
     @property
     def live(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Literal
 from sipcli.sip.challenge import Challenge, Skipped
 from sipcli.sip.origin import Origin
 
-__all__ = ["AuthPolicy", "GiveUp", "Pins", "choose"]
+__all__ = ["AuthPolicy", "GiveUp", "Pins", "choose", "shows_acceptance"]
 
 _STRENGTH = {"MD5": 1, "SHA-256": 2, "SHA-512-256": 3}
 """RFC 7616 section 3.7 and the hashes' own standing; only the order counts."""
@@ -35,6 +35,15 @@ class GiveUp(enum.Enum):
     NO_CHALLENGE = "the server wants credentials and does not say which"
     STALE_LOOP = "the server calls every nonce stale"
     DOWNGRADE = "the server offers less protection than it did before"
+
+
+# Final responses that only somebody who was let in gets to see, besides 2xx and 3xx.
+_ACCEPTING = frozenset((404, 410, 423, 480, 484, 485, 486, 488, 491, 600, 603, 604, 606))
+
+
+def shows_acceptance(status: int) -> bool:
+    """Does this final response mean that the credentials were good?  5xx, 408, 481, 487 say nothing either way."""
+    return 200 <= status < 400 or status in _ACCEPTING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

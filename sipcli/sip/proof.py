@@ -7,7 +7,7 @@ RFC 7616 section 3.6 calls this an authentication session; RFC 3261 sections
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -17,7 +17,7 @@ from sipcli.sip.challenge import MAX_NONCE, Challenge
 from sipcli.sip.digest import Qop, choose_qop, compute_response, make_ha1, make_header, make_session_ha1, verify_rspauth
 from sipcli.sip.origin import Origin
 
-__all__ = ["NonceCounter", "Proof", "ProofCache", "Reach", "Sent"]
+__all__ = ["NonceCounter", "Proof", "ProofCache", "Reach", "Sent", "reaches_of"]
 
 
 class NonceCounter:
@@ -178,6 +178,14 @@ class Reach(NamedTuple):
 
     kind: str
     what: str = ""
+
+
+def reaches_of(challenge: Challenge, call_id: str, uri: str, proxy_realms: Container[str]) -> tuple[Reach, ...]:
+    """How far an accepted answer to *challenge* may be used again, for the request with this Call-ID and *uri*."""
+    call = Reach("call", call_id)
+    if not challenge.proxy:
+        return call, Reach("uri", uri)
+    return (call, Reach("any")) if challenge.realm in proxy_realms else (call,)
 
 
 Server: TypeAlias = tuple[str, int, str | None]

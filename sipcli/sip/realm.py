@@ -14,15 +14,16 @@ from __future__ import annotations
 import enum
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sipcli.credentials import Credentials
 from sipcli.sip.challenge import Challenge
 from sipcli.sip.digest import can_answer
 from sipcli.sip.origin import Origin
-from sipcli.sip.policy import AuthPolicy
+from sipcli.sip.policy import AuthPolicy, GiveUp
 from sipcli.sip.proof import Proof, Sent
 
-__all__ = ["Meaning", "RealmState", "state_of"]
+__all__ = ["Answers", "Meaning", "RealmState", "pick_all", "state_of"]
 
 
 class Meaning(enum.Enum):
@@ -160,3 +161,19 @@ def state_of(states: MutableMapping[str, RealmState], challenge: Challenge, orig
     if key not in states:
         states[key] = RealmState(challenge.realm, challenge.proxy, origin)
     return states[key]
+
+
+Answers: TypeAlias = tuple[tuple[RealmState, Challenge, Credentials], ...]
+"""For each door its challenge, and what will answer it."""
+
+
+def pick_all(doors: Sequence[RealmState], candidates: Sequence[Credentials]) -> Answers | GiveUp:
+    """One answer for every door, or why there is none: all or nothing, for half an answer only earns the next 401."""
+    answers = []
+    for state in doors:
+        picked = state.pick(candidates)
+        if picked is None:
+            refused = any(state.refuses(candidate) for candidate in candidates)
+            return GiveUp.REFUSED if refused else GiveUp.NO_CREDENTIALS
+        answers.append((state, *picked))
+    return tuple(answers)
