@@ -152,7 +152,7 @@ def _guarded_pool(listed: Collection[str]) -> type[HTTPSConnectionPool]:
                 raise ForbiddenAddress(self, f"{self.host} leads to {address}")
 
     class GuardedPool(HTTPSConnectionPool):
-        ConnectionCls = GuardedConnection
+        ConnectionCls: Any = GuardedConnection
 
     return GuardedPool
 

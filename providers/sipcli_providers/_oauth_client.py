@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote_plus
 
 import requests
@@ -36,6 +36,8 @@ from sipcli_providers._secretfile import read_secret
 # Their DEBUG lines hold tokens and client secrets; the level of the root logger must not bring them to light.
 for _name in ("requests_oauthlib", "oauthlib"):
     logging.getLogger(_name).setLevel(logging.WARNING)
+
+T = TypeVar("T")
 
 _SHORTEST_MARGIN = 30.0
 
@@ -107,12 +109,13 @@ class OAuthClient:
 
     def endpoints(self, wait: Wait) -> Endpoints:
         """What the configuration and the server's metadata say; asked for once."""
-        if self._discovered is None:
-            known = self._configured
-            self._discovered = self.call(lambda: discover(self._plain, known), wait) if known.issuer else known
-        return self._discovered
+        found, known = self._discovered, self._configured
+        if found is None:
+            found = self.call(lambda: discover(self._plain, known), wait) if known.issuer else known
+            self._discovered = found
+        return found
 
-    def call(self, function: Callable[[], Any], wait: Wait) -> Any:
+    def call(self, function: Callable[[], T], wait: Wait) -> T:
         """Run one HTTP exchange; its errors come out as ours."""
         try:
             return self._patience.run(function, wait)
@@ -124,7 +127,7 @@ class OAuthClient:
 
     def by_client_credentials(self, wait: Wait) -> Token:
         """RFC 6749 section 4.4."""
-        return self._fetch(BackendApplicationClient(self.client_id, scope=self.scope or None), wait)
+        return self._fetch(BackendApplicationClient(self.client_id, scope=list(self.scope) or None), wait)
 
     def by_code(self, code: str, verifier: str, redirect_uri: str, wait: Wait) -> Token:
         """RFC 6749 section 4.1.3 with RFC 7636's proof that it is we who began."""
@@ -192,8 +195,8 @@ class OAuthClient:
         def fetch_once() -> Any:
             session = _OAuthSession(http=self._http, client=client, redirect_uri=redirect_uri)
             # RFC 6749 section 3.2.1: a public client names itself in the body, a confidential one authenticates.
-            named = {"include_client_id": auth is None, "client_secret": form.get("client_secret")}
-            return session.fetch_token(url, auth=auth, **named, **fields, **self._extra())
+            more: dict[str, Any] = {**fields, **self._extra(), "client_secret": form.get("client_secret")}
+            return session.fetch_token(url, auth=auth, include_client_id=auth is None, **more)
 
         return self._token(fetch_once, wait)
 
@@ -206,7 +209,7 @@ class OAuthClient:
     def _extra(self) -> dict[str, str]:
         return {"audience": self._audience} if self._audience else {}
 
-    def _authentication(self, wait: Wait) -> tuple[HTTPBasicAuth | None, dict[str, str]]:
+    def _authentication(self, wait: Wait) -> tuple[HTTPBasicAuth | None, dict[str, Any]]:
         """For the header, or for the body where a server cannot Basic; neither for a public client."""
         if self._secret_file is None:
             return None, {"client_id": self.client_id}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import hvac
+import hvac.exceptions
 
 from sipcli.credentials import Denied, NotFound, Secret
 from sipcli_providers._options import Options

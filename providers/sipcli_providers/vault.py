@@ -145,17 +145,18 @@ class VaultProvider:
     def _client(self) -> hvac.Client:
         # Every argument is given, even where it looks like the default: hvac fills a None from VAULT_ADDR,
         # VAULT_TOKEN, ~/.vault-token, VAULT_CACERT and VAULT_CLIENT_CERT.
-        return hvac.Client(
-            url=self._url,
-            token="",
-            cert=False,
-            verify=True,
-            timeout=self._timeout,
-            proxies={},
-            allow_redirects=False,
-            session=self._session,
-            namespace=self._namespace,
-        )
+        settings: dict[str, Any] = {
+            "url": self._url,
+            "token": "",
+            "namespace": self._namespace,
+            "session": self._session,
+            "timeout": self._timeout,
+            "allow_redirects": False,
+            "verify": True,
+            "cert": False,
+            "proxies": {},
+        }
+        return hvac.Client(**settings)
 
     def _raise_explained(self, error: Exception, path: str) -> NoReturn:
         where = f"{self._mount}/{path}"

@@ -145,6 +145,11 @@ class TestStates:
         assert described == message
         assert retry == 3600.0, "the chain need not ask again in this challenge"
 
+    @pytest.mark.parametrize("state", ["absent", "nobus", "empty"])
+    def test_one_that_nobody_named_is_absent_in_silence(self, start: Start, state: State) -> None:
+        (kind, *_), *_ = child(start(state), "get", options={"optional": True})
+        assert kind == "NotFound"
+
     def test_remember_and_forget_against_the_real_store(self, start: Start) -> None:
         session = start("unlocked")
         steps = [
@@ -341,14 +346,13 @@ class TestPatience:
 
     def test_stuck_calls_are_bounded_and_named(self) -> None:
         patience, release = Patience("the store", width=2), threading.Event()
-        before = threading.active_count()
         for _ in range(2):
             with pytest.raises(Unavailable, match="the store did not answer in time: try again later"):
                 patience.run(release.wait, Wait(CancelSignal(), time.monotonic() + 0.05))
         for _ in range(5):
             with pytest.raises(Unavailable, match="2 earlier calls have not come back"):
                 patience.run(release.wait, Wait(CancelSignal(), time.monotonic() + 0.05))
-        assert threading.active_count() - before == 2
+        assert [thread.name for thread in threading.enumerate()].count("sipcli the store") == 2
         release.set()
         assert patience.run(lambda: 7, Wait(CancelSignal(), time.monotonic() + 5)) == 7
 
