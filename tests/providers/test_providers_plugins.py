@@ -199,6 +199,11 @@ class TestBuiltIns:
         assert set(filter(None, known.split(", "))) == PROVIDER_KEYS[kind]
 
     @pytest.mark.parametrize("kind", sorted(BUILTIN))
+    def test_each_key_is_in_the_manual(self, kind: str) -> None:
+        page = (ROOT / "docs" / "providers" / f"{kind}.md").read_text()
+        assert not [key for key in PROVIDER_KEYS[kind] if f"`{key}`" not in page]
+
+    @pytest.mark.parametrize("kind", sorted(BUILTIN))
     def test_each_describes_itself_in_one_line(self, kind: str) -> None:
         provider = load_provider(kind, self.MINIMAL[kind], FakeTerminal())
         assert isinstance(provider, Describes)
