@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sipcli.config import AccountConfig
 from sipcli.credentials import Cancelled, Credentials
 from sipcli.errors import AgentClosed, ChallengeGone, SipcliError
-from sipcli.sip.auth import AuthSession, Challenged
+from sipcli.sip.auth import AuthSession, Challenged, GiveUp
 from sipcli.sip.events import RegistrationChanged
 from sipcli.sip.register import Binding, Registration
 from sipcli.sip.uri import SipUri
@@ -289,10 +289,10 @@ class Account:
     async def _consult(self, hook: ChallengeCoroutine, deferred: DeferredChallenge) -> None:
         answer: Answer = None
         try:
-            answer = await hook(deferred)
-        except Cancelled:
+            answer = await asyncio.wait_for(hook(deferred), self.terms.max_wait)
+        except (Cancelled, TimeoutError) as error:
             if deferred.is_valid:
-                deferred.abandon()
+                deferred.give_up(GiveUp.ABANDONED if isinstance(error, Cancelled) else GiveUp.DEADLINE)
         except Exception:
             log.exception("the on_challenge coroutine of account %s failed; going on without it", self.name)
         try:

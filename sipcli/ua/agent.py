@@ -212,7 +212,8 @@ class UserAgent:
         if config.name in self._accounts:
             raise ConfigError(f"there is an account {config.name!r} already")
         if session is None:
-            policy = auth_policy(config, self.config, self.max_wait)
+            brokered = issubclass(cls, BrokeredAccount)
+            policy = auth_policy(config, self.config, self.max_wait, brokered=brokered)
             session = AuthSession(credentials, asynchronous=True, policy=policy)
         account = cls(self, config, session)
         self.engine.add_account(profile_of(config), session)

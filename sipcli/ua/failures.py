@@ -148,7 +148,8 @@ def _auth(
         used = f"; the answer used {story.used}" if story.used else ""
         words = f"{what} refused: {said}{where}{used}"
     else:
-        words = f"{what}: {words}{where}"
+        asked = ", ".join(part for part in (server, f'realm "{plain(realm)}"' if realm else None) if part)
+        words = f"{what}: {words}" + (f" (asked by {asked})" if server else f" ({asked})" if asked else "")
     error = kind(words, code=code, reason=reason, realm=realm, provider=provider, hint=hint)
     if isinstance(error, AuthExpired):
         error.awaited_person = failure is not None and failure.awaited_person

@@ -32,9 +32,19 @@ def profile_of(config: AccountConfig) -> AccountProfile:
     )
 
 
-def auth_policy(config: AccountConfig, providers: Config, max_wait: float | None) -> AuthPolicy:
-    """The account's policy.  The core's ceiling is above the longest wait that the broker may grant."""
+def auth_policy(
+    config: AccountConfig, providers: Config, max_wait: float | None, *, brokered: bool = True
+) -> AuthPolicy:
+    """The account's policy.
+
+    The core's ceiling is above the longest wait that the broker may grant; where
+    the program itself answers, nobody else keeps ``max_wait``, so it is the ceiling.
+    """
     policy = config.policy
+    limit = wait_limit(policy, max_wait)
+    ceiling = max(_CEILING, _longest_wait(config, providers, limit) + 30.0)
+    if not brokered and limit is not None:
+        ceiling = limit
     algorithms = _ALGORITHMS
     if policy.min_algorithm in _ALGORITHMS:
         algorithms = _ALGORITHMS[: _ALGORITHMS.index(policy.min_algorithm) + 1]
@@ -45,7 +55,7 @@ def auth_policy(config: AccountConfig, providers: Config, max_wait: float | None
         realms=None if policy.realms is None else frozenset(policy.realms),
         # RFC 3261 section 22.3: only the configured outbound proxy's own realms reach across dialogs.
         proxy_realms=frozenset(config.realms) if config.proxy is not None else frozenset(),
-        token_ceiling=max(_CEILING, _longest_wait(config, providers, max_wait) + 30.0),
+        token_ceiling=ceiling,
         late_answer=policy.late_answer,
         md5_over_udp=policy.md5_over_udp,
     )
@@ -67,8 +77,7 @@ def wait_limit(policy: PolicyConfig, max_wait: float | None) -> float | None:
     return policy.max_wait if max_wait is None else max_wait
 
 
-def _longest_wait(config: AccountConfig, providers: Config, max_wait: float | None) -> float:
-    limit = wait_limit(config.policy, max_wait)
+def _longest_wait(config: AccountConfig, providers: Config, limit: float | None) -> float:
     if limit is not None:
         return limit
     names = {*config.credentials, *(name for realm in config.realms.values() for name in realm.credentials)}
