@@ -45,7 +45,6 @@ class JitterBuffer:
     _CAPACITY = 50
     _REVIEW_TAKES = 100
     _STARVED_TAKES = 5
-    _LONGEST_GAP = 5
 
     def __init__(self, *, minimum_s: float = 0.04, maximum_s: float = 0.2) -> None:
         self._minimum_s, self._maximum_s = minimum_s, maximum_s
@@ -132,7 +131,8 @@ class JitterBuffer:
         if now - self._held[first].arrived < self.target_s - self.packet_s and self._starved < self._STARVED_TAKES:
             # Too shallow to tell loss from reordering: wait for it, which deepens the buffer by a frame.
             return self._starve()
-        if first - self._next > self._LONGEST_GAP:
+        if (first - self._next) * self.packet_s > self._maximum_s:
+            # Longer than anything that could still come: the peer has jumped ahead.
             self._next = first
             return self.take(now)
         self._given_up.add(self._next)

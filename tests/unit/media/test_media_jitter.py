@@ -147,6 +147,16 @@ def test_late_is_told_from_duplicate() -> None:
     assert (buffer.late, buffer.duplicates) == (1, 2)
 
 
+@pytest.mark.parametrize(("gap", "lost"), [(7, 7), (10, 10), (11, 0), (1000, 0)])
+def test_a_gap_keeps_its_length_unless_the_peer_has_jumped(gap: int, lost: int) -> None:
+    buffer = JitterBuffer()
+    for n in (0, 1, *range(2 + gap, 6 + gap)):
+        buffer.put(n, _packet(n), 0.0, 0.0)
+    taken = [buffer.take(1.0 + 0.02 * n) for n in range(6 + lost)]
+    assert taken.count(Nothing.LOST) == lost
+    assert [item.sequence for item in taken if isinstance(item, RtpPacket)] == [0, 1, *range(2 + gap, 6 + gap)]
+
+
 def test_it_waits_at_first_and_after_a_pause() -> None:
     buffer = JitterBuffer()
     assert buffer.take(0.0) is Nothing.EMPTY
