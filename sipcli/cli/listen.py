@@ -117,7 +117,8 @@ def command(
         async with run.agent([account], engine_config=engine, bind_port=0 if direct else port) as agent:
             me = agent.account(account.name)
             desk = _Desk(run, plan, talk, max_calls, ring)
-            me.incoming = desk.incoming
+            # A caller who names none of our contacts belongs to no account.
+            me.incoming = agent.on_incoming = desk.incoming
             if not direct:
                 await me.register()
             else:

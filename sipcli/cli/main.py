@@ -90,6 +90,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _run(given: list[str]) -> int:
+    stdout = sys.stdout
     try:
         result: Any = cli.main(args=given, prog_name="sipcli", standalone_mode=False, obj=GlobalOptions())
     except click.exceptions.Exit as leave:
@@ -97,8 +98,8 @@ def _run(given: list[str]) -> int:
     except click.ClickException as error:
         return _wrong_usage(given, error)
     except SystemExit as leave:
-        # Click itself leaves with 1 when a pipe breaks: `sipcli --help | head -1` has seen enough, and that is fine.
-        return 0 if isinstance(leave.__context__, BrokenPipeError) else int(leave.code or 0)
+        # Click wraps stdout and leaves with 1 when a pipe breaks: `sipcli --help | head -1` has seen enough.
+        return 0 if sys.stdout is not stdout else int(leave.code or 0)
     except (KeyboardInterrupt, click.Abort):
         return 130
     except Exception as error:

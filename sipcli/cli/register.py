@@ -35,12 +35,13 @@ def command(options: GlobalOptions, /, aor: str | None, once: bool, every: bool,
         run.unsaid = frozenset({"registration"} if once and not run.options.verbose else ())
         states = _States(run)
         async with run.agent(accounts) as agent:
+            if not once:
+                run.reload_when_hung_up(agent)
             words = await _bind(run, agent, accounts, states, keep=not once)
             if once:
                 for account in accounts:
                     await agent.account(account.name).unregister()
             else:
-                run.reload_when_hung_up(agent)
                 await asyncio.Event().wait()
         return Outcome("registered", "\n".join(words))
 
