@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 import sys
@@ -14,7 +13,7 @@ from sipcli.errors import NetworkError, ParseError, TlsError
 from sipcli.sip.flow import Flow
 from sipcli.sip.framing import KEEPALIVE, PONG, Ping, StreamFramer
 from sipcli.ua.resolve import Candidate
-from sipcli.ua.tls import TlsFacts, TlsSettings, handshake_error, verify
+from sipcli.ua.tls import TlsFacts, TlsSettings, error_words, handshake_error, verify
 from sipcli.ua.udp import Sink, address_of
 
 __all__ = ["FIRST_OCTET", "MESSAGE_TIME", "Home", "StreamConnection", "connect"]
@@ -118,7 +117,7 @@ class StreamConnection(asyncio.Protocol):
         if self.flow is None:
             return
         self._home.on_closed(self)
-        why = self._why or (f"lost: {_words(error)}" if error is not None else "lost: the other side closed it")
+        why = self._why or (f"lost: {error_words(error)}" if error is not None else "lost: the other side closed it")
         self._home.sink.on_lost(self.flow, why)
 
     # --- ours ------------------------------------------------------------------
@@ -204,7 +203,7 @@ async def connect(
         raise NetworkError(f"connect: no answer from {where} in {limit:g} s") from None
     except OSError as error:
         made.close()
-        raise NetworkError(f"connect: no connection to {where}: {_words(error)}") from error
+        raise NetworkError(f"connect: no connection to {where}: {error_words(error)}") from error
     except BaseException:
         made.close()
         raise
@@ -231,7 +230,7 @@ async def _take_over(
     except (ssl.SSLError, ssl.CertificateError, OSError) as error:
         made.close()
         if context is None:
-            raise NetworkError(f"connect: {domain} hung up: {_words(error)}") from error
+            raise NetworkError(f"connect: {domain} hung up: {error_words(error)}") from error
         raise handshake_error(error, domain) from error
     except BaseException:
         made.close()
@@ -246,11 +245,3 @@ def _tune(made: socket.socket) -> None:
     if sys.platform == "linux":
         # A peer that vanished is noticed 30 s after the first octet it did not acknowledge, not after 15 minutes.
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.replace("_", " ").lower()
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
-    return str(error) or type(error).__name__

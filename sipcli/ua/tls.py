@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 from sipcli.errors import TlsError
 from sipcli.ua.identity import certificate_identities, proves
 
-__all__ = ["TlsFacts", "TlsSettings", "client_context", "server_context", "verify"]
+__all__ = ["TlsFacts", "TlsSettings", "client_context", "error_words", "handshake_error", "server_context", "verify"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ def client_context(settings: TlsSettings) -> ssl.SSLContext:
         else:
             context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     except (OSError, ssl.SSLError) as error:
-        raise TlsError(f"tls: the authorities in {settings.ca_file} cannot be read: {_words(error)}") from error
+        raise TlsError(f"tls: the authorities in {settings.ca_file} cannot be read: {error_words(error)}") from error
     _load_own(context, settings)
     return context
 
@@ -86,7 +87,7 @@ def _load_own(context: ssl.SSLContext, settings: TlsSettings) -> None:
         # A password callback that has none: OpenSSL would ask at the terminal, on our loop.
         context.load_cert_chain(settings.cert_file, settings.key_file, password=lambda: "")
     except (OSError, ssl.SSLError) as error:
-        raise TlsError(f"tls: the certificate {settings.cert_file} cannot be used: {_words(error)}") from error
+        raise TlsError(f"tls: the certificate {settings.cert_file} cannot be used: {error_words(error)}") from error
 
 
 def verify(connection: ssl.SSLObject, domain: str, settings: TlsSettings) -> TlsFacts:
@@ -115,12 +116,15 @@ def handshake_error(error: Exception, domain: str) -> TlsError:
     """One sentence about a handshake that failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return TlsError(f"tls: the certificate of {domain} is not trusted: {error.verify_message}")
-    return TlsError(f"tls: no handshake with {domain}: {_words(error)}")
+    return TlsError(f"tls: no handshake with {domain}: {error_words(error)}")
 
 
-def _words(error: Exception) -> str:
+def error_words(error: Exception) -> str:
+    """What the system says about *error*, in lower case, without numbers and class names."""
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    if isinstance(error, ConnectionResetError):
+        return "the other side hung up"
     return str(error) or type(error).__name__

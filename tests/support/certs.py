@@ -37,6 +37,7 @@ class Authority:
         "urionly": ("/CN=whoever", "URI:sip:sip.test", _ALWAYS, "ca"),
         "dnsuri": ("/CN=sip.test", "DNS:sip.test,URI:sip:other.test", _ALWAYS, "ca"),
         "foreign": ("/CN=sip.test", "DNS:sip.test,URI:sip:sip.test", _ALWAYS, "other-ca"),
+        "client": ("/CN=alice", "URI:sip:alice@sip.test", _ALWAYS, "ca"),
     }
 
     def __init__(self, folder: Path) -> None:
@@ -62,13 +63,12 @@ class Authority:
         subject, names, (first, last), issuer = self.KINDS[kind]
         self._key(kind)
         self._openssl("req", "-new", "-key", f"{kind}.key", "-subj", subject, "-out", f"{kind}.csr")
+        usage = "clientAuth" if kind == "client" else "serverAuth"
         # Python 3.13 checks strictly (RFC 5280 section 4.2.1.1): a leaf must name its authority's key.
         extensions = (
-            "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth\n"
+            f"basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage={usage}\n"
             "authorityKeyIdentifier=keyid:always\n"
         )
-        # Python 3.13 checks strictly (RFC 5280 section 4.2.1.1): a leaf must name its authority's key.
-        extensions += "authorityKeyIdentifier=keyid:always\n"
         (self.folder / f"{kind}.ext").write_text(extensions + (f"subjectAltName={names}\n" if names else ""))
         # Only `openssl ca` takes both dates in every version; it wants a database.
         (self.folder / f"{kind}.index").touch()
