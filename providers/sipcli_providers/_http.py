@@ -110,7 +110,7 @@ class _Adapter(HTTPAdapter):
     def __init__(self, context: ssl.SSLContext, listed: Collection[str] | None) -> None:
         self._context = context
         self._listed = listed
-        super().__init__(pool_maxsize=16)
+        super().__init__(pool_maxsize=64)  # as many as the widest lane has workers
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
         super().init_poolmanager(connections, maxsize, block, ssl_context=self._context, **kwargs)
