@@ -63,9 +63,9 @@ def check(options: GlobalOptions) -> int:
                 {"where": problem.where, "message": problem.message, "hint": problem.hint} for problem in error.problems
             ]
             raise
-        missing = list(missing_files(config))
-        if missing:
-            raise ConfigError("\n".join(f"{config.path}: {line}" for line in missing))
+        wrong = missing_files(config) + await run.in_thread(lambda: broken_providers(run))
+        if wrong:
+            raise ConfigError("\n".join(f"{config.path}: {line}" for line in wrong))
         names = ", ".join(config.accounts) or "none"
         return Outcome("valid", f"{place} is right; accounts: {names}", more={"path": str(place)})
 
@@ -115,6 +115,20 @@ def missing_files(config: Config) -> list[str]:
             file: Path | None = getattr(account, key)
             if file is not None and not os.access(file, os.R_OK):
                 found.append(f"[accounts.{account.name}] {key}: {file} cannot be read")
+    return found
+
+
+def broken_providers(run: Run) -> list[str]:
+    """What the providers themselves say of their tables.  Imports them, so it is for people who ask."""
+    from sipcli.cli.chain import provider_table
+    from sipcli.plugins import load_provider
+
+    found = []
+    for name in run.config.providers:
+        try:
+            load_provider(name, provider_table(run.config, name), run.terminal)
+        except ConfigError as error:
+            found.append(str(error))
     return found
 
 

@@ -120,19 +120,15 @@ ACCOUNT: Mapping[str, Rule] = {
 
 PROVIDER_KEYS: Mapping[str, frozenset[str]] = {
     "keychain": frozenset({"service", "username", "backend", "allow_plaintext", "optional"}),
-    "vault": frozenset(
-        {
-            "url", "mount", "path", "field", "username_field", "kv_version", "namespace", "auth", "ca_file", "proxy",
-            "version",
-        }
-    ),
-    "oauth": frozenset(
-        {
-            "issuer", "token_url", "device_url", "authorize_url", "client_id", "client_secret_file", "flow", "scope",
-            "use", "password_url", "password_field", "username_field", "audience", "authz_server", "ca_file", "proxy",
-            "redirect_port", "store", "browser", "verification_hosts",
-        }
-    ),
+    "vault": frozenset({
+        "url", "mount", "path", "field", "username_field", "kv_version", "version", "namespace", "auth", "ca_file",
+        "proxy",
+    }),
+    "oauth": frozenset({
+        "issuer", "token_url", "device_url", "authorize_url", "client_id", "client_secret_file", "flow", "scope", "use",
+        "password_url", "password_field", "username_field", "audience", "authz_server", "ca_file", "proxy",
+        "redirect_port", "store", "browser", "verification_hosts",
+    }),
     "prompt": frozenset(),
     "env": frozenset({"variable"}),
     "file": frozenset({"path", "allow_readable"}),
@@ -145,8 +141,8 @@ CHAIN_KEYS = frozenset({"required"})
 BUILTIN_TYPES = tuple(PROVIDER_KEYS)
 
 REQUIRED_PROVIDER_KEYS: Mapping[str, frozenset[str]] = {
-    "vault": frozenset({"url", "path"}),
-    "oauth": frozenset({"client_id"}),
+    "vault": frozenset({"url", "path", "auth"}),
+    "oauth": frozenset({"client_id", "flow"}),
     "env": frozenset({"variable"}),
     "file": frozenset({"path"}),
 }

@@ -7,10 +7,13 @@ from pathlib import Path
 import click
 import pytest
 
+from sipcli.cli.silent import SilentTerminal
 from sipcli.config import AccountConfig, Config, ConfigProblems, default_config_path, load_config, parse_config
 from sipcli.config.example import EXAMPLE
 from sipcli.config.model import DEFAULT_CREDENTIALS
+from sipcli.config.schema import PROVIDER_KEYS
 from sipcli.errors import ConfigError
+from sipcli.plugins import load_provider
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -61,6 +64,7 @@ class TestWhatItBecomes:
             type = "vault"
             url = "https://vault.example.com:8200"
             path = "trunk"
+            auth = { method = "approle", role_id = "r" }
             [policy]
             max_wait = 60
             realms = ["example.com"]
@@ -163,7 +167,8 @@ class TestWhatIsWrong:
             "surprise:", "[defaults] account:", "[accounts.work] aor:", "[accounts.work] expires:",
             "[accounts.work] transport:", "[accounts.work] credentials:", "[accounts.empty] aor: is missing",
             "[accounts.work.realms.r] user:", "[providers.v] mont:", "[providers.v] path: is missing",
-            "[providers.v] url: is missing", "[providers.nameless] type: is missing", "[policy] max_wait:",
+            "[providers.v] url: is missing",
+            "[providers.v] auth: is missing", "[providers.nameless] type: is missing", "[policy] max_wait:",
             "[policy] min_algorithm:",
         ]  # fmt: skip
         for place in wanted:
@@ -237,6 +242,7 @@ class TestSecrets:
             [providers.secret]
             type = "oauth"
             client_id = "x"
+            flow = "client_credentials"
             client_secret_file = "/x"
             use = "password"
             password_url = "https://x.example"
@@ -300,3 +306,12 @@ class TestThePlace:
 
 def _nobody(_uid: int) -> None:
     raise KeyError
+
+
+@pytest.mark.parametrize(("kind", "key"), [(kind, key) for kind, keys in PROVIDER_KEYS.items() for key in sorted(keys)])
+def test_what_a_configuration_may_say_to_a_built_in_provider_is_what_that_one_takes(kind: str, key: str) -> None:
+    """Two lists of the same keys, on both sides of an import that costs 100 ms: here they are held together."""
+    try:
+        load_provider(kind, {"type": kind, key: "x"}, SilentTerminal(say=lambda _: None, why="a test"))
+    except ConfigError as error:
+        assert f"has no key {key}" not in str(error)
