@@ -10,7 +10,23 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-__all__ = ["GlobalOptions", "Verb", "VerbGroup", "account_options", "media_options", "verb"]
+__all__ = ["GlobalOptions", "Seconds", "Verb", "VerbGroup", "account_options", "media_options", "verb"]
+
+
+class Seconds(click.ParamType):
+    """A time span: more than nothing, and not for ever."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            self.fail(f"“{value}” is no number of seconds", param, ctx)
+        if not 0 < seconds < 1e9:  # nan is neither
+            self.fail(f"{value} seconds cannot be waited", param, ctx)
+        return seconds
+
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -57,7 +73,6 @@ def _accounts(context: click.Context, _parameter: click.Parameter, incomplete: s
 def global_options() -> list[click.Parameter]:
     """Fresh option objects; click keeps state in them, so each command has its own."""
     file = click.Path(path_type=Path, dir_okay=False)
-    seconds = click.FloatRange(min=0, min_open=True)
     return [
         click.Option(["--config"], type=file, metavar="FILE", help="Configuration file."),
         click.Option(
@@ -70,9 +85,9 @@ def global_options() -> list[click.Parameter]:
         click.Option(["--ladder"], is_flag=True, help="Draw what goes back and forth, with times."),
         click.Option(["--ca"], type=file, metavar="FILE", help="Certificates to trust instead of the system's."),
         click.Option(
-            ["--timeout"], type=seconds, metavar="S", help="Give up after S seconds, not counting authentication."
+            ["--timeout"], type=Seconds(), metavar="S", help="Give up after S seconds, not counting authentication."
         ),
-        click.Option(["--max-wait"], type=seconds, metavar="S", help="How long a challenge may wait for its secret."),
+        click.Option(["--max-wait"], type=Seconds(), metavar="S", help="How long a challenge may wait for its secret."),
         click.Option(
             ["--color"], type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour on stderr."
         ),
@@ -134,7 +149,7 @@ def account_options(function: _F) -> _F:
         click.option("--registrar", metavar="URI", help="Server to register with; default: the domain of the address."),
         click.option("--proxy", metavar="URI", help="Outbound proxy."),
         click.option("--username", metavar="NAME", help="For the password; default: the user part of the address."),
-        click.option("--expires", type=click.IntRange(1, 2**32 - 1), metavar="S", help="How long to register for."),
+        click.option("--expires", type=click.IntRange(min=1), metavar="S", help="How long to register for."),
         click.option("--password-file", metavar="FILE|-", help="Read the password from FILE, or from stdin."),
         click.option("--save", is_flag=True, help="Keep the password in the keychain once the server has accepted it."),
     )
@@ -160,12 +175,10 @@ def media_options(function: _F) -> _F:
             help="Record what we hear (WAV).",
         ),
         click.option("--dtmf", metavar="DIGITS", help="Send these digits after the answer."),
-        click.option(
-            "--duration", type=click.FloatRange(min=0), metavar="S", help="Hang up S seconds after the answer."
-        ),
+        click.option("--duration", type=Seconds(), metavar="S", help="Hang up S seconds after the answer."),
         click.option(
             "--ring-timeout",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Seconds(),
             metavar="S",
             help="Give up when it rings longer.",
         ),

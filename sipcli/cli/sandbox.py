@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sipcli.cli.parameters import GlobalOptions, verb
+from sipcli.cli.parameters import GlobalOptions, Seconds, verb
 from sipcli.cli.runtime import Outcome, Run, run_verb
 
 __all__ = ["command"]
@@ -27,11 +27,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option(
     "--algorithm", "algorithms", multiple=True, metavar="NAME", help="MD5, SHA-256, SHA-512-256; in this order."
 )
-@click.option(
-    "--nonce-lifetime", type=click.FloatRange(min=0, min_open=True), metavar="S", help="How long a nonce lives."
-)
+@click.option("--nonce-lifetime", type=Seconds(), metavar="S", help="How long a nonce lives.")
 @click.option("--stale-rounds", type=click.IntRange(min=0), metavar="N", help="Call N good answers stale first.")
-@click.option("--delay", type=click.FloatRange(min=0), metavar="S", help="Wait before every final answer.")
+@click.option("--delay", type=Seconds(), metavar="S", help="Wait before every final answer.")
 @click.option("--cert", "cert_file", type=_FILE, metavar="FILE", help="Listen on TLS, too, with this certificate.")
 @click.option("--key", "key_file", type=_FILE, metavar="FILE", help="The key of the certificate.")
 @click.pass_obj

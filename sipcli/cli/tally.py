@@ -20,7 +20,7 @@ class Tally:
 
     def count(self, event: str, fields: Mapping[str, Any]) -> None:
         match event:
-            case "auth.challenged":
+            case "auth.challenged" if fields["chosen"] is not None:
                 self.pending.add(fields["challenge"])
                 self.realm = fields["realm"]
             case "auth.provider" if fields["outcome"] == "found":

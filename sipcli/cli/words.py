@@ -112,9 +112,10 @@ def _challenged(fields: Fields) -> Sentence:
     skipped = "".join(
         f"; skipped: {item.get('algorithm') or item['scheme']} ({item['why']})" for item in fields.get("skipped", ())
     )
+    verdict = f"answering with {fields['chosen']}" if fields["chosen"] else "nothing we may answer"
     return Sentence(
         f"{fields['method']} was challenged ({fields['code']}{again}) for realm “{safe_text(fields['realm'])}”, "
-        f"answering with {fields['chosen']}{skipped}",
+        f"{verdict}{skipped}",
         Style.DIM,
         1,
     )
