@@ -404,6 +404,45 @@ class TestVaultMeetsTrouble:
         assert credentials.expires_in is not None
         assert 90 < credentials.expires_in <= 100
 
+    def test_the_configured_proxy_is_used(self, file: File) -> None:
+        """And the proxy alone: the name of the server is not even looked up here."""
+        answer = Answer(200, b'{"data": {"password": "p"}}')
+        with FaultServer(lambda _: answer) as proxy:
+            options = {"kv_version": 1, "proxy": proxy.url, **by_token(file("t", "x"))}
+            assert ask(vault("http://localhost:1", **options), make_request()).secret.reveal() == b"p"
+            assert proxy.paths() == ["http://localhost:1/v1/secret/sip/alice"]
+        error = error_of(vault("http://localhost:1", **options))
+        assert isinstance(error, Unavailable)
+        assert "proxy" in str(error)
+
+    def test_a_token_that_does_not_end_is_kept(self, file: File) -> None:
+        login = b'{"auth": {"client_token": "t", "lease_duration": 0, "renewable": false}}'
+        secret = b'{"data": {"password": "p"}}'
+        with FaultServer(lambda seen: Answer(200, login if "login" in seen.path else secret)) as server:
+            auth = {"method": "userpass", "username": "a", "password_file": file("p", "x")}
+            provider = vault(server.url, kv_version=1, auth=auth)
+            for _ in range(3):
+                ask(provider, make_request())
+            assert server.paths().count("/v1/auth/userpass/login/a") == 1
+
+    def test_a_token_at_the_end_of_its_days_is_not_renewed_for_seconds(self, file: File) -> None:
+        """At the maximum TTL "renewed" means: for what is left of it."""
+        login = b'{"auth": {"client_token": "t", "lease_duration": 60, "renewable": true}}'
+        renewed = b'{"auth": {"client_token": "t", "lease_duration": 2, "renewable": true}}'
+
+        def answer(seen: Seen) -> Answer:
+            if "renew" in seen.path:
+                return Answer(200, renewed)
+            return Answer(200, login if "login" in seen.path else b'{"data": {"password": "p"}}')
+
+        with FaultServer(answer) as server:
+            auth = {"method": "userpass", "username": "a", "password_file": file("p", "x")}
+            provider = vault(server.url, kv_version=1, auth=auth)
+            ask(provider, make_request())
+            age(provider, 50.0)
+            ask(provider, make_request())
+            assert server.paths().count("/v1/auth/userpass/login/a") == 2
+
     def test_cancelled_before_a_login_asks_nobody(self, file: File) -> None:
         with FaultServer(lambda _: Answer()) as server:
             request = make_request()
