@@ -30,7 +30,9 @@ if TYPE_CHECKING:
         AuthAccepted,
         AuthChallenged,
         AuthRejected,
+        AuthRepeated,
         AuthSettled,
+        AuthUnanswerable,
         GiveUp,
         PolicyWarning,
     )
@@ -245,8 +247,30 @@ class ProtocolWarning:
     message: str
 
 
-Event: TypeAlias = (
-    "FlowWanted | FlowReleased | RegistrationChanged | CallProgress | CallAnswered | CallEnded | CallIncoming"
-    " | CallConfirmed | CallReoffered | CallReanswered | CallOfferStale | InfoReceived | RequestDone"
-    " | MessageReceived | ProtocolWarning | AuthChallenged | AuthAccepted | AuthRejected | AuthSettled | PolicyWarning"
-)
+if TYPE_CHECKING:
+    Event: TypeAlias = (
+        FlowWanted
+        | FlowReleased
+        | RegistrationChanged
+        | CallProgress
+        | CallAnswered
+        | CallEnded
+        | CallIncoming
+        | CallConfirmed
+        | CallReoffered
+        | CallReanswered
+        | CallOfferStale
+        | InfoReceived
+        | RequestDone
+        | MessageReceived
+        | ProtocolWarning
+        | AuthAccepted
+        | AuthChallenged
+        | AuthRejected
+        | AuthRepeated
+        | AuthSettled
+        | AuthUnanswerable
+        | PolicyWarning
+    )
+else:
+    Event = object  # the events of authentication are not imported here; nobody asks isinstance(x, Event)
