@@ -128,7 +128,7 @@ class Ladder:
         match event:
             case "trace":
                 return self._message(fields, ms)
-            case "auth.challenged":
+            case "auth.challenged" if fields["chosen"] is not None:
                 stale = any(scheme.get("stale") for scheme in fields.get("schemes", ()))
                 self._decisions[fields["challenge"]] = _Decision(ms, fields["realm"], stale=stale)
             case "auth.provider":

@@ -33,7 +33,9 @@ from sipcli.sip.decision import (
     AuthChallenged,
     AuthEvent,
     AuthRejected,
+    AuthRepeated,
     AuthSettled,
+    AuthUnanswerable,
     Challenged,
     ChallengeToken,
     Outcome,
@@ -58,8 +60,10 @@ __all__ = [
     "AuthEvent",
     "AuthPolicy",
     "AuthRejected",
+    "AuthRepeated",
     "AuthSession",
     "AuthSettled",
+    "AuthUnanswerable",
     "Challenge",
     "ChallengeToken",
     "Challenged",
@@ -135,27 +139,39 @@ class AuthSession:
         if exchange.method in _NEVER:
             return GiveUp.NO_CHALLENGE
         if not exchange.origin.bound:
-            return GiveUp.FOREIGN_ORIGIN
+            return self._unanswerable(exchange, response, GiveUp.FOREIGN_ORIGIN)
         parsed, unusable = parse_challenges(response)
         usable, refused, downgrade = choose(parsed, exchange.origin, self.policy, self._pins)
         if not usable:
+            why = GiveUp.UNSUPPORTED if parsed or unusable else GiveUp.NO_CHALLENGE
             if downgrade:
                 self._warn(exchange.account, "downgrade", f"{exchange.origin}: {downgrade}")
-                return GiveUp.DOWNGRADE
-            return GiveUp.UNSUPPORTED if parsed or unusable else GiveUp.NO_CHALLENGE
+                why = GiveUp.DOWNGRADE
+            return self._unanswerable(exchange, response, why, unusable + refused)
         doors = self._hear(exchange, usable, response.status)
         if isinstance(doors, GiveUp):
             return doors
         undecided = tuple(state for state in doors if state.proof is None)
         if not undecided:
+            again = tuple(state.proof.challenge for state in doors if state.proof is not None)
+            self.emit(AuthRepeated(self, self._next_id(), exchange, response, again))
             return _RETRY
         if not self.asynchronous:
             return self._answer_ourselves(exchange, undecided)
         expires_at = self.clock() + self.policy.token_ceiling
-        token = ChallengeToken.of(f"c{next(self._ids)}", exchange, response, undecided, unusable + refused, expires_at)
+        token = ChallengeToken.of(self._next_id(), exchange, response, undecided, unusable + refused, expires_at)
         self._pending[id(exchange)] = token
         self.emit(AuthChallenged(self, token))
         return Pending(token)
+
+    def _next_id(self) -> str:
+        return f"c{next(self._ids)}"
+
+    def _unanswerable(
+        self, exchange: Challenged, response: Response, why: GiveUp, skipped: tuple[Skipped, ...] = ()
+    ) -> GiveUp:
+        self.emit(AuthUnanswerable(self, self._next_id(), exchange, response, why, skipped))
+        return why
 
     def authorize(self, exchange: Challenged, request: Request) -> Request:
         """*request* with its credentials: those of this exchange, and accepted ones that the server will want again.
@@ -164,7 +180,7 @@ class AuthSession:
         count and cnonce are taken now, not when the challenge came.
         """
         for header in ("Authorization", "Proxy-Authorization"):
-            if request.find(header) is not None:
+            if header in request.headers:
                 request = request.without(header)
         for state in exchange.realms.values():
             state.sent = None

@@ -27,7 +27,9 @@ __all__ = [
     "AuthChallenged",
     "AuthEvent",
     "AuthRejected",
+    "AuthRepeated",
     "AuthSettled",
+    "AuthUnanswerable",
     "Cause",
     "ChallengeToken",
     "Challenged",
@@ -188,6 +190,37 @@ class AuthChallenged:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthRepeated:
+    """Nobody was asked: the same secret goes out again for a fresh nonce (``stale=true``, or ours was late)."""
+
+    session: AuthSession
+    id: str
+    exchange: Challenged
+    response: Response
+    challenges: tuple[Challenge, ...]
+
+    @property
+    def account(self) -> str:
+        return self.exchange.account
+
+
+@dataclass(frozen=True, slots=True)
+class AuthUnanswerable:
+    """Nobody may even be asked: *why*, and what was *skipped* of what the server offered."""
+
+    session: AuthSession
+    id: str
+    exchange: Challenged
+    response: Response
+    why: GiveUp
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def account(self) -> str:
+        return self.exchange.account
+
+
+@dataclass(frozen=True, slots=True)
 class AuthAccepted:
     """The account's own server took these credentials for the first time with this nonce: they are good."""
 
@@ -229,4 +262,6 @@ class PolicyWarning:
     message: str
 
 
-AuthEvent: TypeAlias = AuthChallenged | AuthAccepted | AuthRejected | AuthSettled | PolicyWarning
+AuthEvent: TypeAlias = (
+    AuthChallenged | AuthRepeated | AuthUnanswerable | AuthAccepted | AuthRejected | AuthSettled | PolicyWarning
+)

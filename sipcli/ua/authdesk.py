@@ -18,12 +18,15 @@ from sipcli.sip.auth import (
     AuthAccepted,
     AuthChallenged,
     AuthRejected,
+    AuthRepeated,
     AuthSession,
     AuthSettled,
+    AuthUnanswerable,
     Challenged,
     ChallengeToken,
+    GiveUp,
 )
-from sipcli.sip.challenge import Challenge, parse_challenges
+from sipcli.sip.challenge import Challenge, Skipped, parse_challenges
 from sipcli.sip.message import Request, Response
 from sipcli.ua.challenge import AuthChallenge, DeferredToken, Verdict, VerdictState, labels_of
 from sipcli.ua.notices import (
@@ -128,7 +131,7 @@ class AuthDesk:
         verdict = Verdict(self._agent.gate, session, token)
         entry = self._open[token] = _Open(verdict, account, self._agent.gate.loop.time(), labels_of(token))
         if self._agent.has_listeners:
-            self._tell_challenged(entry, call)
+            self._tell_token(entry)
         if not self._level2(account, call, verdict):
             self._level3(account, call, verdict)
         if token.live and token.exchange.method == "REGISTER":
@@ -200,31 +203,79 @@ class AuthDesk:
             if account is not None:
                 account.story(event.exchange).refused(realm, credentials, provider)
 
-    # --- telling ----------------------------------------------------------------------------------------------
+    # --- nobody is asked --------------------------------------------------------------------------------------
 
-    def _tell_challenged(self, entry: _Open, call: Call | None) -> None:
-        token = entry.verdict.token
-        offered, _ = parse_challenges(token.response)
-        for chosen in token.challenges:
-            realm = chosen.realm
+    def on_repeated(self, event: AuthRepeated) -> None:
+        """The same secret goes out for a fresh nonce: told as a challenge that took no time."""
+        account = self._agent.find_account(event.account)
+        if account is None or not self._agent.has_listeners:
+            return
+        for challenge in event.challenges:
+            self._tell_challenged(account, event.exchange, event.response, event.id, challenge)
             self._agent.tell(
-                AuthChallengedNotice(
-                    account=entry.account.name,
-                    call=None if call is None else call.id,
-                    challenge=entry.labels[realm],
-                    method=token.exchange.method,
-                    code=token.response.status,
-                    realm=realm,
-                    schemes=tuple(_offer(challenge) for challenge in offered if challenge.realm == realm),
-                    chosen=chosen.algorithm or _title(chosen.scheme),
-                    skipped=tuple(
-                        SkippedScheme(scheme=_title(skip.scheme), algorithm=skip.algorithm or None, why=skip.why)
-                        for skip in token.skipped
-                        if skip.realm in ("", realm)
-                    ),
-                    attempt=token.realms[realm].attempt,
+                AuthDone(
+                    challenge=event.id,
+                    outcome="answered",
+                    waited_ms=0.0,
+                    scheme=_title(challenge.scheme),
+                    algorithm=challenge.algorithm or None,
+                    cause="stale",
                 )
             )
+
+    def on_unanswerable(self, event: AuthUnanswerable) -> None:
+        """Nothing the server offered may be answered: the failure that follows says why."""
+        account = self._agent.find_account(event.account)
+        if account is None:
+            return
+        account.story(event.exchange).skipped = tuple(
+            f"{skip.algorithm or _title(skip.scheme)}: {skip.why}" for skip in event.skipped
+        )
+        if self._agent.has_listeners:
+            self._tell_challenged(account, event.exchange, event.response, event.id, None, event.skipped, event.why)
+
+    # --- telling ----------------------------------------------------------------------------------------------
+
+    def _tell_token(self, entry: _Open) -> None:
+        token = entry.verdict.token
+        for chosen in token.challenges:
+            skipped = tuple(skip for skip in token.skipped if skip.realm in ("", chosen.realm))
+            label = entry.labels[chosen.realm]
+            self._tell_challenged(entry.account, token.exchange, token.response, label, chosen, skipped)
+
+    def _tell_challenged(
+        self,
+        account: Account,
+        exchange: Challenged,
+        response: Response,
+        label: str,
+        chosen: Challenge | None,
+        skipped: tuple[Skipped, ...] = (),
+        why: GiveUp | None = None,
+    ) -> None:
+        offered, _ = parse_challenges(response)
+        realms = [chosen.realm] if chosen else [c.realm for c in offered] + [skip.realm for skip in skipped]
+        realm = next(iter(realms), "")
+        state = exchange.realms.get(realm)
+        call = self._agent.call_of(exchange)
+        self._agent.tell(
+            AuthChallengedNotice(
+                account=account.name,
+                call=None if call is None else call.id,
+                challenge=label,
+                method=exchange.method,
+                code=response.status,
+                realm=realm,
+                schemes=tuple(_offer(challenge) for challenge in offered if challenge.realm == realm),
+                chosen=None if chosen is None else chosen.algorithm or _title(chosen.scheme),
+                skipped=tuple(
+                    SkippedScheme(scheme=_title(skip.scheme), algorithm=skip.algorithm or None, why=skip.why)
+                    for skip in skipped
+                ),
+                attempt=1 if state is None else state.attempt,
+                from_flow=why is not GiveUp.FOREIGN_ORIGIN,
+            )
+        )
 
 
 def _title(scheme: str) -> str:

@@ -6,7 +6,16 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthRejected, AuthSettled, GiveUp, PolicyWarning
+from sipcli.sip.auth import (
+    AuthAccepted,
+    AuthChallenged,
+    AuthRejected,
+    AuthRepeated,
+    AuthSettled,
+    AuthUnanswerable,
+    GiveUp,
+    PolicyWarning,
+)
 from sipcli.sip.events import (
     CallAnswered,
     CallConfirmed,
@@ -55,6 +64,8 @@ class EventDesk:
         self._table: dict[type[Any], Callable[[Any], None]] = {
             AuthChallenged: auth.on_challenged,
             AuthSettled: auth.on_settled,
+            AuthRepeated: auth.on_repeated,
+            AuthUnanswerable: auth.on_unanswerable,
             AuthAccepted: auth.on_accepted,
             AuthRejected: auth.on_rejected,
             PolicyWarning: self._on_policy,

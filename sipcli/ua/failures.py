@@ -79,6 +79,8 @@ class AuthStory:
     realm: str | None = None
     used: str | None = None
     """Where the refused credentials came from: ``vault:voip/alice``."""
+    skipped: tuple[str, ...] = ()
+    """What the server offered and we may not answer, each with its reason."""
 
     def refused(self, realm: str, credentials: Credentials, provider: str | None) -> None:
         self.realm = realm
@@ -149,6 +151,7 @@ def _auth(
         words = f"{what} refused: {said}{where}{used}"
     else:
         asked = ", ".join(part for part in (server, f'realm "{plain(realm)}"' if realm else None) if part)
+        words += f" (skipped {'; '.join(plain(item) for item in story.skipped)})" if story.skipped else ""
         words = f"{what}: {words}" + (f" (asked by {asked})" if server else f" ({asked})" if asked else "")
     error = kind(words, code=code, reason=reason, realm=realm, provider=provider, hint=hint)
     if isinstance(error, AuthExpired):

@@ -221,7 +221,7 @@ class RegistrationNotice(Notice):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthChallengedNotice(Notice):
-    """A server of the account challenged us: one notice per realm."""
+    """A server challenged us: one notice per realm.  *chosen* is None where nothing may be answered."""
 
     event: ClassVar[str] = "auth.challenged"
     account: str
@@ -231,7 +231,7 @@ class AuthChallengedNotice(Notice):
     code: int
     realm: str
     schemes: tuple[SchemeOffer, ...]
-    chosen: str
+    chosen: str | None
     skipped: tuple[SkippedScheme, ...]
     attempt: int
     from_flow: bool = True

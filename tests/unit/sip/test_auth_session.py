@@ -10,7 +10,9 @@ from sipcli.sip.auth import (
     AuthAccepted,
     AuthChallenged,
     AuthRejected,
+    AuthRepeated,
     AuthSession,
+    AuthUnanswerable,
     GiveUp,
     Pending,
     PolicyWarning,
@@ -155,11 +157,27 @@ def test_A06_the_topmost_supported_wins_not_the_strongest() -> None:
     assert proves(exchange.answer(), GOOD)
 
 
+def test_A05_a_stale_nonce_is_told_and_nobody_is_asked() -> None:
+    rig = Rig(asynchronous=True)
+    exchange = rig.exchange()
+    exchange.receive(asks(digest()))
+    [token] = rig.session.pending
+    plan = rig.session.reinit_request(token, [password(GOOD)])
+    assert plan is not None
+    rig.session.send_request(token, plan)
+    exchange.receive(asks(digest(nonce="fresh", stale="true")))
+    [told] = rig.heard(AuthRepeated)
+    assert [challenge.nonce for challenge in told.challenges] == ["fresh"]
+    assert len(rig.heard(AuthChallenged)) == 1
+
+
 def test_A06_nothing_usable_fails_without_asking_anybody() -> None:
     rig = Rig(password(GOOD), asynchronous=True)
     exchange = rig.exchange()
     assert exchange.receive(asks('Basic realm="example.com"', digest(algorithm="FOO"))) is GiveUp.UNSUPPORTED
-    assert (rig.events, len(exchange.sent)) == ([], 1)
+    [told] = rig.events
+    assert isinstance(told, AuthUnanswerable)
+    assert (told.why, len(exchange.sent)) == (GiveUp.UNSUPPORTED, 1)
 
 
 def test_A30_basic_is_never_answered_in_any_policy() -> None:
@@ -594,7 +612,9 @@ def test_A28_a_token_answers_bearer_over_verified_tls() -> None:
 def test_T10_no_token_without_verified_tls(origin: Origin) -> None:
     rig = Rig(token(), asynchronous=True)
     assert rig.exchange(origin=origin).receive(asks(BEARER)) is GiveUp.UNSUPPORTED
-    assert rig.events == []
+    [told] = rig.heard(AuthUnanswerable)
+    assert rig.events == [told]
+    assert "TLS" in told.skipped[0].why
 
 
 def test_T10_a_token_stays_home_when_the_retry_goes_in_the_clear() -> None:
@@ -664,7 +684,9 @@ def test_T01_a_strangers_challenge_reaches_nobody(method: str, realm: str, proxy
     rig = Rig(password(GOOD), asynchronous=True)
     exchange = rig.exchange(method, "sip:mallory@203.0.113.66", origin=STRANGER)
     assert exchange.receive(asks(proxy=[digest(realm)]) if proxy else asks(digest(realm))) is GiveUp.FOREIGN_ORIGIN
-    assert (rig.events, rig.session.pending, len(exchange.sent)) == ([], (), 1)
+    [told] = rig.events
+    assert isinstance(told, AuthUnanswerable)
+    assert (told.why, rig.session.pending, len(exchange.sent)) == (GiveUp.FOREIGN_ORIGIN, (), 1)
 
 
 def test_T01_even_a_token_of_before_sends_nothing_to_a_stranger() -> None:
