@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sipcli.sip.flow import Flow
 from sipcli.sip.message import Request, Response
-from sipcli.sip.targets import sent_by
+from sipcli.sip.targets import via_of
 from sipcli.sip.transaction import ServerTransaction
 
 if TYPE_CHECKING:
@@ -77,9 +77,8 @@ class Acknowledgement:
     def _build(self, flow: Flow) -> Request:
         core, dialog, invite = self._core, self._dialog, self._invite
         target = dialog.target()
-        rport = "" if flow.reliable else ";rport"
         headers = [
-            ("Via", f"SIP/2.0/{flow.transport.upper()} {sent_by(flow)}{rport};branch={core.layer.new_branch()}"),
+            ("Via", str(via_of(flow, core.layer.new_branch()))),
             *(("Route", route) for route in target.routes),
             ("Max-Forwards", "70"),
             ("From", dialog.local),

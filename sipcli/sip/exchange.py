@@ -14,9 +14,10 @@ from sipcli.sip.auth import GiveUp, Pending, RealmState
 from sipcli.sip.events import Why
 from sipcli.sip.flow import Address, Flow, Hop
 from sipcli.sip.flowbook import Wish
+from sipcli.sip.headers import CSeq
 from sipcli.sip.message import Request, Response
 from sipcli.sip.origin import Origin
-from sipcli.sip.targets import CSeqCounter, Target, contact_uri, is_literal, sent_by
+from sipcli.sip.targets import CSeqCounter, Target, contact_uri, is_literal, via_of
 from sipcli.sip.transaction import ClientTransaction
 
 if TYPE_CHECKING:
@@ -315,15 +316,16 @@ class Exchange:
         letter, core = self.letter, self._core
         target = letter.target()
         self.hop = target.hop
-        rport = "" if flow.reliable else ";rport"  # RFC 3581 section 3
+        via = via_of(flow, core.layer.new_branch())
+        cseq = CSeq(letter.cseq.next(), letter.method)
         headers = [
-            ("Via", f"SIP/2.0/{flow.transport.upper()} {sent_by(flow)}{rport};branch={core.layer.new_branch()}"),
+            ("Via", str(via)),
             *(("Route", route) for route in target.routes),
             ("Max-Forwards", "70"),
             ("From", letter.sender),
             ("To", letter.recipient),
             ("Call-ID", letter.call_id),
-            ("CSeq", f"{letter.cseq.next()} {letter.method}"),
+            ("CSeq", str(cseq)),
         ]
         if letter.contact is not None:
             self.contact = self._contact(flow, target)
@@ -332,7 +334,7 @@ class Exchange:
         headers.append(("User-Agent", core.config.user_agent))
         if letter.content_type is not None:
             headers.append(("Content-Type", letter.content_type))
-        return Request.build(letter.method, target.uri, headers, letter.body)
+        return Request.build(letter.method, target.uri, headers, letter.body, via=via, cseq=cseq)
 
     def _contact(self, flow: Flow, target: Target) -> str:
         user = self._account.profile.contact_user if self._account is not None else "sipcli"

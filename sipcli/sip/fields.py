@@ -21,13 +21,14 @@ class Message:
     then kept.  Nothing can be changed: ``with_…`` gives a new message.
     """
 
-    __slots__ = ("_body", "_headers", "_memo")
+    __slots__ = ("_body", "_headers", "_memo", "_wire")
 
     def __init__(self, headers: Headers, body: bytes = b"", memo: dict[str, Any] | None = None) -> None:
         """*memo* holds typed forms that are known already."""
         self._headers = headers
         self._body = body
         self._memo: dict[str, Any] = {} if memo is None else memo
+        self._wire: bytes | None = None
 
     # --- octets and lines --------------------------------------------------
 
@@ -45,8 +46,10 @@ class Message:
 
     def to_bytes(self) -> bytes:
         """The message as it goes on the wire; Content-Length is computed and comes last."""
-        start = self.start_line.encode("utf-8", "surrogateescape")
-        return b"%b\r\n%bContent-Length: %d\r\n\r\n%b" % (start, self._headers.to_bytes(), len(self._body), self._body)
+        if self._wire is None:
+            start, body = self.start_line.encode("utf-8", "surrogateescape"), self._body
+            self._wire = b"%b\r\n%bContent-Length: %d\r\n\r\n%b" % (start, self._headers.to_bytes(), len(body), body)
+        return self._wire
 
     def find(self, name: str) -> str | None:
         """The first line's value, unfolded and stripped; None when there is none."""
@@ -182,29 +185,37 @@ class Message:
 
     # --- changed copies ----------------------------------------------------
 
-    def _with(self, headers: Headers, body: bytes) -> Self:
+    def _with(self, headers: Headers, body: bytes, memo: dict[str, Any]) -> Self:
         raise TypeError("a message is a Request or a Response")
+
+    def _changed(self, name: str, headers: Headers) -> Self:
+        """With *headers*, which differ from ours in *name* alone: what is typed of the others stays so."""
+        memo, key = dict(self._memo), header_key(name)
+        memo.pop(key, None)
+        if key == "via":
+            memo.pop("vias", None)
+        return self._with(headers, self._body, memo)
 
     def with_(self, name: str, value: str | None) -> Self:
         """All lines of that name replaced by one, at the first's place (else at the end); None removes them."""
-        return self._with(self._headers.with_(name, value), self._body)
+        return self._changed(name, self._headers.with_(name, value))
 
     def adding(self, name: str, value: str) -> Self:
-        return self._with(self._headers.adding(name, value), self._body)
+        return self._changed(name, self._headers.adding(name, value))
 
     def prepending(self, name: str, value: str) -> Self:
         """With a line before the first of that name, else before all."""
-        return self._with(self._headers.prepending(name, value), self._body)
+        return self._changed(name, self._headers.prepending(name, value))
 
     def without(self, name: str) -> Self:
-        return self._with(self._headers.without(name), self._body)
+        return self._changed(name, self._headers.without(name))
 
     def with_body(self, body: bytes, content_type: str | None) -> Self:
-        return self._with(self._headers.with_("Content-Type", content_type), body)
+        return self._with(self._headers.with_("Content-Type", content_type), body, dict(self._memo))
 
     def with_top_via(self, via: Via) -> Self:
         """With the topmost Via value replaced, for ``received`` and ``rport`` (RFC 3261 section 18.2.1, RFC 3581)."""
-        return self._with(self._headers.with_first_value("Via", str(via)), self._body)
+        return self._changed("via", self._headers.with_first_value("Via", str(via)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Message):

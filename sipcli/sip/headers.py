@@ -61,6 +61,7 @@ for _short, _long in _COMPACT.items():
 _FOLD = re.compile(rb"[ \t]*+\r\n[ \t]++")
 
 
+@lru_cache(maxsize=1024)
 def header_key(name: str) -> str:
     """The look-up form of a header name: lower case, the long form of a compact one."""
     key = name.lower()
@@ -101,7 +102,9 @@ def _prefix(name: str) -> bytes:
 
 def header_line(name: str, value: str) -> bytes:
     """``Name: value`` in octets, without the line end.  ParseError when either would end its line."""
-    return _prefix(name) + check_field_value(value).encode("utf-8", "surrogateescape")
+    if not value.isprintable():
+        check_field_value(value)
+    return _prefix(name) + value.encode("utf-8", "surrogateescape")
 
 
 def line_value(line: bytes) -> str:
@@ -188,7 +191,14 @@ class Headers:
 
     def all(self, name: str) -> tuple[str, ...]:
         key = header_key(name)
+        if key not in self._keys:
+            return ()
         return tuple([line_value(line) for at, line in zip(self._keys, self._lines, strict=True) if at == key])
+
+    def octets(self, name: str) -> list[bytes]:
+        """The lines of that name as they came, folds and all."""
+        key = header_key(name)
+        return [line for at, line in zip(self._keys, self._lines, strict=True) if at == key]
 
     def values(self, name: str) -> tuple[str, ...]:
         return tuple([member for value in self.all(name) for member in split_commas(value)])

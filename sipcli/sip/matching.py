@@ -65,9 +65,8 @@ def merge_key(request: Request) -> Key | None:
 
 def via_count(message: Message) -> int:
     """How many Via values; one, nearly always, and then nothing is parsed for it."""
-    if message.headers.count("via") == 1 and "," not in message.get("via"):
-        return 1
-    return len(message.vias)
+    lines = message.headers.octets("via")
+    return 1 if len(lines) == 1 and b"," not in lines[0] else len(message.vias)
 
 
 def dialog_key(message: Message, to_tag: str | None) -> Key:

@@ -9,7 +9,7 @@ from typing import Any, Self
 from sipcli.errors import ParseError
 from sipcli.sip.fields import Message
 from sipcli.sip.grammar import KNOWN_METHODS
-from sipcli.sip.headers import CSeq, Headers, header_key, header_line, is_header, line_value
+from sipcli.sip.headers import CSeq, Headers, Via, header_key, header_line, is_header, line_value
 from sipcli.sip.reasons import REASONS
 from sipcli.sip.uri import MAX_URI, OpaqueUri, SipUri, parse_uri
 
@@ -53,10 +53,25 @@ class Request(Message):
 
     @classmethod
     def build(
-        cls, method: str, uri: SipUri | OpaqueUri | str, headers: Iterable[tuple[str, str]], body: bytes = b""
+        cls,
+        method: str,
+        uri: SipUri | OpaqueUri | str,
+        headers: Iterable[tuple[str, str]],
+        body: bytes = b"",
+        *,
+        via: Via | None = None,
+        cseq: CSeq | None = None,
     ) -> Self:
-        """Raises ParseError when the URI or a header would break the message apart."""
-        return cls(method, _uri_text(uri), Headers.of(headers), body)
+        """Raises ParseError when the URI or a header would break the message apart.
+
+        *via* and *cseq* are the typed forms of what is in *headers*, where the caller has them.
+        """
+        memo: dict[str, Any] = {}
+        if via is not None:
+            memo["via"] = via
+        if cseq is not None:
+            memo["cseq"] = cseq
+        return cls(method, _uri_text(uri), Headers.of(headers), body, memo)
 
     @property
     def method(self) -> str:
@@ -82,8 +97,8 @@ class Request(Message):
     def replace_uri(self, uri: SipUri | OpaqueUri | str) -> Self:
         return type(self)(self._method, _uri_text(uri), self._headers, self._body)
 
-    def _with(self, headers: Headers, body: bytes) -> Self:
-        return type(self)(self._method, self._uri_text, headers, body)
+    def _with(self, headers: Headers, body: bytes, memo: dict[str, Any]) -> Self:
+        return type(self)(self._method, self._uri_text, headers, body, memo)
 
     def reply(
         self,
@@ -160,8 +175,8 @@ class Response(Message):
     def start_line(self) -> str:
         return f"SIP/2.0 {self._status} {self._reason}"
 
-    def _with(self, headers: Headers, body: bytes) -> Self:
-        return type(self)(self._status, self._reason, headers, body)
+    def _with(self, headers: Headers, body: bytes, memo: dict[str, Any]) -> Self:
+        return type(self)(self._status, self._reason, headers, body, memo)
 
 
 def _uri_text(uri: SipUri | OpaqueUri | str) -> str:
@@ -233,16 +248,17 @@ def _parse(head: bytes, data: bytes, body_at: int) -> Request | Response:
             raise ParseError(f"{version[:16].decode()} is not spoken here", status=505)
         if _PLAIN_REQUEST_URI.fullmatch(uri) is None or len(uri) > MAX_URI:
             _check_uri(uri.decode())
-        cseq = _check_headers(Message(headers, body, memo), memo)
         request = Request(method.decode(), uri.decode(), headers, body, memo)
+        cseq = _check_headers(request, memo)
         if cseq.method != request.method:
             # A method that nobody knows is the better thing to say (RFC 4475 section 3.1.2.18).
             raise ParseError("CSeq names another method", status=400 if request.method in KNOWN_METHODS else 501)
         return request
     if status_line is not None:
-        _check_headers(Message(headers, body, memo), memo)
         reason = status_line[2] or b""
-        return Response(int(status_line[1]), reason.decode("utf-8", "surrogateescape"), headers, body, memo)
+        response = Response(int(status_line[1]), reason.decode("utf-8", "surrogateescape"), headers, body, memo)
+        _check_headers(response, memo)
+        return response
     raise ParseError(f"this is no start line: {first[:60]!r}")
 
 

@@ -12,6 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sipcli.sip.flow import Flow, Hop, Transport
+from sipcli.sip.grammar import Params
+from sipcli.sip.headers import Via
 from sipcli.sip.uri import NameAddr, SipUri
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ __all__ = [
     "preferring",
     "sent_by",
     "through",
+    "via_of",
 ]
 
 DEFAULT_PORTS: dict[Transport | None, int] = {None: 5060, "udp": 5060, "tcp": 5060, "tls": 5061}
@@ -110,6 +113,13 @@ def out_of_dialog(account: AccountState | None, target: SipUri) -> Target:
 def sent_by(flow: Flow) -> str:
     host, port = flow.local
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def via_of(flow: Flow, branch: str) -> Via:
+    """Our Via on *flow*: where the answer comes back to (RFC 3261 section 18.1.1), by RFC 3581 over UDP."""
+    host, port = flow.local
+    rport: Params = () if flow.reliable else (("rport", None),)
+    return Via(flow.transport.upper(), host, port, (*rport, ("branch", branch)))
 
 
 def contact_uri(user: str, flow: Flow, *, secure: bool) -> str:

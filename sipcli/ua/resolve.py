@@ -17,6 +17,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from sipcli.errors import ResolveError, SipcliError
@@ -129,6 +130,7 @@ def look_up(hop: Hop, records: Records, *, shuffle: random.Random | None = None)
     return [Candidate(transport, address, hop.port or _DEFAULT_PORT[transport]) for address in addresses]
 
 
+@lru_cache(maxsize=1024)
 def is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
