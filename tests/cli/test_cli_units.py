@@ -285,12 +285,12 @@ class TestTalker:
 class TestTally:
     def test_what_authentication_cost(self) -> None:
         tally = Tally()
-        tally.count("auth.challenged", {"challenge": "c1", "realm": "r"})
+        tally.count("auth.challenged", {"chosen": "MD5", "challenge": "c1", "realm": "r"})
         assert tally.pending == {"c1"}
         tally.count("auth.provider", {"challenge": "c1", "provider": "keychain", "outcome": "not_found"})
         tally.count("auth.provider", {"challenge": "c1", "provider": "vault", "outcome": "found"})
         tally.count("auth.done", {"challenge": "c1", "outcome": "answered", "waited_ms": 118.26})
-        tally.count("auth.challenged", {"challenge": "c2", "realm": "r"})
+        tally.count("auth.challenged", {"chosen": "MD5", "challenge": "c2", "realm": "r"})
         tally.count("auth.done", {"challenge": "c2", "outcome": "abandoned", "waited_ms": 1.0})
         assert not tally.pending
         assert tally.totals() == {"waited_ms": 119.3, "attempts": 1, "provider": "vault"}

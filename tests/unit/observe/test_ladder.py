@@ -48,7 +48,7 @@ def draw(*events: tuple[str, Fields, float]) -> list[str]:
 
 
 def test_the_picture_of_a_deferred_registration() -> None:
-    challenged = {"challenge": "c1", "realm": "trunk"}
+    challenged = {"chosen": "MD5", "challenge": "c1", "realm": "trunk"}
     lines = draw(
         ("trace", trace("out", REGISTER), 0.2),
         ("trace", trace("in", CHALLENGE), 31),
@@ -85,7 +85,7 @@ def test_the_picture_of_a_deferred_registration() -> None:
 
 def test_a_stale_nonce_says_that_nobody_was_asked() -> None:
     [line] = draw(
-        ("auth.challenged", {"challenge": "c2", "realm": "r"}, 500),
+        ("auth.challenged", {"chosen": "MD5", "challenge": "c2", "realm": "r"}, 500),
         ("auth.done", {"challenge": "c2", "outcome": "answered", "waited_ms": 0, "cause": "stale"}, 500),
     )
     assert line == "   0.500     credentials? nonce was stale: same secret again"
@@ -94,7 +94,7 @@ def test_a_stale_nonce_says_that_nobody_was_asked() -> None:
 def test_an_abandoned_challenge_says_when() -> None:
     provider = {"challenge": "c", "provider": "prompt", "outcome": "cancelled", "took_ms": 2000}
     [line] = draw(
-        ("auth.challenged", {"challenge": "c", "realm": "r"}, 0),
+        ("auth.challenged", {"chosen": "MD5", "challenge": "c", "realm": "r"}, 0),
         ("auth.provider", provider, 2000),
         ("auth.done", {"challenge": "c", "outcome": "abandoned", "waited_ms": 2000, "cause": "fresh"}, 2000),
     )
