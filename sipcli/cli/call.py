@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import click
@@ -39,11 +39,12 @@ def command(options: GlobalOptions, /, target: str, sender: str | None, no_regis
             if account.register and not no_register:
                 async with run.patience(run.options.timeout, f"{account.registrar} did not answer"):
                     await me.register()
-            async with _answered_in_time(run, account, said["ring_timeout"]):
-                call = await me.call(uri, audio=talk.audio, record=talk.record)
-                async with talk.hot_keys(call):
+            async with AsyncExitStack() as keys:
+                async with _answered_in_time(run, account, said["ring_timeout"]):
+                    call = await me.call(uri, audio=talk.audio, record=talk.record)
+                    await keys.enter_async_context(talk.hot_keys(call))
                     await call.answered()
-            await talk.until_the_end(call)
+                await talk.until_the_end(call)
         return talk.outcome(str(uri))
 
     return run_verb("call", options, body)

@@ -190,7 +190,8 @@ class _Desk:
                 return
             self._answered += 1
             await call.accept(audio=self._talk.audio, record=self._talk.recording(call.id, self._answered))
-            await self._talk.until_the_end(call)
+            async with self._talk.hot_keys(call):
+                await self._talk.until_the_end(call)
         except SipcliError as error:
             # One caller's trouble must not end the service for the next.
             self._run.console.say(f"call from {uri}: {error}")

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 __all__ = ["GlobalOptions", "Seconds", "Verb", "VerbGroup", "account_options", "media_options", "verb"]
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType):  # type: ignore[type-arg]  # click 8.2 knows no argument here
     """A time span: more than nothing, and not for ever."""
 
     name = "seconds"

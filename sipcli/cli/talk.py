@@ -53,11 +53,10 @@ class Talk:
         ended = asyncio.ensure_future(call.finished())
         digits = asyncio.ensure_future(call.dtmf(self._dtmf)) if self._dtmf else None
         try:
-            async with self.hot_keys(call):
-                await asyncio.wait({ended}, timeout=self._duration)
-                if not ended.done():
-                    await call.hangup()
-                self._report = await ended
+            await asyncio.wait({ended}, timeout=self._duration)
+            if not ended.done():
+                await call.hangup()
+            self._report = await ended
         finally:
             for task in (ended, digits):
                 if task is not None:
