@@ -34,7 +34,12 @@ def run(script: Path, env: dict[str, str]) -> list[dict[str, Any]]:
     """The JSON objects a script printed, one a line."""
     print(f"bench: {script.stem} ...", file=sys.stderr)
     done = subprocess.run(
-        [sys.executable, "-m", f"bench.{script.stem}"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-m", f"bench.{script.stem}"],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(f"bench: {script.name} failed with {done.returncode}")
@@ -42,9 +47,9 @@ def run(script: Path, env: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def table(results: list[dict[str, Any]]) -> str:
+    machine = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     lines = [
-        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores shared with "
-        "the server under measurement. Medians of one run; ratios within a run travel better than milliseconds.",
+        f"{machine}, shared with the server under measurement. Medians of one run; ratios travel better than milliseconds.",
         "",
         "| what | ours | to reach | beside |",
         "|---|---|---|---|",
@@ -57,7 +62,9 @@ def table(results: list[dict[str, Any]]) -> str:
             for name, row in rows.items()
         )
         detail = f" ({result['detail']})" if result.get("detail") else ""
-        lines.append(f"| {result['name']} | **{mine} {result['unit']}**{detail} | {result.get('target', '')} | {beside} |")
+        lines.append(
+            f"| {result['name']} | **{mine} {result['unit']}**{detail} | {result.get('target', '')} | {beside} |"
+        )
     return "\n".join(lines)
 
 
@@ -70,7 +77,10 @@ def main() -> None:
     chosen = sys.argv[1:]
     scripts = sorted(HERE.glob("bench_*.py"))
     results = [
-        result for script in scripts if not chosen or script.stem.removeprefix("bench_") in chosen for result in run(script, env)
+        result
+        for script in scripts
+        if not chosen or script.stem.removeprefix("bench_") in chosen
+        for result in run(script, env)
     ]
     for result in results:
         print(json.dumps(result))

@@ -1,4 +1,4 @@
-"""401 to authorised request through a registered worker thread, warm; and how many such registrations fit in a second."""
+"""401 to authorised request through a registered worker thread, warm; and how many such registrations in a second."""
 
 from __future__ import annotations
 
@@ -76,7 +76,12 @@ def main() -> None:
             idle.append(run_["idle_mib"])
         best = round(statistics.median(medians))
         emit(f"401 -> authorised request by a worker, warm, {loop}", best, "us", f"<= {latency_target} us")
-        emit(f"deferred registrations/s, {AT_ONCE} accounts, {loop}", round(statistics.median(rates)), "/s", f">= {rate_target} /s")
+        emit(
+            f"deferred registrations/s, {AT_ONCE} accounts, {loop}",
+            round(statistics.median(rates)),
+            "/s",
+            f">= {rate_target} /s",
+        )
         if loop == "asyncio":
             emit("memory per registered account", round(statistics.median(sizes), 1), "KiB", "")
             emit("library idle, imported and started", round(statistics.median(idle), 1), "MiB", "")

@@ -28,7 +28,8 @@ def sipcli_command(directory: Path, port: int) -> list[str]:
     secret.chmod(0o600)
     config = directory / "config.toml"
     config.write_text(
-        f'[accounts.bench]\naor = "sip:bench@127.0.0.1:{port}"\nregistrar = "sip:127.0.0.1:{port}"\ncredentials = ["file"]\n'
+        f'[accounts.bench]\naor = "sip:bench@127.0.0.1:{port}"\nregistrar = "sip:127.0.0.1:{port}"\n'
+        f'credentials = ["file"]\n'
         f'[providers.file]\ntype = "file"\npath = "{secret}"\n'
     )
     config.chmod(0o600)
@@ -98,7 +99,12 @@ def measure(argv: list[str], registrar: Registrar) -> float | None:
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.time()
     child = subprocess.Popen(
-        argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        argv,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         # The stopwatch is asked rarely, so as not to be part of what it measures.
@@ -147,7 +153,9 @@ def main() -> None:
         for name, got in times.items()
         if got
     }
-    print(json.dumps({"name": "cold start to registered", "unit": "ms", "value": rows["sipcli"]["median"], "rows": rows}))
+    print(
+        json.dumps({"name": "cold start to registered", "unit": "ms", "value": rows["sipcli"]["median"], "rows": rows})
+    )
 
 
 if __name__ == "__main__":

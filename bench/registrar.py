@@ -17,7 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-FIELD = re.compile(rb"^(Via|v|From|f|To|t|Call-ID|i|CSeq|Contact|m|Authorization|Expires)[ \t]*:[ \t]*(.*?)\r$", re.I | re.M)
+FIELD = re.compile(
+    rb"^(Via|v|From|f|To|t|Call-ID|i|CSeq|Contact|m|Authorization|Expires)[ \t]*:[ \t]*(.*?)\r$", re.I | re.M
+)
 
 
 def serve(algorithm: str = "MD5") -> None:
@@ -57,7 +59,7 @@ def serve(algorithm: str = "MD5") -> None:
         if b"authorization" not in fields:
             serial += 1
             sock.sendto(
-                b"SIP/2.0 401 Unauthorized\r\n%sWWW-Authenticate: Digest realm=\"bench\", nonce=\"%016x\", algorithm=%s, "
+                b'SIP/2.0 401 Unauthorized\r\n%sWWW-Authenticate: Digest realm="bench", nonce="%016x", algorithm=%s, '
                 b'qop="auth"\r\nContent-Length: 0\r\n\r\n' % (common, serial, algorithm.encode()),
                 peer,
             )
@@ -68,7 +70,9 @@ def serve(algorithm: str = "MD5") -> None:
             notes["latency_us"].append(round((now - asked) * 1e6, 1))
         expires = fields.get(b"expires", b"600")
         contact = fields.get(b"contact") or fields.get(b"m") or b""
-        bindings = b"" if expires == b"0" else b"Contact: %s;expires=%s\r\n" % (contact.partition(b";expires")[0], expires)
+        bindings = (
+            b"" if expires == b"0" else b"Contact: %s;expires=%s\r\n" % (contact.partition(b";expires")[0], expires)
+        )
         sock.sendto(b"SIP/2.0 200 OK\r\n%s%sContent-Length: 0\r\n\r\n" % (common, bindings), peer)
         notes["registered"] += 1
         notes["last"] = time.time()

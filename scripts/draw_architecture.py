@@ -60,7 +60,9 @@ def draw() -> str:
     rooms = [room for room in ORDER if room in lines] + ["providers"]
     out = ["```mermaid", "flowchart TD"]
     out += [f'    {room}["{room}<br/>{max(100, round(lines[room], -2))} lines"]' for room in rooms]
-    out += [f"    {a} --> {b}" for (a, b) in sorted(arrows, key=lambda pair: (rooms.index(pair[0]), rooms.index(pair[1])))]
+    out += [
+        f"    {a} --> {b}" for (a, b) in sorted(arrows, key=lambda pair: (rooms.index(pair[0]), rooms.index(pair[1])))
+    ]
     out += ["    plugins -. entry points, by name .-> providers", "```"]
     return "\n".join(out)
 

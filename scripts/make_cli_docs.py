@@ -26,8 +26,9 @@ Written from the program itself by `scripts/make_cli_docs.py`; `sipcli VERB --he
 
 Rules that hold for every verb: stdout is data, stderr is for people, secrets are typed on the terminal (`/dev/tty`) and
 nowhere else. `--json` prints one object per line and nothing else, the last of them always `result`, also when it
-fails ([events](events.md)). The exit status is the result of the verb. `^C` at a prompt abandons that challenge; anywhere
-else, or twice within two seconds, it hangs up, unregisters and leaves within two seconds; once more leaves at once.
+fails ([events](events.md)). The exit status is the result of the verb. `^C` at a prompt abandons that challenge;
+anywhere else, or twice within two seconds, it hangs up, unregisters and leaves within two seconds; once more leaves at
+once.
 """
 
 STATUSES = {

@@ -137,7 +137,9 @@ class TlsError(NetworkError):
 class RequestFailed(SipcliError):
     """A request ended without success.  *code* and *reason* are the final response's, if there was one."""
 
-    def __init__(self, message: str = "", *, code: int | None = None, reason: str = "", hint: str | None = None) -> None:
+    def __init__(
+        self, message: str = "", *, code: int | None = None, reason: str = "", hint: str | None = None
+    ) -> None:
         super().__init__(message or f"{code} {reason}".strip(), hint=hint)
         self.code = code
         self.reason = reason

@@ -79,7 +79,9 @@ def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path / "home")
 
 
-def account(server: str, *, transport: str = "udp", user: str = "alice", credentials: str = '"secret"', more: str = "") -> str:
+def account(
+    server: str, *, transport: str = "udp", user: str = "alice", credentials: str = '"secret"', more: str = ""
+) -> str:
     """A configuration with one account on *server* (``host:port``)."""
     return f"""
 [defaults]

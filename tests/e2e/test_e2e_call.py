@@ -118,7 +118,10 @@ def test_listen_takes_a_call_from_sipp(cli: Cli, kamailio: Kamailio, tmp_path: P
     wavs.assert_tone(record, 440, seconds=1.5)
 
 
-@pytest.mark.parametrize(("code", "status"), [(486, 6), (603, 6), (600, 6), (404, 11), (604, 11), (484, 11), (488, 12), (480, 5), (503, 7)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [(486, 6), (603, 6), (600, 6), (404, 11), (604, 11), (484, 11), (488, 12), (480, 5), (503, 7)],
+)
 def test_each_refusal_has_its_exit_status(cli: Cli, kamailio: Kamailio, code: int, status: int) -> None:
     ready(cli, kamailio.address())
     done = cli.run("call", f"sip:code-{code}@sip.test", "--json", "--no-register", "--timeout", "5")

@@ -93,7 +93,10 @@ class TestEveryVerb:
     @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
     def test_needs_no_writable_disk(self, ready: Cli, verb: tuple[str, ...]) -> None:
         require("root")
-        script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && mount -o remount,bind,ro / 2>/dev/null; exec "$@"'
+        script = (
+            'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && mount -o remount,bind,ro /tmp 2>/dev/null;'
+            ' mount -o remount,bind,ro / 2>/dev/null; exec "$@"'
+        )
         argv = ["unshare", "-m", "sh", "-c", script, str(ready.home), *ready.argv(*verb)]
         done = subprocess.run(
             argv, env=ready.env, cwd=ready.home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=40,
@@ -142,7 +145,14 @@ def test_no_network_at_all(cli: Cli) -> None:
     require("root")
     argv = ["unshare", "-n", *cli.argv("register", "sip:alice@192.0.2.1", "--once", "--json", "--timeout", "5")]
     done = subprocess.run(
-        argv, env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False
+        argv,
+        env=cli.env,
+        cwd=cli.home,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert done.returncode in (5, 7), done.stderr
     assert "Traceback" not in done.stderr
@@ -156,7 +166,9 @@ def test_demo_needs_nothing(cli: Cli) -> None:
     assert "INVITE" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("module", ["keyring", "hvac", "requests_oauthlib", "dns", "rich", "importlib.metadata", "sounddevice"])
+@pytest.mark.parametrize(
+    "module", ["keyring", "hvac", "requests_oauthlib", "dns", "rich", "importlib.metadata", "sounddevice"]
+)
 def test_help_imports_nothing_heavy(cli: Cli, module: str) -> None:
     code = (
         "import sys, runpy; sys.argv = ['sipcli', 'register', '--help']\n"

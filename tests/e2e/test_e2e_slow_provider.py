@@ -27,7 +27,9 @@ PROBE = (
 )
 
 
-def slow_cli(tmp_path: Path, server: str, *, delay: float, secrets: str = '["secret123"]', transport: str = "udp") -> Cli:
+def slow_cli(
+    tmp_path: Path, server: str, *, delay: float, secrets: str = '["secret123"]', transport: str = "udp"
+) -> Cli:
     """A machine on which somebody installed a slow provider; ``cli.home/asked`` notes each call of it."""
     cli = Cli(tmp_path / "home", env={"PYTHONPATH": plugin.install(tmp_path / "site")})
     cli.configure(

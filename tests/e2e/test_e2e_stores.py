@@ -1,4 +1,4 @@
-"""Each secret from its real store, through the real command line, to the real registrar: UDP, TCP, TLS; MD5, SHA-256."""
+"""Each secret from its real store, by the real command line, to the real registrar: UDP, TCP, TLS; MD5, SHA-256."""
 
 from __future__ import annotations
 
@@ -53,16 +53,15 @@ def register(cli: Cli, server: tuple[Kamailio, str], certs: Path, provider: str,
 
 @pytest.mark.real("openbao")
 @pytest.mark.parametrize("version", [1, 2])
-def test_vault_by_approle(
-    cli: Cli, server: tuple[Kamailio, str], certs: Path, openbao: OpenBao, version: int
-) -> None:
+def test_vault_by_approle(cli: Cli, server: tuple[Kamailio, str], certs: Path, openbao: OpenBao, version: int) -> None:
     secret_id = cli.secret("secret-id", openbao.secret_id())
     done = register(
         cli,
         server,
         certs,
         "vault",
-        f'type = "vault"\nurl = "{openbao.url}"\nmount = "{"kv1" if version == 1 else "secret"}"\npath = "sip/{{username}}"\n'
+        f'type = "vault"\nurl = "{openbao.url}"\nmount = "{"kv1" if version == 1 else "secret"}"\n'
+        f'path = "sip/{{username}}"\n'
         f'auth = {{ method = "approle", role_id = "{openbao.role_id()}", secret_id_file = "{secret_id}" }}',
     )
     assert done.result["auth"]["provider"] == "vault"
@@ -98,7 +97,9 @@ def test_keychain(server: tuple[Kamailio, str], certs: Path, tmp_path: Path) -> 
     require("keyring")
     session = Keyring(tmp_path / "session", "unlocked")
     try:
-        cli = Cli(tmp_path / "home", env={k: v for k, v in session.env.items() if k.startswith(("DBUS", "XDG_RUNTIME"))})
+        cli = Cli(
+            tmp_path / "home", env={k: v for k, v in session.env.items() if k.startswith(("DBUS", "XDG_RUNTIME"))}
+        )
         kamailio, transport = server
         cli.configure(account(kamailio.address(transport), transport=transport, credentials='"keychain"'))
         saved = cli.run("auth", "save", "work", "--password-file", "-", stdin="secret123\n")
@@ -145,7 +146,9 @@ class TestBearer:
     """RFC 8898 through Kamailio, which asks the provider about each token (RFC 7662)."""
 
     @pytest.fixture
-    def bearer(self, cli: Cli, start_kamailio: StartKamailio, certs: Path, oidc: OidcProvider) -> Callable[..., Kamailio]:
+    def bearer(
+        self, cli: Cli, start_kamailio: StartKamailio, certs: Path, oidc: OidcProvider
+    ) -> Callable[..., Kamailio]:
         def start(*switches: str, transport: str = "tls", user: str = "svc") -> Kamailio:
             kamailio = start_kamailio("BEARER", *switches, tls=True, idp=oidc.issuer.removeprefix("https://"))
             secret = cli.secret("client-secret", f"{user}-secret")
@@ -183,7 +186,9 @@ class TestBearer:
         config = cli.home / ".config" / "sipcli" / "config.toml"
         text = config.read_text()
         at = text.index("proxy = ")
-        config.write_text(text.replace(text[at : text.index("\n", at)], f'proxy = "sip:{elsewhere.address("tls")};transport=tls;lr"'))
+        config.write_text(
+            text.replace(text[at : text.index("\n", at)], f'proxy = "sip:{elsewhere.address("tls")};transport=tls;lr"')
+        )
         before = len(oidc.granted())
         done = cli.run("register", "--once", "--json", "--no-input", "--ca", str(certs / "ca.pem"))
         assert done.code in (3, 4, 8), done.stderr
@@ -195,8 +200,8 @@ def test_the_device_flow_waits_for_the_person_and_goes_on(
     cli: Cli, kamailio: Kamailio, certs: Path, oidc: OidcProvider
 ) -> None:
     text = (
-        f'type = "oauth"\nissuer = "{oidc.issuer}"\nclient_id = "cli"\nflow = "device"\nca_file = "{certs / "ca.pem"}"\n'
-        f'scope = ["openid", "offline_access", "sip.register"]\nuse = "fetch"\n'
+        f'type = "oauth"\nissuer = "{oidc.issuer}"\nclient_id = "cli"\nflow = "device"\n'
+        f'ca_file = "{certs / "ca.pem"}"\nscope = ["openid", "offline_access", "sip.register"]\nuse = "fetch"\n'
         f'password_url = "{oidc.issuer}/sip-password"\npassword_field = "password"'
     )
     cli.configure(account(kamailio.address(), credentials='"sso"') + f"[providers.sso]\n{text}\n")
