@@ -49,7 +49,7 @@ def run(script: Path, env: dict[str, str]) -> list[dict[str, Any]]:
 def table(results: list[dict[str, Any]]) -> str:
     machine = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     lines = [
-        f"{machine}, shared with the server under measurement. Medians of one run; ratios travel better than milliseconds.",
+        f"{machine}, shared with the registrar. Medians of one run; ratios travel better than milliseconds.",
         "",
         "| what | ours | to reach | beside |",
         "|---|---|---|---|",
