@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from sipcli.errors import ParseError
-from sipcli.sip.exchange import Letter
 from sipcli.sip.flow import Flow, Hop
+from sipcli.sip.letter import Letter
 from sipcli.sip.message import Message, Request, Response
 from sipcli.sip.targets import DEFAULT_PORTS, CSeqCounter, Target, is_literal, through
 from sipcli.sip.uri import SipUri

@@ -20,9 +20,10 @@ from sipcli.sip.account import AccountState
 from sipcli.sip.auth import AuthSession
 from sipcli.sip.core import Core
 from sipcli.sip.events import Event
-from sipcli.sip.exchange import ExchangeState, Letter
+from sipcli.sip.exchange import ExchangeState
 from sipcli.sip.flow import Flow, Ticket
 from sipcli.sip.invite import OutgoingCall
+from sipcli.sip.letter import Letter
 from sipcli.sip.message import Request, Response, parse_message
 from sipcli.sip.oneshot import OneShot
 from sipcli.sip.profile import AccountProfile, EngineConfig

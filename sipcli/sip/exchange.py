@@ -5,8 +5,7 @@ RFC 3261 sections 8.1 and 22, RFC 3263 section 4.3.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,10 +13,10 @@ from sipcli.sip.auth import GiveUp, Pending, RealmState
 from sipcli.sip.events import Why
 from sipcli.sip.flow import Address, Flow, Hop
 from sipcli.sip.flowbook import Wish
-from sipcli.sip.headers import CSeq
+from sipcli.sip.letter import Letter
 from sipcli.sip.message import Request, Response
 from sipcli.sip.origin import Origin
-from sipcli.sip.targets import CSeqCounter, Target, contact_uri, is_literal, via_of
+from sipcli.sip.targets import ANONYMOUS_USER, contact_uri, is_literal
 from sipcli.sip.transaction import ClientTransaction
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from sipcli.sip.auth import AuthSession, ChallengeToken
     from sipcli.sip.core import Core
 
-__all__ = ["Exchange", "ExchangeOwner", "ExchangeState", "Letter"]
+__all__ = ["Exchange", "ExchangeOwner", "ExchangeState"]
 
 UDP_LIMIT = 1300
 """Octets that may travel over UDP where the path's MTU is unknown (RFC 3261 section 18.1.1)."""
@@ -52,27 +51,6 @@ class ExchangeOwner(Protocol):
 
     def on_final(self, exchange: Exchange, response: Response | None, why: Why) -> None:
         """The last final response, or none and *why*.  To an INVITE, further 2xx may follow (RFC 6026 section 7.2)."""
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class Letter:
-    """What stays the same over all attempts of one request.
-
-    *target* is asked at every sending: in a dialog the route may have changed
-    meanwhile.  *contact* None leaves the header out; a string is appended to it
-    (``;expires=600``).  *headers* and *body* are the request's own.
-    """
-
-    method: str
-    target: Callable[[], Target]
-    sender: str
-    recipient: str
-    call_id: str
-    cseq: CSeqCounter
-    contact: str | None = None
-    headers: Sequence[tuple[str, str]] = ()
-    body: bytes = b""
-    content_type: str | None = None
 
 
 class Exchange:
@@ -119,7 +97,6 @@ class Exchange:
         account: AccountState | None,
         letter: Letter,
         *,
-        session: AuthSession | None = None,
         interactive: bool = True,
         patience: float | None = None,
         flow_home: Callable[[Hop], Flow | None] | None = None,
@@ -131,7 +108,7 @@ class Exchange:
         self._core = core
         self.owner = owner
         self._account = account
-        self._session = session if session is not None else account.session if account is not None else None
+        self._session: AuthSession | None = account.session if account is not None else None
         self.letter = letter
         self.interactive = interactive
         self.patience = None if patience is None else core.now + patience
@@ -232,6 +209,7 @@ class Exchange:
 
     def _resolve(self) -> None:
         self.state = ExchangeState.RESOLVING
+        self._fallback = None
         target = self.letter.target()
         self.hop = target.hop
         core = self._core
@@ -241,7 +219,7 @@ class Exchange:
         if flow is not None:
             self._send(flow)
             return
-        size = self._size(target)
+        size = self.letter.estimate(target)
         stream = core.flows.stream_hop(self._account, target.hop) if size > UDP_LIMIT else None
         self._go_by(stream or target.hop, size)
 
@@ -252,13 +230,6 @@ class Exchange:
             self._send(flow)
         else:
             self._wish = core.flows.want(self, self._account, hop, excluding=frozenset(self._excluded), size=size)
-
-    def _size(self, target: Target) -> int:
-        """A good guess, before Via, Contact and Authorization are known."""
-        letter = self.letter
-        fixed = sum(len(name) + len(value) + 4 for name, value in letter.headers)
-        routes = sum(len(route) + 9 for route in target.routes)
-        return 400 + fixed + routes + len(letter.body) + 2 * len(letter.recipient) + len(letter.sender)
 
     def on_flow(self, flow: Flow) -> None:
         self._wish = None
@@ -313,33 +284,13 @@ class Exchange:
 
     def _stamp(self, flow: Flow) -> Request:
         """The request as it goes out on *flow*, all but its credentials."""
-        letter, core = self.letter, self._core
+        core, letter = self._core, self.letter
         target = letter.target()
         self.hop = target.hop
-        via = via_of(flow, core.layer.new_branch())
-        cseq = CSeq(letter.cseq.next(), letter.method)
-        headers = [
-            ("Via", str(via)),
-            *(("Route", route) for route in target.routes),
-            ("Max-Forwards", "70"),
-            ("From", letter.sender),
-            ("To", letter.recipient),
-            ("Call-ID", letter.call_id),
-            ("CSeq", str(cseq)),
-        ]
         if letter.contact is not None:
-            self.contact = self._contact(flow, target)
-            headers.append(("Contact", f"<{self.contact}>{letter.contact}"))
-        headers += letter.headers
-        headers.append(("User-Agent", core.config.user_agent))
-        if letter.content_type is not None:
-            headers.append(("Content-Type", letter.content_type))
-        return Request.build(letter.method, target.uri, headers, letter.body, via=via, cseq=cseq)
-
-    def _contact(self, flow: Flow, target: Target) -> str:
-        user = self._account.profile.contact_user if self._account is not None else "sipcli"
-        secure = target.uri.secure or (bool(target.routes) and target.hop.secure)
-        return contact_uri(user, flow, secure=secure)
+            user = self._account.profile.contact_user if self._account is not None else ANONYMOUS_USER
+            self.contact = contact_uri(user, flow, secure=target.secure)
+        return letter.stamp(target, flow, core.layer.new_branch(), self.contact, core.config.user_agent)
 
     # -- on the way in -----------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from sipcli.sip.flow import Flow
 from sipcli.sip.message import Request, Response
 from sipcli.sip.oneshot import OneShot
 from sipcli.sip.reoffer import Reoffer
-from sipcli.sip.targets import contact_uri
+from sipcli.sip.targets import ANONYMOUS_USER, contact_uri
 from sipcli.sip.transaction import ServerTransaction
 from sipcli.sip.uri import NameAddr
 
@@ -271,7 +271,7 @@ class Call:
 
     def contact(self, flow: Flow, *, secure: bool) -> str:
         """Our Contact in a response (section 12.1.1)."""
-        user = self._account.profile.contact_user if self._account is not None else "sipcli"
+        user = self._account.profile.contact_user if self._account is not None else ANONYMOUS_USER
         return f"<{contact_uri(user, flow, secure=secure)}>"
 
 

@@ -9,8 +9,9 @@ from sipcli.errors import LocalProtocolError, ParseError
 from sipcli.sip.acknowledge import Acknowledgement
 from sipcli.sip.dialog import Dialog
 from sipcli.sip.events import CallAnswered, CallProgress, Why
-from sipcli.sip.exchange import Exchange, ExchangeState, Letter
+from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.indialog import Call, CallState, Farewell
+from sipcli.sip.letter import Letter
 from sipcli.sip.message import Response
 from sipcli.sip.targets import CSeqCounter, out_of_dialog
 from sipcli.sip.transaction import ServerTransaction

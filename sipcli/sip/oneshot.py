@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sipcli.sip.events import RequestDone, Why
-from sipcli.sip.exchange import Exchange, Letter
+from sipcli.sip.exchange import Exchange
 from sipcli.sip.flow import Flow, Hop
+from sipcli.sip.letter import Letter
 from sipcli.sip.message import Response
 
 if TYPE_CHECKING:

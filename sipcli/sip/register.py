@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from sipcli.errors import ParseError
 from sipcli.sip.events import RegistrationChanged, RegistrationState, Why
-from sipcli.sip.exchange import Exchange, ExchangeState, Letter
+from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
+from sipcli.sip.letter import Letter
 from sipcli.sip.message import Response
 from sipcli.sip.targets import Target, through
 from sipcli.sip.uri import NameAddr, SipUri

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sipcli.sip.account import AccountState
 
 __all__ = [
+    "ANONYMOUS_USER",
     "DEFAULT_PORTS",
     "CSeqCounter",
     "Target",
@@ -32,6 +33,9 @@ __all__ = [
     "through",
     "via_of",
 ]
+
+ANONYMOUS_USER = "sipcli"
+"""The user part of our Contact where no account names one."""
 
 DEFAULT_PORTS: dict[Transport | None, int] = {None: 5060, "udp": 5060, "tcp": 5060, "tls": 5061}
 
@@ -56,6 +60,11 @@ class Target:
     uri: SipUri
     routes: tuple[str, ...]
     hop: Hop
+
+    @property
+    def secure(self) -> bool:
+        """``sips`` in the Request-URI or the topmost Route: then our Contact is ``sips``, too (section 8.1.1.8)."""
+        return self.uri.secure or (bool(self.routes) and self.hop.secure)
 
 
 @lru_cache(maxsize=4096)
