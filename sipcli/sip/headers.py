@@ -1,29 +1,20 @@
-"""Header lines: ordered, case-blind, octets until asked for; Via and CSeq typed (RFC 3261 sections 7.3, 20)."""
+"""Header lines: ordered, case-blind, octets until asked for (RFC 3261 section 7.3)."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 from sipcli.errors import ParseError
-from sipcli.sip.grammar import (
-    HOST,
-    Params,
-    check_field_value,
-    check_host,
-    is_token,
-    parse_params,
-    split_commas,
-    unquote,
-)
+from sipcli.sip.grammar import check_field_value, is_token, split_commas
+from sipcli.sip.via import MAGIC_COOKIE, MAX_VIAS, CSeq, Via
 
 __all__ = [
     "MAGIC_COOKIE",
     "MAX_VIAS",
+    "NEEDED",
     "SINGLETONS",
     "CSeq",
     "Headers",
@@ -34,14 +25,11 @@ __all__ = [
     "line_value",
 ]
 
-MAGIC_COOKIE = "z9hG4bK"
-"""A branch that begins so is unique across space and time (RFC 3261 section 8.1.1.7)."""
-
-MAX_VIAS = 70
-"""Via values of one message that we look at: Max-Forwards' usual start (threat T23)."""
-
 SINGLETONS = frozenset(("from", "to", "call-id", "cseq", "max-forwards", "content-length", "content-type"))
 """Headers whose second appearance makes a message ambiguous, hence refused (RFC 4475 section 3.3.8)."""
+
+NEEDED = ("via", "from", "to", "call-id", "cseq")
+"""What every message has (RFC 3261 section 8.1.1), Max-Forwards aside, which older ones lack."""
 
 # RFC 3261 section 7.3.3 and the registry's later additions.
 _COMPACT = {
@@ -115,17 +103,40 @@ def line_value(line: bytes) -> str:
     return value.strip(b" \t").decode("utf-8", "surrogateescape")
 
 
+class _Shape:
+    """The names of a message's header lines, in order.  Messages come in few shapes: each is worked out once.
+
+    *first* has the place of each name's first line; *lengths* those of
+    Content-Length, and *rest* the shape without them; *twice* is a singleton
+    that comes again; *missing* one of NEEDED that does not come at all.
+    """
+
+    __slots__ = ("first", "keys", "lengths", "missing", "rest", "twice")
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self.keys = keys
+        # From the last to the first, so that the first line of a name wins.
+        self.first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
+        self.lengths = tuple(at for at, key in enumerate(keys) if key == "content-length")
+        self.rest = _shape(tuple(key for key in keys if key != "content-length")) if self.lengths else self
+        self.twice = next((key for key in sorted(SINGLETONS) if keys.count(key) > 1), None)
+        self.missing = next((key for key in NEEDED if key not in self.first), None)
+
+
+_shape = lru_cache(maxsize=1024)(_Shape)
+
+
 class Headers:
     """The header lines of one message, in order.  Immutable; each change gives a new one.
 
     Content-Length is not kept: it is the length of the body, always.
     """
 
-    __slots__ = ("_keys", "_lines")
+    __slots__ = ("_lines", "_shape")
 
-    def __init__(self, keys: list[str], lines: list[bytes]) -> None:
+    def __init__(self, keys: Iterable[str], lines: list[bytes]) -> None:
         """*keys* and *lines* go in pairs and are never changed afterwards; use :meth:`of` to build."""
-        self._keys = keys
+        self._shape = _shape(tuple(keys))
         self._lines = lines
 
     @classmethod
@@ -133,15 +144,12 @@ class Headers:
         """From the lines of a message (folds still in them): the headers, and apart from them the Content-Length
         lines.  Raises ParseError when a line has no name."""
         try:
-            keys = [_KEYS[line.partition(b":")[0]] for line in lines]
-        except KeyError:
-            keys = [_line_key(line) for line in lines]
-        lengths: list[bytes] = []
-        while "content-length" in keys:
-            at = keys.index("content-length")
-            del keys[at]
-            lengths.append(lines.pop(at))
-        return cls(keys, lines), lengths
+            keys = tuple([_KEYS[line[: line.index(b":")]] for line in lines])
+        except (KeyError, ValueError):
+            keys = tuple([_line_key(line) for line in lines])
+        shape = _shape(keys)
+        lengths = [lines.pop(at) for at in reversed(shape.lengths)]
+        return cls(shape.rest.keys, lines), lengths
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, str]]) -> Headers:
@@ -153,10 +161,10 @@ class Headers:
         return cls(keys, lines)
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._lines)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and header_key(name) in self._keys
+        return isinstance(name, str) and header_key(name) in self._shape.first
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Names as written and values, in order."""
@@ -171,68 +179,79 @@ class Headers:
         """All lines, each with its CRLF."""
         return b"\r\n".join(self._lines) + b"\r\n" if self._lines else b""
 
-    def _at(self, name: str) -> int | None:
-        # A dozen interned names: looking through them costs less than keeping an index.
-        keys = self._keys
-        if name not in keys and (name := header_key(name)) not in keys:
-            return None
-        return keys.index(name)
+    # --- looking -----------------------------------------------------------
 
-    def first_lines(self) -> dict[str, bytes]:
-        """The first line of each name, by look-up name, as it came."""
-        first = dict(zip(self._keys, self._lines, strict=True))
-        if len(first) != len(self._keys):
-            first = dict(zip(reversed(self._keys), reversed(self._lines), strict=True))
-        return first
+    def _at(self, name: str) -> int | None:
+        first = self._shape.first
+        at = first.get(name)
+        return first.get(header_key(name)) if at is None else at
+
+    def needed(self) -> tuple[bytes, bytes, bytes, bytes, bytes | None]:
+        """The first Via, From, To, CSeq and, if any, Contact line.
+
+        Raises ParseError when something that every message needs (RFC 3261
+        section 8.1.1) is missing, or there twice.
+        """
+        shape, lines = self._shape, self._lines
+        if shape.missing is not None:
+            raise ParseError(f"there is no {shape.missing} header")
+        if shape.twice is not None:
+            raise ParseError(f"there are two {shape.twice} headers")
+        first = shape.first
+        contact = first.get("contact")
+        return (
+            lines[first["via"]],
+            lines[first["from"]],
+            lines[first["to"]],
+            lines[first["cseq"]],
+            None if contact is None else lines[contact],
+        )
 
     def find(self, name: str) -> str | None:
         at = self._at(name)
         return None if at is None else line_value(self._lines[at])
 
     def all(self, name: str) -> tuple[str, ...]:
-        key = header_key(name)
-        if key not in self._keys:
-            return ()
-        return tuple([line_value(line) for at, line in zip(self._keys, self._lines, strict=True) if at == key])
+        return tuple([line_value(line) for line in self.octets(name)])
 
     def octets(self, name: str) -> list[bytes]:
         """The lines of that name as they came, folds and all."""
         key = header_key(name)
-        return [line for at, line in zip(self._keys, self._lines, strict=True) if at == key]
+        if key not in self._shape.first:
+            return []
+        return [line for at, line in zip(self._shape.keys, self._lines, strict=True) if at == key]
 
     def values(self, name: str) -> tuple[str, ...]:
         return tuple([member for value in self.all(name) for member in split_commas(value)])
 
     def count(self, name: str) -> int:
         """How many lines have that name."""
-        return self._keys.count(header_key(name))
+        return self._shape.keys.count(header_key(name))
 
-    def duplicate(self) -> str | None:
-        """A singleton that is there twice, if any."""
-        return next((key for key in sorted(SINGLETONS) if self._keys.count(key) > 1), None)
+    def copied(self, keys: Iterable[str]) -> list[tuple[str, bytes]]:
+        """The lines of *keys*, octet for octet, for a response that repeats them (RFC 3261 section 8.2.6.2)."""
+        wanted = frozenset(keys)
+        return [(key, line) for key, line in zip(self._shape.keys, self._lines, strict=True) if key in wanted]
 
-    # --- changes ---------------------------------------------------------
+    # --- changes -----------------------------------------------------------
 
-    def _spliced(self, start: int, stop: int, key: str, lines: Iterable[bytes]) -> Headers:
-        new = list(lines)
-        return Headers(
-            [*self._keys[:start], *[key] * len(new), *self._keys[stop:]],
-            [*self._lines[:start], *new, *self._lines[stop:]],
-        )
+    def _spliced(self, start: int, stop: int, key: str, line: bytes) -> Headers:
+        keys, lines = self._shape.keys, self._lines
+        return Headers((*keys[:start], key, *keys[stop:]), [*lines[:start], line, *lines[stop:]])
 
     def adding(self, name: str, value: str) -> Headers:
-        end = len(self._keys)
-        return self._spliced(end, end, header_key(name), [header_line(name, value)])
+        end = len(self._lines)
+        return self._spliced(end, end, header_key(name), header_line(name, value))
 
     def prepending(self, name: str, value: str) -> Headers:
         at = self._at(name) or 0
-        return self._spliced(at, at, header_key(name), [header_line(name, value)])
+        return self._spliced(at, at, header_key(name), header_line(name, value))
 
     def without(self, name: str) -> Headers:
         key = header_key(name)
-        if key not in self._keys:
+        if key not in self._shape.first:
             return self
-        kept = [(k, line) for k, line in zip(self._keys, self._lines, strict=True) if k != key]
+        kept = [(k, line) for k, line in zip(self._shape.keys, self._lines, strict=True) if k != key]
         return Headers([k for k, _ in kept], [line for _, line in kept])
 
     def with_(self, name: str, value: str | None) -> Headers:
@@ -243,9 +262,9 @@ class Headers:
         if at is None:
             return self.adding(name, value)
         line = header_line(name, value)
-        if self._keys.count(key) > 1:
-            return self.without(name)._spliced(at, at, key, [line])  # noqa: SLF001 - our own kind
-        return Headers(self._keys, [*self._lines[:at], line, *self._lines[at + 1 :]])
+        if self._shape.keys.count(key) > 1:
+            return self.without(name)._spliced(at, at, key, line)  # noqa: SLF001 - our own kind
+        return self._spliced(at, at + 1, key, line)
 
     def with_first_value(self, name: str, value: str) -> Headers:
         """The first member of the first line replaced: the topmost Via, the first Route."""
@@ -254,108 +273,4 @@ class Headers:
         if at is None:
             return self.prepending(name, value)
         members = (value, *split_commas(line_value(self._lines[at]))[1:])
-        return self._spliced(at, at + 1, key, [header_line(name, ", ".join(members))])
-
-    def copied(self, keys: Iterable[str]) -> list[tuple[str, bytes]]:
-        """The lines of *keys*, octet for octet, for a response that repeats them (RFC 3261 section 8.2.6.2)."""
-        wanted = frozenset(keys)
-        return [(key, line) for key, line in zip(self._keys, self._lines, strict=True) if key in wanted]
-
-
-# via-parm = sent-protocol LWS sent-by *( SEMI via-params )       sent-protocol = "SIP" SLASH "2.0" SLASH transport
-# SLASH = SWS "/" SWS       sent-by = host [ COLON port ]
-_VIA = re.compile(
-    rf"SIP[ \t]*+/[ \t]*+2\.0[ \t]*+/[ \t]*+([A-Za-z0-9\-.!%*_+`'~]++)[ \t]++({HOST})(?:[ \t]*+:[ \t]*+(\d{{1,5}}))?+"
-    r"[ \t]*+((?:;.*+)?)",
-    re.IGNORECASE | re.DOTALL,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Via:
-    """One hop of the way back (RFC 3261 section 20.42).  *transport* is upper case, *host* without brackets."""
-
-    transport: str
-    host: str
-    port: int | None = None
-    params: Params = ()
-
-    @classmethod
-    def parse(cls, text: str) -> Via:
-        """Raises ParseError."""
-        match = _VIA.fullmatch(text.strip())
-        if match is None:
-            raise ParseError(f"this is no Via: {text[:60]!r}")
-        transport, host, port, params = match.groups()
-        number = None if port is None else int(port)
-        if number is not None and number > 65535:
-            raise ParseError(f"there is no port {number}")
-        return cls(transport.upper(), check_host(host), number, parse_params(params) if params else ())
-
-    def param(self, name: str) -> str | None:
-        """A parameter's value; ``""`` for a flag, None when absent."""
-        for key, value in self.params:
-            if key == name or key.lower() == name:
-                return unquote(value) if value is not None else ""
-        return None
-
-    @property
-    def branch(self) -> str | None:
-        return self.param("branch")
-
-    @property
-    def received(self) -> str | None:
-        """The address that the request really came from, without brackets (RFC 5118 section 4.5 has both forms)."""
-        value = self.param("received")
-        return value.strip("[]") if value else None
-
-    @property
-    def rport(self) -> int | None:
-        """The port that the request really came from; None when absent or still empty (RFC 3581 section 4)."""
-        value = self.param("rport")
-        return int(value) if value and value.isascii() and value.isdigit() and len(value) <= 5 else None
-
-    @property
-    def sent_by(self) -> tuple[str, int]:
-        """Host and port, 5060 or 5061 where the port is left out (RFC 3261 section 18.1.1)."""
-        return self.host, self.port if self.port is not None else 5061 if self.transport == "TLS" else 5060
-
-    def with_param(self, name: str, value: str | None) -> Via:
-        """With parameter *name* set, in its old place if it had one; None sets a flag."""
-        pairs = [(key, value if key.lower() == name else old) for key, old in self.params]
-        if not any(key.lower() == name for key, _ in pairs):
-            pairs.append((name, value))
-        return Via(self.transport, self.host, self.port, tuple(pairs))
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        text = (
-            f"SIP/2.0/{self.transport} {host}" if self.port is None else f"SIP/2.0/{self.transport} {host}:{self.port}"
-        )
-        for name, value in self.params:
-            text += f";{name}" if value is None else f";{name}={value}"
-        return text
-
-
-_CSEQ = re.compile(r"(\d++)[ \t]++([A-Za-z0-9\-.!%*_+`'~]++)", re.ASCII)
-
-
-class CSeq(NamedTuple):
-    """``number method`` (RFC 3261 section 20.16)."""
-
-    number: int
-    method: str
-
-    @classmethod
-    def parse(cls, text: str) -> CSeq:
-        """Raises ParseError, also when the number does not fit 32 bits."""
-        match = _CSEQ.fullmatch(text.strip())
-        if match is None:
-            raise ParseError(f"this is no CSeq: {text[:40]!r}")
-        digits = match[1].lstrip("0")
-        if len(digits) > 10 or int(digits or "0") >= 2**32:
-            raise ParseError("this CSeq does not fit 32 bits")
-        return cls(int(digits or "0"), match[2])
-
-    def __str__(self) -> str:
-        return f"{self.number} {self.method}"
+        return self._spliced(at, at + 1, key, header_line(name, ", ".join(members)))

@@ -235,11 +235,9 @@ def parse_message(data: bytes) -> Request | Response:
 
 
 def _parse(head: bytes, data: bytes, body_at: int) -> Request | Response:
-    lines = _split_lines(head)
-    first = lines.pop(0)
+    first, headers, lengths = _read_head(head)
     request_line = _REQUEST_LINE.fullmatch(first)
     status_line = None if request_line is not None else _STATUS_LINE.fullmatch(first)
-    headers, lengths = Headers.read(lines)
     body = _body(data, body_at, lengths)
     memo: dict[str, Any] = {}
     if request_line is not None:
@@ -262,19 +260,25 @@ def _parse(head: bytes, data: bytes, body_at: int) -> Request | Response:
     raise ParseError(f"this is no start line: {first[:60]!r}")
 
 
-def _split_lines(head: bytes) -> list[bytes]:
-    """Lines without their ends; a fold stays inside its line (RFC 3261 section 7.3.1)."""
+def _read_head(head: bytes) -> tuple[bytes, Headers, list[bytes]]:
+    """The start line, the headers, and apart from them the Content-Length lines."""
     lines = head.splitlines()
     # `splitlines` also splits at a lone CR or LF, which must not be there at all.
     if head.count(b"\r\n") != len(lines) - 1 or head[-1:] in (b"\r", b"\n"):
         raise ParseError("a line end is not CRLF")
-    if b"\r\n " in head or b"\r\n\t" in head:
-        lines = _LINE_END.split(head)
     if len(lines) > MAX_HEADERS + 1:
         raise ParseError(f"more than {MAX_HEADERS} header lines", status=513)
-    if len(head) > MAX_LINE and any(len(line) > MAX_LINE for line in lines):
+    if len(head) > MAX_LINE and any(len(line) > MAX_LINE for line in _LINE_END.split(head)):
         raise ParseError(f"a line is longer than {MAX_LINE} octets", status=513)
-    return lines
+    first, *lines = lines
+    try:
+        return first, *Headers.read(lines)
+    except ParseError:
+        if b"\r\n " not in head and b"\r\n\t" not in head:
+            raise
+    # A line that begins with white space continues the one before (RFC 3261 section 7.3.1): rare, so looked for last.
+    first, *lines = _LINE_END.split(head)
+    return first, *Headers.read(lines)
 
 
 def _body(data: bytes, at: int, lengths: list[bytes]) -> bytes:
@@ -310,22 +314,14 @@ def _check_uri(text: str) -> None:
 
 def _check_headers(message: Message, memo: dict[str, Any]) -> CSeq:
     """The headers that every message must have and that decide where it goes: there, once, and readable."""
-    headers = message.headers
-    first = headers.first_lines()
-    if len(first) != len(headers) and (twice := headers.duplicate()) is not None:
-        raise ParseError(f"there are two {twice} headers")
-    try:
-        via, cseq, _ = first["via"], first["cseq"], first["call-id"]
-        from_, to = first["from"], first["to"]
-    except KeyError as missing:
-        raise ParseError(f"there is no {missing.args[0]} header") from None
+    via, from_, to, cseq, contact = message.headers.needed()
     if _PLAIN_VIA.fullmatch(via) is None:
         _ = message.via
     if _PLAIN_ADDRESS.fullmatch(from_) is None:
         _ = message.from_
     if _PLAIN_ADDRESS.fullmatch(to) is None:
         _ = message.to
-    if (contact := first.get("contact")) is not None and _PLAIN_ADDRESS.fullmatch(contact) is None:
+    if contact is not None and _PLAIN_ADDRESS.fullmatch(contact) is None:
         _ = message.contacts
     plain = _PLAIN_CSEQ.fullmatch(cseq)
     number = CSeq(int(plain[1]), plain[2].decode()) if plain is not None else message.cseq

@@ -278,3 +278,10 @@ def test_versions() -> None:
     with pytest.raises(ParseError) as caught:
         parse_message(text(start="INVITE sip:a SIP/3.0"))
     assert caught.value.status == 505
+
+
+@pytest.mark.parametrize("line", ["Supported", "X-Learned", "k", " ", "", ": x", "X-Learned\x00: y"])
+def test_a_line_without_a_name_and_a_colon_is_none(line: str) -> None:
+    parse_message(text(*LINES, "X-Learned: so that its spelling is known"))
+    with pytest.raises(ParseError):
+        parse_message(text(line, *LINES))
