@@ -6,12 +6,26 @@ import errno
 import traceback
 from typing import Any
 
+from sipcli import errors
 from sipcli.cli.console import Console
 from sipcli.cli.exits import ExitStatus, outcome_of, status_of
 from sipcli.credentials import ProviderError
 from sipcli.errors import AuthError, RequestFailed, SipcliError
 
 __all__ = ["report_failure"]
+
+
+_NEXT_STEPS: dict[type[BaseException], str] = {
+    errors.Busy: "try again later",
+    errors.Declined: "they do not want to talk now",
+    errors.NotReachable: "is the address right? The server knows nobody of that name",
+    errors.MediaFailed: "the two sides have no codec in common: sipcli speaks PCMU and PCMA",
+    errors.ServerFailed: "the server is in trouble: try again later, or ask its owner",
+    errors.NoAnswer: "try again later, or look at what was sent with --ladder",
+    errors.AuthAbandoned: "run it again and answer the prompt, or keep the password: sipcli auth save",
+    errors.RemoteProtocolError: "look at what the server sent with -vv",
+}
+"""The next step where the one who raised the error knew none."""
 
 
 def report_failure(
@@ -35,7 +49,8 @@ def report_failure(
 
 def _sentence(error: BaseException) -> tuple[str, str | None]:
     if isinstance(error, SipcliError):
-        return str(error) or type(error).__name__, error.hint
+        hint = error.hint or next((_NEXT_STEPS[kind] for kind in type(error).__mro__ if kind in _NEXT_STEPS), None)
+        return str(error) or type(error).__name__, hint
     if isinstance(error, ProviderError):
         return str(error) or type(error).__name__, None
     if isinstance(error, OSError):

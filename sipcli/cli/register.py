@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sipcli.cli.console import Style
 from sipcli.cli.parameters import GlobalOptions, account_options, verb
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.words import registered_words
@@ -96,7 +97,9 @@ async def _bind(run: Run, agent: UserAgent, accounts: list[AccountConfig], state
     failures = [result for result in results if isinstance(result, BaseException)]
     if failures and (not words or not keep):
         raise failures[0]
-    for failure in failures:
-        if not isinstance(failure, SipcliError):
-            raise failure
+    for account, result in zip(accounts, results, strict=True):
+        if isinstance(result, SipcliError):
+            run.console.say(f"{account.name} goes without: {result}", style=Style.BAD)
+        elif isinstance(result, BaseException):
+            raise result
     return words

@@ -145,7 +145,7 @@ class TtyTerminal:
 
     def print_line(self, line: str) -> None:
         """Print *line*, which is fit to be printed; a prompt that stands open is written again below it."""
-        prompt = self._prompt
+        prompt = self._prompt if _is_terminal(2) else None
         if prompt is not None:
             _write(prompt.tty, "\n")
         self._say(line)
@@ -234,6 +234,13 @@ class TtyTerminal:
                 yield
         finally:
             self._nobody_asks.set()
+
+
+def _is_terminal(descriptor: int) -> bool:
+    try:
+        return os.isatty(descriptor)
+    except OSError:
+        return False
 
 
 def _wait(selector: selectors.BaseSelector, tty: int, deadline: float | None) -> None:
