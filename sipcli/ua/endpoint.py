@@ -263,8 +263,8 @@ class Endpoint:
             flow = await self._try_all(wanted)
         except SipcliError as error:
             why = str(error)
-        except OSError as error:
-            why = f"connect: {error}"
+        except Exception as error:  # whatever it is, whoever wished for the flow must hear of it
+            why = f"connect: {type(error).__name__}: {error}"
         if self._closed:
             return
         with self.turn() as engine:

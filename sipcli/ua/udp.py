@@ -25,6 +25,8 @@ BATCH: Final = 32
 """Datagrams that one wake takes at most, so that timers and other sockets get their turn."""
 MAX_FLOWS: Final = 4096
 """Remote addresses of strangers that we remember (threat T23); those we chose ourselves do not count."""
+MAX_RATE: Final = 2000
+"""Datagrams a second that we look at from one host that we did not choose (threat T23); more are dropped."""
 MAX_QUEUE: Final = 1024
 """Datagrams that wait while the kernel's buffer is full; more are dropped, as UDP may."""
 
@@ -61,6 +63,8 @@ class UdpSocket:
         self.host, self.port = address_of(self._socket.getsockname())
         self._chosen: dict[Address, Flow] = {}
         self._strangers: dict[Address, Flow] = {}
+        self._second = 0
+        self._seen: dict[str, int] = {}
         self._scoped: dict[Address, Any] = {}
         self._buffer = bytearray(65536)
         self._view = memoryview(self._buffer)
@@ -79,30 +83,38 @@ class UdpSocket:
     def flow_to(self, host: str, port: int) -> Flow:
         """The flow to an address that we chose.  Raises NetworkError when there is no route."""
         remote = (host.partition("%")[0], port)
-        flow = self._chosen.get(remote)
-        if flow is None:
-            if "%" in host:
-                self._scoped[remote] = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0][4]
-            flow = self._strangers.pop(remote, None) or self._new_flow(remote, self._scoped.get(remote, (host, port)))
-            self._chosen[remote] = flow
+        if "%" in host and remote not in self._scoped:
+            self._scoped[remote] = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0][4]
+        local = self._local(self._scoped.get(remote, (host, port)))
+        flow = self._chosen.get(remote) or self._strangers.pop(remote, None)
+        if flow is None or flow.local != local:  # another network since: our Contact must not name the old one
+            flow = Flow(self._new_id(), "udp", local, remote)
+        self._chosen[remote] = flow
         return flow
 
-    def _flow_from(self, sockaddr: Any) -> Flow:
+    def _flow_from(self, sockaddr: Any) -> Flow | None:
+        """The flow that a datagram came on; None when its host sends too much."""
         remote = address_of(sockaddr)
-        flow = self._chosen.get(remote) or self._strangers.get(remote)
+        flow = self._chosen.get(remote)
+        if flow is not None:
+            return flow
+        host = remote[0]
+        seen = self._seen[host] = self._seen.get(host, 0) + 1
+        if seen > MAX_RATE:
+            return None
+        flow = self._strangers.get(remote)
         if flow is None:
             if "%" in sockaddr[0]:
                 self._scoped[remote] = sockaddr
-            flow = self._strangers[remote] = self._new_flow(remote, sockaddr)
+            flow = self._strangers[remote] = Flow(self._new_id(), "udp", self._local(sockaddr), remote)
             if len(self._strangers) > MAX_FLOWS:
                 oldest = next(iter(self._strangers))
                 del self._strangers[oldest]
                 self._scoped.pop(oldest, None)
         return flow
 
-    def _new_flow(self, remote: Address, sockaddr: Any) -> Flow:
-        local = self.host if self.host not in _WILDCARDS else _source_for(self.family, sockaddr)
-        return Flow(self._new_id(), "udp", (local, self.port), remote)
+    def _local(self, sockaddr: Any) -> Address:
+        return self.host if self.host not in _WILDCARDS else _source_for(self.family, sockaddr), self.port
 
     @property
     def chosen(self) -> tuple[Flow, ...]:
@@ -153,6 +165,8 @@ class UdpSocket:
     def _on_readable(self) -> None:
         batch: list[tuple[bytes, Flow]] = []
         receive, view = self._socket.recvfrom_into, self._view
+        if (second := int(self._loop.time())) != self._second:
+            self._second, self._seen = second, {}
         for _ in range(BATCH):
             try:
                 size, sockaddr = receive(view)
@@ -165,8 +179,8 @@ class UdpSocket:
                     self._read_errors()
                 continue
             # Line ends alone are a keep-alive (RFC 5626); other control characters begin STUN, DTLS, anything but SIP.
-            if size > 4 and (view[0] > 0x20 or view[0] == 0x0D):
-                batch.append((bytes(view[:size]), self._flow_from(sockaddr)))
+            if size > 4 and (view[0] > 0x20 or view[0] == 0x0D) and (flow := self._flow_from(sockaddr)) is not None:
+                batch.append((bytes(view[:size]), flow))
         if batch:
             self._sink.on_octets(batch)
 

@@ -402,6 +402,15 @@ async def test_tls_is_verified_for_the_accounts_domain(script: Script) -> None:
     await endpoint.close()
 
 
+async def test_a_fault_in_the_settings_is_told_to_who_waits(script: Script) -> None:
+    endpoint = make(script, tls_for=lambda account: {}[account])
+    await endpoint.start()
+    ask(endpoint, script, wanted("127.0.0.1", 5061, "tls", account="nobody"))
+    await until(lambda: script.heard)
+    assert script.heard[0] == ("failed", Ticket(1), "connect: KeyError: 'nobody'")
+    await endpoint.close()
+
+
 async def test_a_released_connection_closes_and_a_lost_one_is_told(script: Script, endpoint: Endpoint) -> None:
     server = await StreamServer.start()
     ask(endpoint, script, wanted("127.0.0.1", server.port, "tcp"))

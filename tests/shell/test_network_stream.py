@@ -345,6 +345,25 @@ async def test_the_wrong_certificate(serve: Serve, settings: TlsSettings, kind: 
     assert server.got == b""
 
 
+@pytest.mark.parametrize("kind", ["good", "wrong", "expired"])
+def test_certificates_on_uvloop(settings: TlsSettings, kind: str) -> None:
+    async def run() -> str | None:
+        server = await StreamServer.start(tls_server(kind))
+        try:
+            ways, _, identity = await opened(server, "sip.test", settings)
+            await ways.close()
+        finally:
+            server.close()
+        return identity
+
+    with asyncio.Runner(loop_factory=pytest.importorskip("uvloop").new_event_loop) as runner:
+        if kind == "good":
+            assert runner.run(run()) == "sip.test"
+        else:
+            with pytest.raises(TlsError, match="not for sip" if kind == "wrong" else "has expired"):
+                runner.run(run())
+
+
 async def test_a_wildcard_for_those_who_insist(serve: Serve, settings: TlsSettings) -> None:
     server = await serve(tls_server("wildcard"))
     lax = TlsSettings(ca_file=settings.ca_file, allow_wildcard=True)

@@ -142,12 +142,42 @@ def test_nobody_there_on_uvloop(peer: Peer) -> None:
 async def test_strangers_are_forgotten_those_we_chose_are_not(bind: Bind) -> None:
     udp, _ = bind("127.0.0.1")
     chosen = udp.flow_to("127.0.0.1", 5)
-    for port in range(1000, 1000 + MAX_FLOWS + 10):
-        udp._flow_from(("127.0.0.1", port))
+    for n in range(MAX_FLOWS + 10):
+        udp._flow_from((f"127.0.{n // 256}.{n % 256}", 5060))
     assert len(udp._strangers) == MAX_FLOWS
     assert udp.flow_to("127.0.0.1", 5) is chosen
     udp.release(chosen)
     assert udp.chosen == ()
+
+
+@stepped
+async def test_a_host_that_sends_too_much_is_not_listened_to_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sipcli.ua.udp.MAX_RATE", 5)
+    notebook, noisy, friend = Notebook(), Peer(), Peer()
+    udp = UdpSocket(asyncio.get_running_loop(), notebook, "127.0.0.1", 0, itertools.count(1).__next__)
+    udp.flow_to("127.0.0.1", friend.port)
+    for n in range(9):
+        noisy.send(options(n), udp.port)
+    for n in range(20, 29):
+        friend.send(options(n), udp.port)
+    await until(lambda: options(28) in notebook.messages)
+    assert notebook.messages == [options(n) for n in (*range(5), *range(20, 29))]
+    await advance(1)
+    noisy.send(options(9), udp.port)
+    await until(lambda: options(9) in notebook.messages)
+    for closing in (udp, noisy, friend):
+        closing.close()
+
+
+async def test_another_network_is_another_flow(bind: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
+    udp, _ = bind()
+    before = udp.flow_to("127.0.0.1", 5060)
+    assert udp.flow_to("127.0.0.1", 5060) is before
+    monkeypatch.setattr("sipcli.ua.udp._source_for", lambda *_: "192.0.2.77")
+    after = udp.flow_to("127.0.0.1", 5060)
+    assert (after.local, after.remote) == (("192.0.2.77", udp.port), before.remote)
+    assert after.id != before.id
+    assert udp.chosen == (after,)
 
 
 async def test_no_route(bind: Bind) -> None:
