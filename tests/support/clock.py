@@ -6,9 +6,11 @@ import asyncio
 import functools
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-__all__ = ["SteppedLoop", "advance", "settle", "stepped", "until"]
+__all__ = ["SteppedLoop", "advance", "live", "live_until", "settle", "stepped", "until"]
+
+T = TypeVar("T")
 
 
 class SteppedLoop(asyncio.SelectorEventLoop):
@@ -71,3 +73,27 @@ async def until(check: Callable[[], object], *, within: float = 10.0) -> None:
         assert time.monotonic() < end, "it never came to that"
         await asyncio.sleep(0)
         time.sleep(0)  # hand the interpreter to the other threads
+
+
+async def live(awaitable: Awaitable[T], *, within: float = 10.0) -> T:
+    """Wait while time goes by in steps of 10 ms; *within* is real time."""
+    end = time.monotonic() + within
+    task = asyncio.ensure_future(awaitable)
+    try:
+        while not task.done():
+            assert time.monotonic() < end, "it never came to that"
+            await advance(0.01)
+            time.sleep(0)
+        return task.result()
+    finally:
+        task.cancel()
+
+
+async def live_until(check: Callable[[], object]) -> None:
+    """Let time go by until *check* holds."""
+
+    async def comes() -> None:
+        while not check():
+            await asyncio.sleep(0.01)
+
+    await live(comes())
