@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import itertools
 import queue
 import random
 import socket
@@ -175,12 +176,8 @@ def _in_turn(records: Sequence[Srv], shuffle: random.Random) -> list[Srv]:
         rest = sorted((r for r in records if r.priority == priority), key=lambda r: r.weight)
         while rest:
             draw = shuffle.randint(0, sum(r.weight for r in rest))
-            for record in rest:
-                draw -= record.weight
-                if draw <= 0:
-                    break
-            rest.remove(record)
-            ordered.append(record)
+            running = itertools.accumulate(r.weight for r in rest)
+            ordered.append(rest.pop(next(at for at, total in enumerate(running) if total >= draw)))
     return ordered
 
 

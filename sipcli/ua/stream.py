@@ -109,7 +109,7 @@ class StreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         return False
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         if not self.closed.done():
@@ -117,7 +117,7 @@ class StreamConnection(asyncio.Protocol):
         if self.flow is None:
             return
         self._home.on_closed(self)
-        why = self._why or (f"lost: {error_words(error)}" if error is not None else "lost: the other side closed it")
+        why = self._why or (f"lost: {error_words(exc)}" if exc is not None else "lost: the other side closed it")
         self._home.sink.on_lost(self.flow, why)
 
     # --- ours ------------------------------------------------------------------

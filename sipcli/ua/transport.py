@@ -232,11 +232,13 @@ class Transports:
     @property
     def listening(self) -> list[tuple[Transport, str, int]]:
         """What others can send to: bound UDP sockets and listening ones."""
-        found: list[tuple[Transport, str, int]] = [
-            ("udp", udp.host, udp.port) for udp in (*self._udp.values(), *self._extra_udp)
-        ]
+        found: list[tuple[Transport, str, int]] = []
+        for udp in (*self._udp.values(), *self._extra_udp):
+            found.append(("udp", udp.host, udp.port))  # noqa: PERF401 - a tuple that the type checkers recognise
         for transport, server in self._servers:
-            found += [(transport, *address_of(listener.getsockname())) for listener in server.sockets]
+            for listener in server.sockets:
+                host, port = address_of(listener.getsockname())
+                found.append((transport, host, port))
         return found
 
     # --- keep-alives ---------------------------------------------------------------
