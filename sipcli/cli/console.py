@@ -50,6 +50,8 @@ class Console:
         """Stdout could not be written for another reason than that nobody reads: a full disk."""
         self.on_reader_gone: Callable[[], None] | None = None
         self.print_line: Callable[[str], None] = self.write_error
+        self.stdout_taken = False
+        """Something else goes out on stdout (``--audio stdio``): words must not get between its samples."""
         self._color = color
         self._result_done = False
 
@@ -64,8 +66,13 @@ class Console:
 
     def data(self, text: str) -> None:
         """A line of the verb's own data on stdout, where no JSON was asked for."""
-        if not self.json:
-            self._write("\n".join(safe_line(line) for line in text.split("\n")))
+        if self.json:
+            return
+        for line in text.split("\n"):
+            if self.stdout_taken:
+                self.print_line(safe_line(line))
+            else:
+                self._write(safe_line(line))
 
     def picture(self, text: str) -> None:
         """A line that people asked to see (ladder): stderr, with JSON too."""

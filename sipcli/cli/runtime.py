@@ -160,7 +160,8 @@ class Run:
             self._agent = agent
             yield agent
         finally:
-            await agent.close(timeout=CLEAN_UP_S)
+            # A little less than the signals allow, so that a slow server does not cut the last words short.
+            await agent.close(timeout=CLEAN_UP_S - 0.3)
             unsubscribe()
 
     @asynccontextmanager

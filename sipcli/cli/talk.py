@@ -41,12 +41,17 @@ class Talk:
     @classmethod
     def wanted(cls, run: Run, said: dict[str, Any]) -> Talk:
         """From the verb's options, which are taken out of *said*.  Raises ConfigError before anything is sent."""
-        from sipcli.ua.audio import parse_audio
+        from sipcli.ua.audio import Stdio, parse_audio
 
         digits = said.pop("dtmf")
         if digits is not None and (not digits or not set(digits) <= _DIGITS):
             raise ConfigError(f"“{digits}” are no DTMF digits", hint="digits are 0-9 * # A-D")
-        return cls(run, parse_audio(said.pop("audio")), said.pop("record"), digits, said.pop("duration"))
+        audio = parse_audio(said.pop("audio"))
+        if isinstance(audio, Stdio):
+            if run.options.json:
+                raise ConfigError("--json and --audio stdio both want stdout", hint="leave one of them out")
+            run.console.stdout_taken = True
+        return cls(run, audio, said.pop("record"), digits, said.pop("duration"))
 
     async def until_the_end(self, call: Call) -> None:
         """From the answer to the last BYE."""

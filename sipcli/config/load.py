@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -100,6 +99,8 @@ def load_config(path: Path | None = None, *, environ: Mapping[str, str] | None =
 
 def parse_config(text: str, path: Path | None = None) -> Config:
     """Judge TOML *text*; *path* is named in messages, and relative file names are relative to its folder."""
+    import tomllib  # 4 ms, and many have no configuration
+
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -31,7 +31,18 @@ HEAVY = (
     "sounddevice",
     "numpy",
 )
-PROVIDERS = ("keyring", "hvac", "requests", "requests_oauthlib", "oauthlib", "dns", "rich", "sounddevice", "numpy")
+PROVIDERS = (
+    "importlib.metadata",
+    "keyring",
+    "hvac",
+    "requests",
+    "requests_oauthlib",
+    "oauthlib",
+    "dns",
+    "rich",
+    "sounddevice",
+    "numpy",
+)
 
 
 @pytest.fixture

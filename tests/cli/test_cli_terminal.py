@@ -143,6 +143,14 @@ def test_a_cancelled_prompt_ends_at_once_and_swallows_what_was_typed(spawn: Spaw
     assert child.getecho()
 
 
+def test_news_do_not_land_in_the_prompt_which_is_asked_again_below(spawn: Spawn) -> None:
+    child = ask(spawn, "--news-after", "0.2")
+    child.expect_exact("\r\nnews\r\nSecret: ")
+    child.sendline(SECRET)
+    status, _, said = ended(child)
+    assert (status, GOT in said) == (0, True), said
+
+
 def test_a_terminal_that_hangs_up(spawn: Spawn) -> None:
     child = ask(spawn)
     child.ptyproc.fileobj.close()

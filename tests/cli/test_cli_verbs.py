@@ -180,6 +180,18 @@ class TestCall:
         assert "".join(event["digit"] for event in done.named("dtmf") if event["direction"] == "out") == "12#"
         assert "".join(event["digit"] for event in done.named("dtmf") if event["direction"] == "in") == "12#"
 
+    def test_a_pipe_is_a_telephone(self, alice: Cli) -> None:
+        """Samples in on stdin, samples out on stdout, and no word between them."""
+        done = subprocess.run(
+            alice.argv("call", "echo", "--no-register", "--audio", "stdio", "--duration", "1"),
+            env=alice.env, cwd=alice.home, input=b"\x00\x20" * 8000, capture_output=True, timeout=20, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert len(done.stdout) > 8000
+        assert b"talked" not in done.stdout
+        assert b"talked to" in done.stderr
+        assert alice.run("call", "echo", "--json", "--audio", "stdio").code == 2
+
     def test_sigint_while_it_rings_cancels(self, alice: Cli) -> None:
         running = alice.start("call", "ring", "--json")
         try:
@@ -258,6 +270,18 @@ class TestListen:
         finally:
             listening.kill()
 
+    def test_a_port_of_ones_choice(self, alice: Cli) -> None:
+        import socket
+
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        listening = alice.start("listen", "--json", "--port", str(port))
+        try:
+            assert {at["port"] for at in listening.wait_for("ready")["listen"]} == {port}
+        finally:
+            listening.kill()
+
     def test_a_call_that_asks_where_nobody_can_is_not_answered(self, alice: Cli, sandbox: str) -> None:
         listening = self.listen(alice, sandbox, "--ring-timeout", "0.5", "--max-calls", "1")
         try:
@@ -292,6 +316,16 @@ class TestMessageAndOptions:
         assert done.result["code"] == 200
         assert "INVITE" in done.result["allow"]
         assert done.result["via"]["transport"] == "udp"
+
+    def test_a_ping_over_ipv6(self, cli: Cli) -> None:
+        six = cli.start("sandbox", "--json", "--host", "::1")
+        try:
+            port = six.wait_for("ready")["listen"][0]["port"]
+            done = cli.run("options", f"sip:[::1]:{port}", "--json")
+            assert done.code == 0, done.stderr
+            assert done.result["via"]["remote"] == f"[::1]:{port}"
+        finally:
+            six.kill()
 
     def test_a_strict_ping(self, cli: Cli, sandbox: str) -> None:
         done = cli.run("options", f"sip:{sandbox};transport=tcp", "--expect", "404", "--json")

@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--delay", type=float, default=0)
     parser.add_argument("--timeout", type=float)
     parser.add_argument("--cancel-after", type=float)
+    parser.add_argument("--news-after", type=float, help="something happens while the prompt stands open")
     parser.add_argument("--keys", action="store_true", help="read hot-keys before and after")
     arguments = parser.parse_args()
 
@@ -35,6 +36,8 @@ def main() -> int:
         await asyncio.sleep(arguments.delay)
         if arguments.cancel_after is not None:
             loop.call_later(arguments.cancel_after, cancel.set)
+        if arguments.news_after is not None:
+            loop.call_later(arguments.news_after, run.console.say, "news")
         secret = await run.in_thread(lambda: terminal.ask("Secret: ", cancel=cancel, timeout=arguments.timeout))
         octets = secret.reveal()
         run.console.data(f"got {len(octets)} {hashlib.sha256(octets).hexdigest()[:16]}")
