@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,7 @@ def command(
                     _, port = await agent.endpoint.listen(transport, "0.0.0.0", port)  # noqa: S104  # calls come from anywhere
             run.ready()
             if ready_file is not None:
-                await run.in_thread(lambda: _write_ready(ready_file, run.readiness()))
+                await run.in_thread(partial(_write_ready, ready_file, run.readiness()))
             await desk.serve(run.options.timeout)
         return desk.outcome()
 

@@ -146,13 +146,14 @@ class Run:
 
         aors = {account.name: str(account.aor) for account in accounts}
         self.talker = Talker(aors, can_ask=lambda: self.terminal.available)
+        settings.setdefault("trace", bool(self._trace or self._ladder or self.options.verbose))
         agent = UserAgent(
             self.config,
             terminal=self.terminal,
             interactive=not self.options.no_input,
             max_wait=self.options.max_wait,
             save=self._save,
-            **({"trace": self._trace is not None or self._ladder is not None or self.options.verbose > 0} | settings),
+            **settings,
         )
         unsubscribe = agent.subscribe(self.notice)
         try:
