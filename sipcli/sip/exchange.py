@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from sipcli.sip.auth import GiveUp, Pending, RealmState
+from sipcli.sip.client_transaction import NOBODY, ClientTransaction
 from sipcli.sip.events import Why
 from sipcli.sip.flow import Address, Flow, Hop
 from sipcli.sip.flowbook import Wish
@@ -17,7 +18,6 @@ from sipcli.sip.letter import Letter
 from sipcli.sip.message import Request, Response
 from sipcli.sip.origin import Origin
 from sipcli.sip.targets import ANONYMOUS_USER, contact_uri, is_literal
-from sipcli.sip.transaction import ClientTransaction
 
 if TYPE_CHECKING:
     from sipcli.sip.account import AccountState
@@ -386,7 +386,9 @@ class Exchange:
         return True
 
     def _leave_transaction(self) -> None:
-        self.tx = None
+        if self.tx is not None:
+            self.tx.user = NOBODY  # it lingers to absorb repetitions, and need not keep us alive meanwhile
+            self.tx = None
         self._core.wheel.disarm(self)
 
     def _close(self) -> None:
@@ -399,4 +401,6 @@ class Exchange:
 
     def _finish(self, response: Response | None, why: Why) -> None:
         self._close()
+        if self.letter.method != "INVITE":  # to an INVITE, the 2xx of other forks may still come
+            self._leave_transaction()
         self.owner.on_final(self, response, why)

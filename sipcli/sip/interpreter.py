@@ -56,6 +56,7 @@ class Transaction:
             self._layer.forget(self)
         for act in actions:
             act(self)
+        self._message = None  # a finished transaction lingers for seconds; what it was told need not
 
     def on_timer(self, name: str) -> None:
         self.feed(In(name))
