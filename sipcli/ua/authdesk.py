@@ -134,7 +134,7 @@ class AuthDesk:
             self._tell_token(entry)
         if not self._level2(account, call, verdict):
             self._level3(account, call, verdict)
-        if token.live and token.exchange.method == "REGISTER":
+        if token.live and token.exchange.method == "REGISTER" and self._agent.has_listeners:
             self._agent.tell(RegistrationNotice(account=account.name, state="waiting"))
 
     def _level2(self, account: Account, call: Call | None, verdict: Verdict) -> bool:
@@ -153,7 +153,7 @@ class AuthDesk:
         challenge = AuthChallenge(verdict, account, call)
         handled = False
         try:
-            account.challenged(challenge)
+            account.hear_challenge(challenge)
             handled = challenge.handled
         except Exception:
             log.exception("on_auth_challenge of account %s failed; its configured credentials answer", account.name)

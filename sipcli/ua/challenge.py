@@ -33,6 +33,7 @@ from sipcli.errors import AgentClosed, ChallengeGone
 from sipcli.sip.auth import AuthSession, Challenged, ChallengeToken, GiveUp, RealmState
 from sipcli.sip.challenge import Challenge
 from sipcli.sip.message import Request, Response
+from sipcli.ua.inbox import Inbox
 from sipcli.ua.threads import ThreadRegistry, running_loop
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class VerdictState(enum.Enum):
 class Gate:
     """The way onto an agent's loop, and the check of who may take it."""
 
-    __slots__ = ("closed", "loop", "threads", "turn")
+    __slots__ = ("_inbox", "closed", "loop", "threads", "turn")
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class Gate:
         self.threads = threads
         self.turn = turn
         self.closed = False
+        self._inbox = Inbox(loop)
 
     def check(self) -> None:
         """Raise AgentClosed or UnregisteredThread unless the caller may act now.  Any thread."""
@@ -84,7 +86,7 @@ class Gate:
             self._act(act)
             return
         try:
-            self.loop.call_soon_threadsafe(self._act, act)
+            self._inbox.put(partial(self._act, act))
         except RuntimeError as error:  # closed since check()
             raise AgentClosed("the loop is closed") from error
 

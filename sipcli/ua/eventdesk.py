@@ -193,7 +193,8 @@ class EventDesk:
         )
 
     def _on_policy(self, event: PolicyWarning) -> None:
-        self._agent.tell(WarningNotice(code=event.code, message=f"account {event.account}: {event.message}"))
+        if self._agent.has_listeners:
+            self._agent.tell(WarningNotice(code=event.code, message=f"account {event.account}: {event.message}"))
 
     def _on_warning(self, event: ProtocolWarning) -> None:
         log.debug("%s: %s", event.code, event.message)

@@ -4,7 +4,7 @@
 
     loop                                   worker "sipcli-fetch-1"
     lane.submit(job) ── SimpleQueue ─────► job.work()            may block for minutes
-    job.on_done(job) ◄─ call_soon_threadsafe ── result or error
+    job.on_done(job) ◄──────── inbox ────────── result or error
 
 Every decision - how many threads, who is an orphan, who retires - is taken on
 the loop, so the accounting needs no lock.  Daemon threads, no executor: a stuck
@@ -20,10 +20,12 @@ import queue
 import threading
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from sipcli.credentials import CancelSignal, Unavailable
 from sipcli.ua.aioworker import AsyncThread
+from sipcli.ua.inbox import Inbox
 from sipcli.ua.threads import ThreadRegistry
 
 __all__ = ["GRACE", "MAX_ORPHANS", "Job", "Lane", "Workers", "current_job"]
@@ -223,7 +225,7 @@ class Lane:
     def _report(self, job: Job) -> bool:
         job.cancel.close()  # when the job ends, not when it is cancelled: an orphan may still look at it
         try:
-            self._loop.call_soon_threadsafe(self._finished, job)
+            self._workers.inbox.put(partial(self._finished, job))
         except RuntimeError:
             return False
         return True
@@ -235,6 +237,7 @@ class Workers:
     def __init__(self, loop: asyncio.AbstractEventLoop, registry: ThreadRegistry, *, width: int = 64) -> None:
         self.loop = loop
         self.registry = registry
+        self.inbox = Inbox(loop)
         self.orphans: list[str] = []
         self.fetch = Lane(self, "fetch", width)
         self.prompt = Lane(self, "prompt", 1, replaceable=False)
