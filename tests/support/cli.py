@@ -66,14 +66,22 @@ class Cli:
     hosts: dict[str, str] | None = None
     """Names this machine knows beside its own; needs root, for a mount namespace with an /etc/hosts of its own."""
 
+    nameserver: str | None = None
+    """The address of its DNS server, port 53; needs root, for an /etc/resolv.conf of its own."""
+
     def argv(self, *arguments: str) -> list[str]:
         command = [sys.executable, "-m", "sipcli", *arguments]
-        if self.hosts is None:
-            return command
-        table = self.home / "hosts"
-        table.write_text("127.0.0.1 localhost\n" + "".join(f"{ip} {name}\n" for name, ip in self.hosts.items()))
-        script = 'mount --bind "$0" /etc/hosts && exec "$@"'
-        return ["unshare", "-m", "sh", "-c", script, str(table), *command]
+        files: dict[str, str] = {}
+        if self.hosts is not None:
+            files["hosts"] = "127.0.0.1 localhost\n" + "".join(f"{ip} {name}\n" for name, ip in self.hosts.items())
+        if self.nameserver is not None:
+            files["resolv.conf"] = f"nameserver {self.nameserver}\noptions timeout:2 attempts:1\n"
+        for name, text in files.items():
+            place = self.home / name
+            place.write_text(text)
+            script = f'mount --bind "$0" /etc/{name} && exec "$@"'
+            command = ["unshare", "-m", "sh", "-c", script, str(place), *command]
+        return command
 
     def run(self, *arguments: str, stdin: str | None = None, timeout: float = 40) -> Result:
         """Run to the end.  With ``--json`` among the arguments stdout is parsed into events."""
