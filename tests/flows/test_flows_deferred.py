@@ -198,3 +198,22 @@ def test_pending_challenges_cost_no_timer_but_their_ceiling() -> None:
     wire.deliver(gate.ask(asked(wire, "REGISTER")))
     wire.run(6)  # Timer K
     assert wire.engine.next_timer() == pytest.approx(1000 + 180)
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "MESSAGE", "SUBSCRIBE", "PUBLISH", "NOTIFY", "REFER", "INFO", "X-OWN"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a24_the_hook_works_for_every_method_in_and_out_of_a_dialog(method: str, inside: bool) -> None:
+    wire, gate = Wire(), Gate(proxy=True)
+    if inside:
+        call, _, _ = wire.established()
+        wire.do(lambda: call.request(method))
+    else:
+        wire.do(lambda: wire.engine.request("work", method, BOB))
+    wire.deliver(gate.ask(asked(wire, method)))
+    wire.run(20)
+    wire.respond()
+    request = asked(wire, method)
+    assert (request.to_tag is not None) is inside
+    assert gate.admits(request)
+    succeed(wire, Deed(method, lambda wire: None, finished), request)
+    assert finished(wire)
