@@ -275,7 +275,7 @@ class Account:
         self._hook = hook
         return hook
 
-    def challenged(self, challenge: AuthChallenge) -> None:
+    def hear_challenge(self, challenge: AuthChallenge) -> None:
         """Hand *challenge* to the hook that is set."""
         if self._hook is None:
             refuse_answer(self.on_auth_challenge(challenge), f"{type(self).__name__}.on_auth_challenge")  # type: ignore[func-returns-value]

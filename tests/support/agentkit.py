@@ -34,6 +34,7 @@ class Site:
             "name": name,
             "aor": SipUri.parse(f"sip:alice@{host}"),
             "registrar": registrar,
+            "transport": transport,
             "username": "alice",
             "credentials": ("p",),
         }

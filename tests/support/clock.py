@@ -75,14 +75,14 @@ async def until(check: Callable[[], object], *, within: float = 10.0) -> None:
         time.sleep(0)  # hand the interpreter to the other threads
 
 
-async def live(awaitable: Awaitable[T], *, within: float = 10.0) -> T:
-    """Wait while time goes by in steps of 10 ms; *within* is real time."""
+async def live(awaitable: Awaitable[T], *, within: float = 10.0, step: float = 0.01) -> T:
+    """Wait while time goes by in *step* s; *within* is real time."""
     end = time.monotonic() + within
     task = asyncio.ensure_future(awaitable)
     try:
         while not task.done():
             assert time.monotonic() < end, "it never came to that"
-            await advance(0.01)
+            await advance(step)
             time.sleep(0)
         return task.result()
     finally:

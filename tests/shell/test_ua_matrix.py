@@ -1,0 +1,124 @@
+"""Every challenged method, on every transport, whether its answer takes 0, 40 or 100 seconds; on a stepped clock."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from sipcli.sip.uri import SipUri
+from sipcli.ua.account import Account
+from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
+from tests.support.agentkit import Site, site
+from tests.support.authkit import password
+from tests.support.certs import certificates
+from tests.support.clock import advance, live, live_until, settle, stepped
+from tests.support.real import require
+
+DELAYS = [0, 40, 100]
+TRANSPORTS = ["udp", "tcp", "tls"]
+
+
+class Slow(Account):
+    """Answers on a registered thread of its own, :attr:`delay` seconds after the challenge."""
+
+    delay: float
+    challenged: list[str]
+
+    def on_auth_challenge(self, challenge: AuthChallenge) -> None:
+        self.challenged.append(challenge.method)
+        deferred = challenge.defer()
+        asyncio.get_running_loop().call_later(self.delay, self._fetch, deferred)
+
+    def _fetch(self, deferred: DeferredChallenge) -> None:
+        thread = threading.Thread(target=self._answer, args=(deferred,))
+        thread.start()
+        thread.join()
+
+    def _answer(self, deferred: DeferredChallenge) -> None:
+        with self.agent.threads.register("slow"):
+            deferred.respond(password("wonderland"))
+
+
+async def _register(s: Site, account: Slow) -> None:
+    await account.register()
+
+
+async def _invite(s: Site, account: Slow) -> None:
+    call = await account.call("echo")
+    await call.answered()
+    await call.hangup()
+
+
+async def _reinvite(s: Site, account: Slow) -> None:
+    s.box.change(challenged=frozenset())
+    call = await account.call("echo")
+    await call.answered()
+    s.box.change(challenged=frozenset({"INVITE"}))
+    await call.hold()
+    assert call.state == "held"
+    await call.hangup()
+
+
+async def _message(s: Site, account: Slow) -> None:
+    await account.message("echo", "hello")
+
+
+async def _options(s: Site, account: Slow) -> None:
+    report = await account.options(SipUri.parse(s.box.uri(transport=account.config.transport or "udp")))
+    assert report.code == 200
+
+
+_ACTS = {"REGISTER": _register, "INVITE": _invite, "re-INVITE": _reinvite, "MESSAGE": _message, "OPTIONS": _options}
+
+
+def _settings(transport: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of the sandbox, and of the account."""
+    if transport != "tls":
+        return {}, {}
+    require("openssl")
+    leaf = certificates().leaf("good")
+    return {"cert_file": leaf.cert_file, "key_file": leaf.key_file}, {"ca_file": certificates().ca_file}
+
+
+@pytest.mark.parametrize("delay", DELAYS)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("method", list(_ACTS))
+def test_the_answer_may_take_its_time(method: str, transport: Any, delay: float) -> None:
+    @stepped
+    async def run() -> None:
+        box, fields = _settings(transport)
+        plain = method.removeprefix("re-")
+        async with site(box={"challenged": frozenset({plain}), "nonce_lifetime": 3600, **box}) as s:
+            account = s.account(Slow, transport=transport, **fields)
+            account.delay, account.challenged = delay, []
+            await live(_ACTS[method](s, account), within=30, step=max(0.01, delay / 50))
+            assert account.challenged == [plain]
+            assert s.box.requests(plain)[-1].find("Authorization") or s.box.requests(plain)[-1].find(
+                "Proxy-Authorization"
+            )
+            await live(account.close())
+
+    run()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_bye_is_never_deferred(transport: Any) -> None:
+    """Hanging up asks nobody: what is known answers, or the other side's timers do."""
+
+    @stepped
+    async def run() -> None:
+        box, fields = _settings(transport)
+        async with site(box={"challenged": frozenset({"BYE"}), **box}, interactive=True) as s:
+            account = s.account(transport=transport, credentials=(), **fields)
+            call = await account.call("echo")
+            await live(call.answered())
+            await live(call.hangup())
+            await live_until(lambda: call.is_over)
+            assert s.sent("BYE") == 1, "nothing is known, so the challenge stays unanswered"
+            await advance(1)
+            await settle()
+
+    run()
