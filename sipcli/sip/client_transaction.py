@@ -109,11 +109,7 @@ class ClientTransaction(Transaction):
         self.repeat("E", self._layer.timers.t2)
 
     def do_deliver(self) -> None:
-        user, response = self.user, self._message
-        if self.state in _OVER and self.request.method != "INVITE":
-            # Timer K only absorbs: for its 5 s nothing but the key is needed, and a thousand exchanges are not kept.
-            self.user, self._message = NOBODY, None
-        user.on_response(self, response)
+        self.user.on_response(self, self._message)
 
     def do_timeout(self) -> None:
         self.user.on_timeout(self)
@@ -136,7 +132,6 @@ class _Nobody:
 
 
 NOBODY: Final = _Nobody()
-_OVER: Final = (State.COMPLETED, State.TERMINATED)
 _COMPILED: Final = {
     machine.name: compile_machine(machine, ClientTransaction) for machine in (tables.INVITE_CLIENT, tables.CLIENT)
 }

@@ -154,6 +154,7 @@ class Exchange:
         if self.state not in (ExchangeState.CHALLENGED, ExchangeState.SENT):
             return
         self._leave_transaction()
+        self._token = None
         challenge, self._outcome = self._outcome[0], (None, None)
         if self._sends >= self._core.config.max_sends:
             self._finish(challenge, GiveUp.TOO_MANY_ATTEMPTS)
@@ -393,6 +394,7 @@ class Exchange:
 
     def _close(self) -> None:
         self.state = ExchangeState.DONE
+        self._token = None  # it refers to us: without this only the collector could free either
         self._core.exchanges.discard(self)
         self._core.wheel.disarm(self)
         if self._wish is not None:
