@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,9 @@ from sipcli.cli.exits import ExitStatus
 from sipcli.cli.parameters import GlobalOptions, account_options, verb
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.who import server_only, target_uri
+
+if TYPE_CHECKING:
+    from sipcli.ua.oneshot import OptionsReport
 
 __all__ = ["command"]
 
@@ -37,7 +40,7 @@ def command(options: GlobalOptions, /, target: str, sender: str | None, expect: 
     return run_verb("options", options, body)
 
 
-def _outcome(run: Run, uri: str, report: Any, expect: int | None) -> Outcome:
+def _outcome(run: Run, uri: str, report: OptionsReport, expect: int | None) -> Outcome:
     facts: dict[str, Any] = {
         "code": report.code,
         "reason": report.reason,
@@ -47,14 +50,18 @@ def _outcome(run: Run, uri: str, report: Any, expect: int | None) -> Outcome:
         "server": report.server,
         "via": {"transport": report.transport, "remote": report.remote, "tls": report.tls},
     }
+    proved = report.tls_facts
+    if proved is not None:
+        facts["tls"] = {"version": proved.version, "cipher": proved.cipher, "expires": proved.not_after}
     if not run.options.json:
         for name in ("allow", "supported"):
             if facts[name]:
                 run.console.say(f"  {name}: {', '.join(facts[name])}")
         if report.server:
             run.console.say(f"  server: {report.server}")
-        if report.tls:
-            run.console.say(f"  TLS: proved to be {report.tls}")
+        if proved is not None:
+            run.console.say(f"  TLS: proved to be {report.tls}, {proved.version}, {proved.cipher}")
+            run.console.say(f"  certificate: {proved.subject}, until {proved.not_after}")
     words = (
         f"{uri} answered {report.code} {report.reason} in {report.rtt_ms:.1f} ms ({report.transport} {report.remote})"
     )

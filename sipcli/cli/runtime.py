@@ -327,12 +327,12 @@ class Run:
             self._ladder = Ladder()
 
     def _say(self, name: str, fields: dict[str, Any]) -> None:
-        if name == "trace" and self.options.verbose >= 2:
-            for line in fields["sip"].replace("\r\n", "\n").rstrip("\n").split("\n"):
-                self.console.say(f"    {line}", level=2)
         sentence = self.talker.sentence(name, fields)
         if sentence is not None and name not in self.unsaid:
             self.console.say(sentence.text, style=sentence.style, level=sentence.level)
+        if name == "trace" and self.options.verbose >= 2:
+            for line in fields["sip"].replace("\r\n", "\n").rstrip("\n").split("\n"):
+                self.console.say(f"    {line}", level=2)
 
 
 def _ask_afresh(agent: UserAgent) -> None:

@@ -269,6 +269,7 @@ class UserAgent:
             allow=response.values("Allow"),
             supported=response.values("Supported"),
             accept=response.values("Accept"),
+            tls_facts=self.endpoint.tls_facts(flow),
         )
 
     # --- calls ------------------------------------------------------------------------------------------------

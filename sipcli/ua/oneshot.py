@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sipcli.sip.events import RequestDone
 from sipcli.sip.oneshot import OneShot
+from sipcli.ua.tls import TlsFacts
 
 if TYPE_CHECKING:
     from sipcli.sip.engine import Engine
@@ -28,7 +29,10 @@ class MessageReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptionsReport:
-    """What answered a ping.  *tls* is the verified identity, *remote* the address that answered."""
+    """What answered a ping.  *tls* is the verified identity, *remote* the address that answered.
+
+    *tls_facts* is what the handshake agreed on, while the connection is open.
+    """
 
     code: int
     reason: str
@@ -40,6 +44,7 @@ class OptionsReport:
     allow: tuple[str, ...]
     supported: tuple[str, ...]
     accept: tuple[str, ...]
+    tls_facts: TlsFacts | None = None
 
 
 class OneShots:

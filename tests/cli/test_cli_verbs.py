@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import address_of
+from tests.support.certs import certificates
 from tests.support.cli import Cli, Result, Running
 
 CANARY = "canary-91c4-never-seen"
@@ -326,6 +327,23 @@ class TestMessageAndOptions:
             assert done.result["via"]["remote"] == f"[::1]:{port}"
         finally:
             six.kill()
+
+    def test_a_ping_over_tls_says_what_was_proved(self, cli: Cli) -> None:
+        authority = certificates()
+        leaf = authority.leaf("good")
+        server = cli.start("sandbox", "--json", "--cert", str(leaf.cert_file), "--key", str(leaf.key_file))
+        try:
+            [port] = [at["port"] for at in server.wait_for("ready")["listen"] if at["transport"] == "tls"]
+            target = f"sip:127.0.0.1:{port};transport=tls"
+            done = cli.run("options", target, "--ca", str(authority.ca_file), "--json")
+            assert done.code == 0, done.stderr
+            assert done.result["tls"]["version"].startswith("TLSv1")
+            assert done.result["via"]["tls"] == "127.0.0.1"
+            stranger = cli.run("options", target)
+            assert stranger.code == 7
+            assert "--ca FILE" in stranger.stderr
+        finally:
+            server.kill()
 
     def test_a_strict_ping(self, cli: Cli, sandbox: str) -> None:
         done = cli.run("options", f"sip:{sandbox};transport=tcp", "--expect", "404", "--json")
