@@ -47,7 +47,7 @@ from sipcli.sip.decision import (
     Used,
 )
 from sipcli.sip.origin import Origin
-from sipcli.sip.policy import AuthPolicy, GiveUp, Pins, choose, shows_acceptance
+from sipcli.sip.policy import RELAYED, AuthPolicy, GiveUp, Pins, choose, shows_acceptance
 from sipcli.sip.proof import NonceCounter, Proof, ProofCache, Reach, reaches_of
 from sipcli.sip.realm import Answers, Meaning, RealmState, pick_all, state_of
 
@@ -147,6 +147,8 @@ class AuthSession:
             if downgrade:
                 self._warn(exchange.account, "downgrade", f"{exchange.origin}: {downgrade}")
                 why = GiveUp.DOWNGRADE
+            elif any(skip.why == RELAYED for skip in refused):
+                why = GiveUp.FOREIGN_ORIGIN
             return self._unanswerable(exchange, response, why, unusable + refused)
         doors = self._hear(exchange, usable, response.status)
         if isinstance(doors, GiveUp):
@@ -214,7 +216,7 @@ class AuthSession:
             proof = state.proof
             assert proof is not None  # it was sent
             state.accepted = True
-            self._pins.learn(proof.challenge)
+            self._pins.learn(proof.challenge, exchange.origin, exchange.method)
             reaches = reaches_of(proof.challenge, exchange.call_id, exchange.request.uri_text, self.policy.proxy_realms)
             self._cache.keep(exchange.origin, reaches, proof)
             if not proof.accepted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sipcli.sip.account import AccountState
     from sipcli.sip.core import Core
     from sipcli.sip.indialog import Call
+    from sipcli.sip.origin import Origin
 
 __all__ = ["Dialog", "DialogId"]
 
@@ -32,17 +34,21 @@ class Dialog:
     *local* and *remote* are the From and To of our requests, tags included.
     *flow* is what carried the dialog last: it serves again where the route
     names the very address at its other end, so that a proxy or peer behind a
-    connection it opened itself is reached at all.
+    connection it opened itself is reached at all.  *ours*: we made the call;
+    *at_home*: its INVITE went over a flow to a server of the account, or came
+    over one.
     """
 
     __slots__ = (
         "_core",
         "account",
+        "at_home",
         "call_id",
         "flow",
         "id",
         "local",
         "local_cseq",
+        "ours",
         "remote",
         "remote_cseq",
         "remote_target",
@@ -61,6 +67,8 @@ class Dialog:
         remote_target: SipUri,
         route_set: tuple[str, ...],
         flow: Flow | None,
+        ours: bool,
+        at_home: bool,
         local_cseq: int = 0,
         remote_cseq: int | None = None,
     ) -> None:
@@ -73,6 +81,8 @@ class Dialog:
         self.remote_target = remote_target
         self.route_set = route_set
         self.flow = flow
+        self.ours = ours
+        self.at_home = at_home
         self.local_cseq = CSeqCounter(local_cseq)
         self.remote_cseq = remote_cseq
         self.usage: Call | None = None
@@ -92,6 +102,8 @@ class Dialog:
             remote_target=target if target is not None else request.uri,
             route_set=_route_set(response, reverse=True),
             flow=flow,
+            ours=True,
+            at_home=account is not None and flow is not None and account.origin(flow).bound,
             local_cseq=request.cseq.number,
         )
 
@@ -103,6 +115,7 @@ class Dialog:
         target = _contact_of(request)
         if target is None:
             raise ParseError("an INVITE needs one Contact with a SIP URI")
+        arrival = core.arrival or flow  # *flow* is the way back, whose port the caller may have chosen
         return cls(
             core,
             account,
@@ -112,6 +125,8 @@ class Dialog:
             remote_target=target,
             route_set=_route_set(request),
             flow=flow,
+            ours=False,
+            at_home=account is not None and account.origin(arrival).bound,
             remote_cseq=request.cseq.number,
         )
 
@@ -162,7 +177,23 @@ class Dialog:
             headers=headers,
             body=body,
             content_type=content_type,
+            standing=self.standing,
         )
+
+    def standing(self, origin: Origin, target: Target) -> Origin:
+        """What *origin*, to which a request of this dialog goes on its way to *target*, may ask of us (threat T01).
+
+        Whoever is behind a proxy can have it carry a challenge to us, with any
+        realm and a nonce of his choice.  So nobody is answered in a call that did
+        not come through our own server, and nobody behind it in a call that we
+        did not make; in one that we made, only what that server asked of us
+        itself.  Without a route set the server is the other end (a B2BUA).
+        """
+        if not origin.bound:
+            return origin
+        if not self.at_home or (target.routes and not self.ours):
+            return dataclasses.replace(origin, bound=False)
+        return dataclasses.replace(origin, relays=True) if target.routes else origin
 
     # -- their requests ------------------------------------------------------------------------------
 

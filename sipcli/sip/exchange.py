@@ -17,7 +17,7 @@ from sipcli.sip.flowbook import Wish
 from sipcli.sip.letter import Letter
 from sipcli.sip.message import Request, Response
 from sipcli.sip.origin import Origin
-from sipcli.sip.targets import ANONYMOUS_USER, contact_uri, is_literal
+from sipcli.sip.targets import ANONYMOUS_USER, Target, contact_uri, is_literal
 
 if TYPE_CHECKING:
     from sipcli.sip.account import AccountState
@@ -257,9 +257,11 @@ class Exchange:
         if self.gate is not None and not self.gate():
             self._held, self.state = True, ExchangeState.RESOLVING
             return
-        request = self._stamp(flow)
+        target = self.letter.target()
+        request = self._stamp(flow, target)
         self.flow = flow
-        self.origin = account.origin(flow) if account is not None else Origin.of(flow, bound=False)
+        origin = account.origin(flow) if account is not None else Origin.of(flow, bound=False)
+        self.origin = origin if self.letter.standing is None else self.letter.standing(origin, target)
         self.request = request
         if self._session is not None:
             self.request = request = self._session.authorize(self, request)
@@ -283,10 +285,9 @@ class Exchange:
         self._go_by(stream, size)
         return True
 
-    def _stamp(self, flow: Flow) -> Request:
-        """The request as it goes out on *flow*, all but its credentials."""
+    def _stamp(self, flow: Flow, target: Target) -> Request:
+        """The request as it goes out to *target* on *flow*, all but its credentials."""
         core, letter = self._core, self.letter
-        target = letter.target()
         self.hop = target.hop
         if letter.contact is not None:
             user = self._account.profile.contact_user if self._account is not None else ANONYMOUS_USER

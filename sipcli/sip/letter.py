@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sipcli.sip.flow import Flow
 from sipcli.sip.headers import CSeq
 from sipcli.sip.message import Request
+from sipcli.sip.origin import Origin
 from sipcli.sip.targets import CSeqCounter, Target, via_of
 
 __all__ = ["Letter"]
@@ -19,7 +20,8 @@ class Letter:
 
     *target* is asked at every sending: in a dialog the route may have changed
     meanwhile.  *contact* None leaves the header out; a string is appended to it
-    (``;expires=600``).  *headers* and *body* are the request's own.
+    (``;expires=600``).  *headers* and *body* are the request's own.  *standing*
+    is a dialog's own view of whose challenge it is that comes from a server.
     """
 
     method: str
@@ -32,6 +34,7 @@ class Letter:
     headers: Sequence[tuple[str, str]] = ()
     body: bytes = b""
     content_type: str | None = None
+    standing: Callable[[Origin, Target], Origin] | None = None
 
     def stamp(self, target: Target, flow: Flow, branch: str, contact: str, user_agent: str) -> Request:
         """The request as it goes out on *flow*, with the next CSeq; *contact* is our URI there."""

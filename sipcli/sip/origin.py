@@ -5,6 +5,10 @@ The digest leak: somebody calls us, and when we hang up he answers our BYE with
 he can take home and crack.  So credentials are bound to the server that an
 account's registrar or proxy led to; a challenge from anybody else is not
 answered, and nobody is asked for a secret.
+
+Nor is the address enough inside a call: a proxy that stays in the path carries
+the other phone's words, and a 407 that came through it may be his
+(``Dialog.standing`` says when).
 """
 
 from __future__ import annotations
@@ -22,7 +26,9 @@ class Origin:
 
     *host* and *port* are the flow's remote address; *identity* is the SIP domain
     that TLS verified (RFC 5922), None without TLS.  *bound* is True when the
-    account's registrar, outbound proxy or their route set led there.
+    account's registrar, outbound proxy or their route set led there.  *relays*:
+    the request goes on from there to the other end of a call, so that only what
+    this server is known to ask for by itself is taken for its own challenge.
     """
 
     host: str
@@ -30,6 +36,7 @@ class Origin:
     transport: Transport = "udp"
     identity: str | None = None
     bound: bool = False
+    relays: bool = False
 
     @classmethod
     def of(cls, flow: Flow, *, bound: bool) -> Origin:

@@ -10,15 +10,21 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from sipcli.sip.challenge import Challenge, Skipped
 from sipcli.sip.origin import Origin
 
-__all__ = ["AuthPolicy", "GiveUp", "Pins", "choose", "shows_acceptance"]
+__all__ = ["RELAYED", "AuthPolicy", "GiveUp", "Pins", "choose", "shows_acceptance"]
 
 _STRENGTH = {"MD5": 1, "SHA-256": 2, "SHA-512-256": 3}
 """RFC 7616 section 3.7 and the hashes' own standing; only the order counts."""
+
+
+RELAYED = "it came through our server from the other end of the call"
+
+_Door: TypeAlias = tuple[tuple[str, int, str | None], str, bool]
+"""A server, a realm, and whether it is asked for as a proxy (407) or not (401)."""
 
 
 class GiveUp(enum.Enum):
@@ -88,17 +94,29 @@ class AuthPolicy:
 
 @dataclass(slots=True)
 class Pins:
-    """The protection that each realm of one account has accepted before: less is a downgrade (threats T05, T06)."""
+    """What one account's servers have accepted before.
+
+    The protection of each realm: less is a downgrade (threats T05, T06).  And
+    which server asks for which realm, at which door, when we call: what comes
+    through it from inside a call must be one of these (threat T01).
+    """
 
     _strength: dict[str, int] = field(default_factory=dict)
     _qop: set[str] = field(default_factory=set)
+    _doors: set[_Door] = field(default_factory=set)
 
-    def learn(self, challenge: Challenge) -> None:
-        """*challenge* was answered, and the account's own server took the answer."""
+    def learn(self, challenge: Challenge, origin: Origin, method: str) -> None:
+        """*challenge* to a request of *method* was answered, and the account's own server took the answer."""
+        if not origin.relays and method != "REGISTER":
+            self._doors.add((origin.server, challenge.realm, challenge.proxy))
         if challenge.scheme == "digest":
             self._strength[challenge.realm] = max(_strength(challenge), self._strength.get(challenge.realm, 0))
             if challenge.qop:
                 self._qop.add(challenge.realm)
+
+    def knows(self, challenge: Challenge, origin: Origin) -> bool:
+        """Has *origin* itself asked this when we called, and taken the answer?"""
+        return (origin.server, challenge.realm, challenge.proxy) in self._doors
 
     def objection(self, challenge: Challenge) -> str:
         """Why *challenge* is less than what its realm accepted before; empty if it is not."""
@@ -122,6 +140,8 @@ def choose(
     downgrade = ""
     for challenge in challenges:
         why = _objection(challenge, origin, policy)
+        if not why and origin.relays and not pins.knows(challenge, origin):
+            why = RELAYED
         if not why and policy.pin_algorithm and challenge.scheme == "digest":
             why = pins.objection(challenge)
             downgrade = why or downgrade

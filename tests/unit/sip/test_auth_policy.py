@@ -78,8 +78,8 @@ def test_T06_who_never_sent_a_qop_need_not() -> None:
 
 def test_downgrade_is_reported_by_its_own_reason_and_only_if_nothing_else_is_left() -> None:
     pins = Pins()
-    pins.learn(Challenge("digest", "r", "n", algorithm=SHA256, qop=("auth",)))
-    pins.learn(Challenge("bearer", "r", algorithm=""))
+    pins.learn(Challenge("digest", "r", "n", algorithm=SHA256, qop=("auth",)), HOME_TLS, "INVITE")
+    pins.learn(Challenge("bearer", "r", algorithm=""), HOME_TLS, "INVITE")
     weak = Challenge("digest", "r", "n", qop=("auth",))
     fine = Challenge("digest", "r", "n", algorithm=SHA256, qop=("auth",))
     usable, skipped, downgrade = choose([weak, fine], HOME_TLS, AuthPolicy(), pins)
