@@ -28,51 +28,26 @@ def command(options: GlobalOptions) -> int:
 
 
 def find_devices() -> tuple[list[dict[str, Any]], str | None]:
-    """What PortAudio finds, and a sentence when there is nothing to be found.  ALSA's own chatter is kept quiet."""
+    """What PortAudio finds, and a sentence when there is nothing to be found."""
+    from sipcli.errors import ConfigError
+    from sipcli.ua.sound import list_devices
+
     try:
-        with quiet_stderr():
-            import sounddevice
-    except ImportError:
-        return [], "no sound card is needed; to use one, install the extra: pip install 'sipcli[audio]'"
-    except OSError as error:  # the library is there, PortAudio is not
-        return [], f"PortAudio is missing ({error}); on Debian: apt install libportaudio2"
-    try:
-        with quiet_stderr():
-            found = sounddevice.query_devices()
-            defaults = set(sounddevice.default.device)
+        found = list_devices()
+    except ConfigError as error:
+        return [], f"{error}, and no sound card is needed; to use one: {error.hint}"
     except Exception as error:  # PortAudioError of whatever kind: no host API, no server
         return [], f"PortAudio finds nothing here ({error})"
+    if not found:
+        return [], "this machine has no sound card, and none is needed: --audio null is the default"
     devices = [
         {
-            "name": str(device["name"]),
-            "inputs": int(device["max_input_channels"]),
-            "outputs": int(device["max_output_channels"]),
-            "rate": int(device["default_samplerate"]),
-            "default": index in defaults,
+            "name": device.name,
+            "inputs": device.inputs,
+            "outputs": device.outputs,
+            "rate": device.rate,
+            "default": device.default_input or device.default_output,
         }
-        for index, device in enumerate(found)
+        for device in found
     ]
-    return (
-        devices,
-        None if devices else "this machine has no sound card, and none is needed: --audio null is the default",
-    )
-
-
-def quiet_stderr() -> Any:
-    """libasound writes to descriptor 2 whatever Python says: it is pointed at /dev/null meanwhile."""
-    import contextlib
-    import os
-
-    @contextlib.contextmanager
-    def quiet() -> Any:
-        kept = os.dup(2)
-        null = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(null, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(null)
-
-    return quiet()
+    return devices, None

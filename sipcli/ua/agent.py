@@ -23,7 +23,7 @@ from sipcli.ua.challenge import Gate
 from sipcli.ua.endpoint import Endpoint, EndpointConfig
 from sipcli.ua.eventdesk import EventDesk
 from sipcli.ua.failures import failure_of
-from sipcli.ua.notices import Listening, Notice, address_text
+from sipcli.ua.notices import Listening, MessageNotice, Notice, address_text
 from sipcli.ua.oneshot import MessageReport, OneShots, OptionsReport
 from sipcli.ua.shelf import NoTerminal, RelayTerminal, Shelf
 from sipcli.ua.terms import auth_policy, profile_of
@@ -118,7 +118,9 @@ class UserAgent:
         self._gate = Gate(loop, self.threads, self._endpoint.turn)
         self._workers = Workers(loop, self.threads, width=self.config.policy.fetch_width)
         shelf = Shelf(self._given_providers or self._plugin_factory(RelayTerminal(self._terminal, loop)))
-        self._broker = CredentialBroker(loop, self._workers, shelf, tell=self.tell)
+        self._broker = CredentialBroker(
+            loop, self._workers, shelf, tell=self.tell, is_heard=lambda: bool(self._listeners)
+        )
         await self._endpoint.start()
 
     async def close(self, *, timeout: float = 5.0) -> None:
@@ -244,8 +246,9 @@ class UserAgent:
         done = await self.oneshots.run(lambda engine: engine.message(name, target, text.encode(), content_type))
         story = None if account is None else account.take_story(done.oneshot.exchange.call_id)
         response = done.response
+        code, reason = (None, "") if response is None else (response.status, response.reason)
+        self.tell(MessageNotice(direction="out", remote=str(target), content_type=content_type, body=text, code=code))
         if response is None or response.status >= 300 or done.why is not None:
-            code, reason = (None, "") if response is None else (response.status, response.reason)
             raise failure_of("message", name, code=code, reason=reason, why=done.why, story=story)
         return MessageReport(code=response.status, reason=response.reason, rtt_ms=_ms(done.rtt_s))
 

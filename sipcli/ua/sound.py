@@ -7,6 +7,7 @@ what it is too slow for is silence.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sys
 import threading
@@ -105,7 +106,9 @@ class DeviceInfo:
 def list_devices() -> list[DeviceInfo]:
     """What PortAudio sees; ConfigError when the extra, or PortAudio itself, is not installed."""
     sounddevice = _load()
-    default_input, default_output = sounddevice.default.device
+    with _quiet_stderr():
+        found = sounddevice.query_devices()
+        default_input, default_output = sounddevice.default.device
     return [
         DeviceInfo(
             index,
@@ -116,11 +119,16 @@ def list_devices() -> list[DeviceInfo]:
             index == default_input,
             index == default_output,
         )
-        for index, device in enumerate(sounddevice.query_devices())
+        for index, device in enumerate(found)
     ]
 
 
 def _load() -> Any:
+    if not _alsa_has_a_configuration():
+        raise ConfigError(
+            "the sound card needs ALSA's configuration, which is not there",
+            hint="Debian and Ubuntu: apt install libasound2-data; is ALSA_CONFIG_PATH set?",
+        )
     try:
         with _quiet_stderr():
             import sounddevice
@@ -131,6 +139,22 @@ def _load() -> Any:
             f"the sound card needs PortAudio: {error}", hint="Debian and Ubuntu: apt install libportaudio2"
         ) from error
     return sounddevice
+
+
+def _alsa_has_a_configuration() -> bool:
+    """Without one PortAudio does not fail but aborts the process, so ALSA is asked first, as PortAudio would."""
+    if not sys.platform.startswith("linux"):
+        return True
+    try:
+        alsa = ctypes.CDLL("libasound.so.2")
+        root, found = ctypes.c_void_p.in_dll(alsa, "snd_config"), ctypes.c_void_p()
+        search = alsa.snd_config_search
+        search.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]
+        with _quiet_stderr():
+            alsa.snd_config_update()
+            return int(search(root, b"pcm", ctypes.byref(found))) == 0
+    except (OSError, ValueError, AttributeError):
+        return True  # no ALSA, or not one we know: PortAudio may have another way
 
 
 @contextlib.contextmanager
