@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
 from sipcli.credentials import Credentials
 from sipcli.sip.challenge import Challenge, Skipped
@@ -144,8 +144,7 @@ class ChallengeToken:
         return self.outcome is None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What *token* will be answered with.  Making one changes nothing; :meth:`send_request` carries it out."""
 
     token: ChallengeToken
@@ -164,8 +163,7 @@ class Retry:
     """Nobody need be asked: call ``exchange.resume()``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """Somebody must decide *token*; the exchange waits, with no transaction of its own."""
 
     token: ChallengeToken
@@ -177,8 +175,7 @@ Outcome: TypeAlias = Retry | Pending | GiveUp
 # -- events ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class AuthChallenged:
+class AuthChallenged(NamedTuple):
     """Somebody above must decide *token*."""
 
     session: AuthSession
@@ -189,8 +186,7 @@ class AuthChallenged:
         return self.token.exchange.account
 
 
-@dataclass(frozen=True, slots=True)
-class AuthRepeated:
+class AuthRepeated(NamedTuple):
     """Nobody was asked: the same secret goes out again for a fresh nonce (``stale=true``, or ours was late)."""
 
     session: AuthSession
@@ -204,8 +200,7 @@ class AuthRepeated:
         return self.exchange.account
 
 
-@dataclass(frozen=True, slots=True)
-class AuthUnanswerable:
+class AuthUnanswerable(NamedTuple):
     """Nobody may even be asked: *why*, and what was *skipped* of what the server offered."""
 
     session: AuthSession
@@ -220,8 +215,7 @@ class AuthUnanswerable:
         return self.exchange.account
 
 
-@dataclass(frozen=True, slots=True)
-class AuthAccepted:
+class AuthAccepted(NamedTuple):
     """The account's own server took these credentials for the first time with this nonce: they are good."""
 
     session: AuthSession
@@ -230,8 +224,7 @@ class AuthAccepted:
     exchange: Challenged
 
 
-@dataclass(frozen=True, slots=True)
-class AuthRejected:
+class AuthRejected(NamedTuple):
     """These credentials are wrong: a challenge without ``stale`` came back, or 403."""
 
     session: AuthSession
@@ -241,8 +234,7 @@ class AuthRejected:
     exchange: Challenged
 
 
-@dataclass(frozen=True, slots=True)
-class AuthSettled:
+class AuthSettled(NamedTuple):
     """A token was spent.  *scheme* and *algorithm* are those of its first challenge, as answered."""
 
     session: AuthSession
@@ -253,8 +245,7 @@ class AuthSettled:
     algorithm: str
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyWarning:
+class PolicyWarning(NamedTuple):
     """Something a person should know: ``md5-in-clear``, ``downgrade``, ``rspauth``."""
 
     account: str

@@ -1,4 +1,4 @@
-"""Everything the core can tell the shell: frozen dataclasses, in past tense, drained by ``Engine.next_event()``.
+"""Everything the core can tell the shell: named tuples, in past tense, drained by ``Engine.next_event()``.
 
 The events of authentication (``AuthChallenged``, ``AuthAccepted``, ``AuthRejected``,
 ``AuthSettled``, ``PolicyWarning``) live beside their machine in :mod:`sipcli.sip.auth`.
@@ -19,8 +19,7 @@ A *why* says what no SIP response can: a :class:`~sipcli.sip.auth.GiveUp`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from sipcli.sip.flow import Address, Flow, Hop, Ticket
 
@@ -71,8 +70,7 @@ RegistrationState: TypeAlias = Literal["trying", "retrying", "registered", "refu
 # -- flows -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class FlowWanted:
+class FlowWanted(NamedTuple):
     """Resolve, connect and verify *hop*; answer ``flow_ready`` or ``flow_failed`` with *ticket*.
 
     *excluding* are remote addresses that failed already (RFC 3263 section 4.3):
@@ -87,8 +85,7 @@ class FlowWanted:
     account: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FlowReleased:
+class FlowReleased(NamedTuple):
     """The core keeps no use for *flow*: a connection may be closed (never needed for UDP)."""
 
     flow: Flow
@@ -97,8 +94,7 @@ class FlowReleased:
 # -- registrations ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrationChanged:
+class RegistrationChanged(NamedTuple):
     """A registration moved.  *expires_s* and *contact* are the registrar's words, *flow* what carried them.
 
     ``refused``: the registrar refused our answer to its challenge; ``failed``:
@@ -125,8 +121,7 @@ class RegistrationChanged:
 # -- calls -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class CallProgress:
+class CallProgress(NamedTuple):
     """A provisional response.  ``early`` carries early media's *sdp* (RFC 3960)."""
 
     call: OutgoingCall
@@ -135,8 +130,7 @@ class CallProgress:
     sdp: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CallAnswered:
+class CallAnswered(NamedTuple):
     """2xx to our INVITE.  *sdp* is the answer; if our INVITE had no offer it *is* the offer: call ``acknowledge``."""
 
     call: OutgoingCall
@@ -144,8 +138,7 @@ class CallAnswered:
     response: Response
 
 
-@dataclass(frozen=True, slots=True)
-class CallEnded:
+class CallEnded(NamedTuple):
     """The call is over; nothing more will be told about it.
 
     *response* is the final response that ended it, if one did; *code* and
@@ -160,23 +153,20 @@ class CallEnded:
     response: Response | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CallIncoming:
+class CallIncoming(NamedTuple):
     """Somebody calls: ``ring``, ``accept`` or ``reject`` it.  ``call.offer`` is None for a late offer."""
 
     call: IncomingCall
 
 
-@dataclass(frozen=True, slots=True)
-class CallConfirmed:
+class CallConfirmed(NamedTuple):
     """The ACK to our 2xx came in.  *sdp* is its body: the answer, if the 2xx carried the offer."""
 
     call: IncomingCall
     sdp: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CallReoffered:
+class CallReoffered(NamedTuple):
     """re-INVITE or UPDATE from the other side: answer with ``answer_reinvite`` or ``reject_reinvite``.
 
     *offer* None asks us to offer (a re-INVITE without a body): what is given to
@@ -188,8 +178,7 @@ class CallReoffered:
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class CallReanswered:
+class CallReanswered(NamedTuple):
     """Our re-offer is settled: *sdp* is the answer, or None when it was refused (*code*, *why*) and nothing changed."""
 
     call: AnyCall
@@ -199,8 +188,7 @@ class CallReanswered:
     why: Why = None
 
 
-@dataclass(frozen=True, slots=True)
-class CallOfferStale:
+class CallOfferStale(NamedTuple):
     """Our re-INVITE still waits (challenged, or for glare) and the session changed meanwhile.
 
     Give it fresh SDP with ``call.replace_offer(sdp)`` before it goes out.
@@ -209,8 +197,7 @@ class CallOfferStale:
     call: AnyCall
 
 
-@dataclass(frozen=True, slots=True)
-class InfoReceived:
+class InfoReceived(NamedTuple):
     """An INFO inside a call (RFC 6086); 200 went out already."""
 
     call: AnyCall
@@ -220,8 +207,7 @@ class InfoReceived:
 # -- one-shots and the rest ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class RequestDone:
+class RequestDone(NamedTuple):
     """The last final response to a one-shot, or *why* there is none.  *rtt_s*: from its last sending, in seconds."""
 
     oneshot: OneShot
@@ -230,8 +216,7 @@ class RequestDone:
     rtt_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MessageReceived:
+class MessageReceived(NamedTuple):
     """A MESSAGE (RFC 3428); 200 went out already.  *account* is None when it is for none of ours."""
 
     account: str | None
@@ -239,8 +224,7 @@ class MessageReceived:
     flow: Flow
 
 
-@dataclass(frozen=True, slots=True)
-class ProtocolWarning:
+class ProtocolWarning(NamedTuple):
     """Something was dropped, or is not as it should be; *code* is a stable word."""
 
     code: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 __all__ = ["Address", "Flow", "Hop", "Ticket", "Transport"]
 
@@ -12,8 +12,7 @@ Address: TypeAlias = tuple[str, int]
 """A literal IP address (no brackets, no scope) and a port."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(NamedTuple):
     """A next hop as the URI names it, before DNS (RFC 3263 section 4).
 
     *port* and *transport* are None where the URI leaves them open; *secure* is
@@ -64,8 +63,7 @@ class Flow:
         return f"{self.transport}:[{host}]:{port}" if ":" in host else f"{self.transport}:{host}:{port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """Names one wish for a flow; answered by ``flow_ready`` or ``flow_failed``."""
 
     id: int

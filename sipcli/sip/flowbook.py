@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -172,4 +171,4 @@ class FlowBook:
         """
         if hop.transport is not None or (account.name if account else None, hop) in self._no_stream:
             return None
-        return dataclasses.replace(hop, transport="tcp")
+        return hop._replace(transport="tcp")

@@ -81,7 +81,7 @@ def preferring(hop: Hop, transport: Transport | None) -> Hop:
     """*hop*, with the account's transport where the URI leaves it open."""
     if transport is None or hop.transport is not None:
         return hop
-    return dataclasses.replace(hop, transport=transport)
+    return hop._replace(transport=transport)
 
 
 def loose(uri: SipUri) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from sipcli.errors import ParseError
 from sipcli.sip.flow import Hop, Transport
@@ -77,8 +76,7 @@ def _comparable(text: str) -> str:
     return re.sub(_HH, plain, text)
 
 
-@dataclass(frozen=True, slots=True)
-class SipUri:
+class SipUri(NamedTuple):
     """``sip:user:password@host:port;params?headers`` in parts.
 
     *user*, *password*, parameters and headers stay as written (``%HH`` kept);
@@ -141,15 +139,15 @@ class SipUri:
         """With these parameters set; None sets a flag.  ``_`` in a name stands for ``-``."""
         wanted = {name.replace("_", "-").lower(): value for name, value in params.items()}
         kept = tuple(p for p in self.params if p[0].lower() not in wanted)
-        return dataclasses.replace(self, params=kept + tuple(wanted.items()))
+        return self._replace(params=kept + tuple(wanted.items()))
 
     def without_param(self, name: str) -> SipUri:
         if not self.params:
             return self
-        return dataclasses.replace(self, params=tuple(p for p in self.params if p[0].lower() != name.lower()))
+        return self._replace(params=tuple(p for p in self.params if p[0].lower() != name.lower()))
 
     def replace(self, **changes: Any) -> SipUri:
-        return dataclasses.replace(self, **changes)
+        return self._replace(**changes)
 
     @property
     def hop(self) -> Hop:
@@ -246,8 +244,7 @@ def parse_uri(text: str) -> Uri:
     return OpaqueUri(match[1].lower(), text)
 
 
-@dataclass(frozen=True, slots=True)
-class NameAddr:
+class NameAddr(NamedTuple):
     """``"Display name" <uri>;params``: From, To, Contact, Route (RFC 3261 section 20.10).
 
     *display* is unquoted and may be empty; parameters are as written.

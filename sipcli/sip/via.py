@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from sipcli.errors import ParseError
@@ -26,8 +25,7 @@ _VIA = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Via:
+class Via(NamedTuple):
     """One hop of the way back (RFC 3261 section 20.42).  *transport* is upper case, *host* without brackets."""
 
     transport: str

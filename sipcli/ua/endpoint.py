@@ -207,10 +207,15 @@ class Endpoint:
 
     def _on_timer(self, when: float) -> None:
         self._timer = self._armed_for = None
-        if not self._closed:
-            with self.turn() as engine:
-                # The loop may call us a clock tick early; what was due at `when` is due.
-                engine.handle_timer(max(engine.now, when))
+        if self._closed:
+            return
+        now = max(self.loop.time(), when)  # the loop may call us a clock tick early; what was due at `when` is due
+        due = self._engine.next_timer()
+        if due is None or due > now:
+            self._arm()
+            return
+        with self.turn() as engine:
+            engine.handle_timer(now)
 
     # --- what transports tell (udp.Sink) ---------------------------------------------
 
