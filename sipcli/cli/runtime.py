@@ -18,6 +18,7 @@ from sipcli.cli.console import Console
 from sipcli.cli.environment import Environment, hide_memory
 from sipcli.cli.exits import ExitStatus
 from sipcli.cli.failure import report_failure
+from sipcli.cli.logs import logs_on
 from sipcli.cli.parameters import GlobalOptions
 from sipcli.cli.signals import CLEAN_UP_S, Signals
 from sipcli.cli.silent import SilentTerminal
@@ -235,7 +236,8 @@ class Run:
         hide_memory()
         try:
             self._open_outputs()
-            status = asyncio.run(self._supervise(verb))
+            with logs_on(self.console):
+                status = asyncio.run(self._supervise(verb))
             return ExitStatus.OTHER if status == ExitStatus.OK and self.console.output_failed else status
         except Exception as error:
             return self._fail(error)
