@@ -59,6 +59,7 @@ class Account:
         self.ration = Ration(config.policy.max_prompts)
         self.incoming: Callable[[Call], None] | None = None
         self._hook: ChallengeCoroutine | None = None
+        self._terms: Terms | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._stories: dict[str, AuthStory] = {}
         self._registration: Registration | None = None
@@ -96,15 +97,17 @@ class Account:
     @property
     def terms(self) -> Terms:
         """What the broker must know of this account."""
-        policy = self.config.policy
-        return Terms(
-            account=self.name,
-            aor=str(self.aor),
-            chain=lambda realm: chain_for(self.config, self.agent.config, realm),
-            max_wait=wait_limit(policy, self.agent.max_wait),
-            cache_ttl=policy.cache_ttl,
-            save=self.save,
-        )
+        max_wait = wait_limit(self.config.policy, self.agent.max_wait)
+        if self._terms is None or (self._terms.save, self._terms.max_wait) != (self.save, max_wait):
+            self._terms = Terms(
+                account=self.name,
+                aor=str(self.aor),
+                chain=lambda realm: chain_for(self.config, self.agent.config, realm),
+                max_wait=max_wait,
+                cache_ttl=self.config.policy.cache_ttl,
+                save=self.save,
+            )
+        return self._terms
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.state}>"

@@ -71,7 +71,7 @@ class Ration:
         return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Ask:
     """One deferred challenge, and under which conditions it may be answered.
 
@@ -131,11 +131,13 @@ class CredentialBroker:
         shelf: Shelf,
         *,
         tell: Callable[[Notice], None] = lambda _: None,
+        is_heard: Callable[[], bool] = lambda: True,
     ) -> None:
         self.loop = loop
         self.workers = workers
         self.shelf = shelf
         self.tell = tell
+        self.is_heard = is_heard
         self.cache = CredentialCache(loop.time)
         self.denied: dict[tuple[str, str], Denied] = {}
         self._flights: dict[CacheKey, Flight] = {}

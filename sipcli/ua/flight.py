@@ -17,7 +17,6 @@ flight is callbacks: no task, no future, one timer.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import math
 import time
@@ -109,6 +108,9 @@ class FlightDesk(Protocol):
     denied: dict[tuple[str, str], Denied]
 
     def tell(self, notice: Notice) -> None: ...
+
+    def is_heard(self) -> bool:
+        """Is it worth making a notice?"""
 
     def landed(self, flight: Flight, result: Credentials | ChainFailure) -> None: ...
 
@@ -239,9 +241,7 @@ class Flight:
         else:
             self._tell(name, "found", credentials.ref)
             assert self._request is not None
-            if credentials.realm == "*":
-                # Two realms may be answered at once: each must get its own, and nothing may reach a third.
-                credentials = dataclasses.replace(credentials, realm=key.realm)
+            credentials = _bound(credentials, key.realm)
             lifetime = math.inf if self._desk.shelf.interactive(name) else self._terms.cache_ttl
             if credentials.expires_in is not None:
                 lifetime = min(lifetime, credentials.expires_in)
@@ -379,6 +379,8 @@ class Flight:
         )
 
     def _tell(self, name: str, outcome: ProviderOutcome, ref: str | None, message: str | None = None) -> None:
+        if not self._desk.is_heard():
+            return
         took = (self._desk.loop.time() - self._asked_at) * 1000
         self._desk.tell(
             AuthProviderNotice(
@@ -398,3 +400,16 @@ class _Bug(Unavailable):
 
 def _kind(error: ProviderError) -> type[ProviderError]:
     return next((kind for kind in (Cancelled, Denied, Unavailable) if isinstance(error, kind)), NotFound)
+
+
+def _bound(credentials: Credentials, realm: str) -> Credentials:
+    """*credentials* for this realm alone: two realms may be answered at once, and nothing may reach a third."""
+    if credentials.realm != "*":
+        return credentials
+    if isinstance(credentials, PasswordCredentials):
+        return PasswordCredentials(
+            credentials.username, credentials.password, realm, credentials.expires_in, credentials.ref
+        )
+    if isinstance(credentials, BearerCredentials):
+        return BearerCredentials(credentials.token, realm, credentials.expires_in, credentials.ref)
+    return credentials  # an HA1 was computed with its realm
