@@ -19,7 +19,7 @@ VERBS = [
     ("call", "sip:code-486@sip.test", "--no-register"),
     ("listen", "--timeout", "1"),
     ("message", "sip:nobody@sip.test", "hello"),
-    ("options", "sip:alice@sip.test"),
+    ("options", "sip:sip.test", "--account", "work"),
     ("auth", "save", "work", "--password-file", "secret"),
     ("auth", "forget", "work"),
     ("auth", "test", "work"),

@@ -1,0 +1,120 @@
+"""What a Python developer writes: the names of the package, and the program that the manual begins with."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sipcli
+from sipcli.credentials import PasswordCredentials, Secret
+from sipcli.testing import Registrar
+from tests.support import wavs
+from tests.support.softphone import eventually
+
+
+def config(address: tuple[str, int], path: Path) -> sipcli.Config:
+    host, port = address
+    path.write_text(f'[accounts.work]\naor = "sip:alice@{host}:{port}"\ncredentials = []\n')
+    path.chmod(0o600)
+    return sipcli.load_config(path)
+
+
+def heard(call: sipcli.Call) -> int:
+    """Packets of 20 ms that came."""
+    assert call.media is not None
+    return call.media.report().rx.packets
+
+
+def test_every_name_is_there_and_known_to_type_checkers() -> None:
+    """The lazy table and what is written for checkers must not drift apart."""
+    tree = ast.parse(Path(sipcli.__file__).read_text())
+    [guarded] = [node for node in tree.body if isinstance(node, ast.If)]
+    typed = {
+        alias.asname: (node.module, alias.name)
+        for node in guarded.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert typed == sipcli._HOME
+    for name in sipcli.__all__:
+        assert getattr(sipcli, name) is not None
+    assert set(sipcli.__all__) <= set(dir(sipcli))
+    with pytest.raises(AttributeError, match="has no attribute 'Nonsense'"):
+        sipcli.Nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("module", ["sipcli", "sipcli.credentials", "sipcli.errors"])
+def test_importing_a_corner_does_not_import_the_house(module: str) -> None:
+    code = f"import json, sys, {module}; print(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20)
+    loaded = set(json.loads(done.stdout))
+    assert not loaded & {"asyncio", "ssl", "click", "dns", "sipcli.ua", "sipcli.sip", "importlib.metadata"}
+
+
+async def test_the_program_of_the_manual(tmp_path: Path) -> None:
+    async with Registrar() as registrar:
+        settings = config(registrar.address("udp"), tmp_path / "config.toml")
+        events: list[str] = []
+        async with sipcli.UserAgent(settings) as agent:
+            account = agent.account("work")
+
+            @account.on_challenge
+            async def ask(challenge: sipcli.DeferredChallenge) -> PasswordCredentials:
+                await asyncio.sleep(0)
+                return PasswordCredentials("alice", Secret("wonderland"))
+
+            async def follow() -> None:
+                events.extend([event.event async for event in agent.events()])
+
+            following = asyncio.ensure_future(follow())
+            async with account.registered():
+                assert registrar.bindings("alice")
+                call = await account.call("echo", audio=sipcli.Tone(440), record=tmp_path / "rx.wav")
+                await call.answered(timeout=20)
+                await call.dtmf("12#")
+                await eventually(lambda: heard(call) > 90)
+                await call.hangup()
+                report = await call.finished()
+                with pytest.raises(sipcli.CallBusy):
+                    await (await account.call("busy")).answered(timeout=20)
+            assert not registrar.bindings("alice")
+        await following
+    assert report.codec in ("PCMU", "PCMA")
+    assert report.rx.lost == 0
+    assert report.audio.rms_dbfs is not None
+    assert report.audio.rms_dbfs > -40
+    wavs.assert_tone(tmp_path / "rx.wav", 440, seconds=0.5)
+    assert {"registration", "auth.challenged", "auth.done", "call", "media"} <= set(events)
+
+
+async def test_a_refusal_names_code_realm_and_who_gave_the_answer(tmp_path: Path) -> None:
+    async with Registrar() as registrar:
+        settings = config(registrar.address("udp"), tmp_path / "config.toml")
+        async with sipcli.UserAgent(settings) as agent:
+            account = agent.account("work", credentials=[PasswordCredentials("alice", Secret("wrong"))])
+            with pytest.raises(sipcli.RegistrationRefused) as caught:
+                async with account.registered():
+                    pass
+        assert caught.value.code == 401
+        assert caught.value.realm == "sandbox"
+
+
+async def test_a_coroutine_may_give_up(tmp_path: Path) -> None:
+    async with Registrar() as registrar:
+        settings = config(registrar.address("udp"), tmp_path / "config.toml")
+        async with sipcli.UserAgent(settings) as agent:
+            account = agent.account("work")
+
+            @account.on_challenge
+            async def ask(challenge: sipcli.DeferredChallenge) -> None:
+                raise sipcli.Cancelled("not today")
+
+            with pytest.raises(sipcli.AuthAbandoned):
+                async with account.registered():
+                    pass
