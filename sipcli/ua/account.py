@@ -287,7 +287,11 @@ class Account:
         task = asyncio.get_running_loop().create_task(self._consult(self._hook, deferred))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        deferred.on_revoked(task.cancel)
+
+        def revoked() -> None:
+            task.cancel()
+
+        deferred.on_revoked(revoked)
 
     async def _consult(self, hook: ChallengeCoroutine, deferred: DeferredChallenge) -> None:
         answer: Answer = None

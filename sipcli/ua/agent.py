@@ -8,7 +8,7 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sipcli.config import AccountConfig, Config
 from sipcli.credentials import CredentialProvider, Credentials, Terminal
@@ -198,14 +198,33 @@ class UserAgent:
             raise ConfigError(f"there is no account {name!r}", hint=f"accounts of the configuration: {known}")
         return self.add_account(self.config.accounts[name], credentials=credentials)
 
+    @overload
     def add_account(
         self,
         config: AccountConfig,
-        cls: type[A] = BrokeredAccount,  # type: ignore[assignment]  # PEP 696 defaults need Python 3.13
         *,
         credentials: Iterable[Credentials] = (),
         session: AuthSession | None = None,
-    ) -> A:
+    ) -> BrokeredAccount: ...
+
+    @overload
+    def add_account(
+        self,
+        config: AccountConfig,
+        cls: type[A],
+        *,
+        credentials: Iterable[Credentials] = (),
+        session: AuthSession | None = None,
+    ) -> A: ...
+
+    def add_account(
+        self,
+        config: AccountConfig,
+        cls: type[Account] = BrokeredAccount,
+        *,
+        credentials: Iterable[Credentials] = (),
+        session: AuthSession | None = None,
+    ) -> Account:
         """A new account of class *cls*; *credentials* answer its challenges when nobody decides them.
 
         *session* replaces the one that the account's policy would make.

@@ -31,7 +31,8 @@ from sipcli.sip.auth import GiveUp, RealmState
 from sipcli.sip.challenge import Challenge
 from sipcli.sip.origin import Origin
 from sipcli.ua.cache import CacheKey, CredentialCache, Source
-from sipcli.ua.flight import Chain, ChainFailure, Flight, Terms
+from sipcli.ua.chain import Chain, ChainFailure, Terms
+from sipcli.ua.flight import Flight
 from sipcli.ua.notices import Notice, WarningNotice
 from sipcli.ua.shelf import Shelf
 from sipcli.ua.workers import Job, Workers

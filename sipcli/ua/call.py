@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sipcli.errors import LocalProtocolError, MediaFailed, NoAnswer, SipcliError
 from sipcli.media.dtmf import TONE_MS
-from sipcli.media.quality import AudioVerdict, MediaReport, RxStats, TxStats
+from sipcli.media.quality import MediaReport
 from sipcli.sip.answer import IncomingCall
 from sipcli.sip.events import AnyCall, CallAnswered, CallEnded, CallProgress, CallReanswered, CallReoffered
 from sipcli.sip.invite import OutgoingCall
 from sipcli.sip.message import Request
 from sipcli.sip.uri import NameAddr, SipUri
+from sipcli.ua.callmedia import CallReport, MediaHooks, open_media
 from sipcli.ua.callnotices import CallTeller, digit_of_info
 from sipcli.ua.failures import failure_of
 from sipcli.ua.localhost import local_host
@@ -26,7 +25,6 @@ from sipcli.ua.notices import CallState, DtmfNotice
 if TYPE_CHECKING:
     from sipcli.ua.account import Account
     from sipcli.ua.agent import UserAgent
-    from sipcli.ua.audio import AudioSpec
 
 __all__ = ["Call", "CallReport"]
 
@@ -35,40 +33,6 @@ log = logging.getLogger(__name__)
 HANGUP_WAIT = 2.0
 """Seconds that :meth:`Call.hangup` waits for the other side to confirm."""
 STATS_EVERY = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallReport:
-    """What a call came to.  Times in milliseconds, None where it did not come so far.
-
-    *pdd_ms*: from dialling to the first sign of the far end; *setup_ms*: to the
-    answer; *ring_ms* and *talk_ms*: how long it rang, and was up.
-    """
-
-    by: Literal["local", "remote", "network"]
-    code: int | None = None
-    reason: str = ""
-    setup_ms: float | None = None
-    ring_ms: float | None = None
-    talk_ms: float | None = None
-    pdd_ms: float | None = None
-    media: MediaReport = MediaReport()  # noqa: RUF009 - frozen
-
-    @property
-    def codec(self) -> str | None:
-        return self.media.codec
-
-    @property
-    def rx(self) -> RxStats:
-        return self.media.rx
-
-    @property
-    def tx(self) -> TxStats:
-        return self.media.tx
-
-    @property
-    def audio(self) -> AudioVerdict:
-        return self.media.audio
 
 
 class Call:
@@ -148,9 +112,9 @@ class Call:
         **audio: Any,
     ) -> Call:
         """INVITE *target*.  *audio*: see :meth:`accept`; *media* is a session of the caller's own, open already."""
-        hooks = _Hooks()
+        hooks = MediaHooks()
         if media is None:
-            media = await _open_media(hooks, await local_host(agent, account, target), **audio)
+            media = await open_media(hooks, await local_host(agent, account, target), **audio)
         try:
             with agent.turn() as engine:
                 name = None if account is None else account.name
@@ -188,10 +152,10 @@ class Call:
         Raises MediaFailed when there is no common codec; the caller then got 488.
         """
         core = self._incoming
-        hooks = _Hooks()
+        hooks = MediaHooks()
         flow = core.dialog.flow if core.dialog is not None else None
         if media is None:
-            media = await _open_media(hooks, flow.local[0] if flow is not None else "127.0.0.1", **audio)
+            media = await open_media(hooks, flow.local[0] if flow is not None else "127.0.0.1", **audio)
         try:
             sdp = media.offer() if core.offer is None else media.answer(core.offer)
             with self.agent.turn():
@@ -356,7 +320,7 @@ class Call:
 
     # --- inside -----------------------------------------------------------------------------------------------
 
-    def _attach(self, media: MediaSession, hooks: _Hooks) -> None:
+    def _attach(self, media: MediaSession, hooks: MediaHooks) -> None:
         self.media = media
         hooks.call = self
         self._stats = self._loop.call_later(STATS_EVERY, self._tell_stats)
@@ -455,41 +419,6 @@ class Call:
         self.agent.tell(DtmfNotice(call=self.id, direction="in", digit=digit, via=via, duration_ms=duration_ms))
         if self.on_dtmf is not None:
             self.on_dtmf(digit, duration_ms)
-
-
-class _Hooks:
-    """What a media session calls, before and after its call exists."""
-
-    def __init__(self) -> None:
-        self.call: Call | None = None
-
-    def digit(self, digit: str, duration_ms: int) -> None:
-        if self.call is not None:
-            self.call._heard_digit(digit, duration_ms)  # noqa: SLF001 - one room
-
-    def state(self, state: str) -> None:
-        if self.call is not None:
-            self.call._teller.media(state)  # noqa: SLF001
-
-    def warning(self, code: str, message: str) -> None:
-        if self.call is not None:
-            self.call._teller.warning(code, message)  # noqa: SLF001
-
-
-async def _open_media(
-    hooks: _Hooks, host: str, *, audio: AudioSpec | str | None = None, record: Path | str | None = None, **more: Any
-) -> MediaSession:
-    media = MediaSession(
-        audio="null" if audio is None else audio,
-        record=record,
-        host=host,
-        on_dtmf=hooks.digit,
-        on_state=hooks.state,
-        on_warning=hooks.warning,
-        **more,
-    )
-    await media.open()
-    return media
 
 
 def _future(loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:

@@ -33,7 +33,7 @@ from sipcli.errors import (
     TlsError,
 )
 from sipcli.sip.auth import GiveUp
-from sipcli.ua.flight import ChainFailure
+from sipcli.ua.chain import ChainFailure
 
 __all__ = ["AuthStory", "failure_of", "plain"]
 

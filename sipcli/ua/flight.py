@@ -22,9 +22,8 @@ import math
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sipcli.credentials import (
     BearerCredentials,
@@ -44,6 +43,7 @@ from sipcli.credentials import (
 from sipcli.sip.auth import GiveUp
 from sipcli.sip.challenge import Challenge
 from sipcli.ua.cache import CacheKey, CredentialCache, Source
+from sipcli.ua.chain import FETCH_WAIT, PROMPT_WAIT, ChainFailure, Terms
 from sipcli.ua.notices import AuthNeeded, AuthProviderNotice, AuthUserAction, Notice, ProviderOutcome
 from sipcli.ua.shelf import ELSEWHERE, Shelf
 from sipcli.ua.workers import Job, Lane, Workers
@@ -51,51 +51,12 @@ from sipcli.ua.workers import Job, Lane, Workers
 if TYPE_CHECKING:
     from sipcli.ua.broker import Waiter
 
-__all__ = ["FETCH_WAIT", "PROMPT_WAIT", "Chain", "ChainFailure", "Flight", "FlightDesk", "Terms"]
+__all__ = ["Flight", "FlightDesk"]
 
 log = logging.getLogger(__name__)
 
-FETCH_WAIT = 30.0
-"""Seconds that stores may take, all of the chain together; queueing counts."""
-PROMPT_WAIT = 120.0
-"""Seconds that a person may take."""
 TRIES = 3
 FIRST_PAUSE = 0.5
-
-
-class Chain(NamedTuple):
-    """Whom to ask for one realm of one account, in this order; *required* ones end the chain when they deny."""
-
-    username: str | None
-    providers: tuple[str, ...]
-    required: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What an account wants of the broker.  Times are in seconds.
-
-    *max_wait* bounds the whole wait of a challenge, whoever is asked.
-    """
-
-    account: str
-    aor: str
-    chain: Callable[[str], Chain]
-    max_wait: float | None = None
-    cache_ttl: float = 900.0
-    save: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainFailure:
-    """Why a challenge got no answer: *error* and *provider* are the most telling of the chain."""
-
-    why: GiveUp
-    realm: str
-    error: ProviderError | None = None
-    provider: str | None = None
-    awaited_person: bool = False
-    rejection: Rejection | None = None
 
 
 class FlightDesk(Protocol):
@@ -107,10 +68,9 @@ class FlightDesk(Protocol):
     cache: CredentialCache
     denied: dict[tuple[str, str], Denied]
 
-    def tell(self, notice: Notice) -> None: ...
-
-    def is_heard(self) -> bool:
-        """Is it worth making a notice?"""
+    tell: Callable[[Notice], None]
+    is_heard: Callable[[], bool]
+    """Is it worth making a notice?"""
 
     def landed(self, flight: Flight, result: Credentials | ChainFailure) -> None: ...
 

@@ -58,7 +58,8 @@ class OneShots:
         """Send what *start* makes, and wait for its end.  Cancelled, it is stopped, a pending challenge included."""
         with self._turn() as engine:
             oneshot = start(engine)
-            future = self._waiting[oneshot] = asyncio.get_running_loop().create_future()
+            future: asyncio.Future[RequestDone] = asyncio.get_running_loop().create_future()
+            self._waiting[oneshot] = future
         try:
             return await future
         finally:

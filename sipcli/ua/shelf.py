@@ -78,14 +78,17 @@ class Shelf:
     def forget(self, name: str, request: CredentialRequest, credentials: Credentials) -> object:
         """*Worker.*  Offer the refused *credentials* to the provider they came from."""
         provider = self.take(name)
-        return provider.forget(request, credentials) if isinstance(provider, Forgets) else None
+        # Any: an asynchronous provider returns an awaitable, which the lane waits for.
+        forget: Any = provider.forget if isinstance(provider, Forgets) else None
+        return None if forget is None else forget(request, credentials)
 
     def remember(self, names: tuple[str, ...], request: CredentialRequest, credentials: Credentials) -> object:
         """*Worker.*  Give the accepted *credentials* to the first of *names* that keeps such things."""
         for name in names:
             provider = self.take(name)
             if isinstance(provider, Remembers):
-                return provider.remember(request, credentials)
+                remember: Any = provider.remember
+                return remember(request, credentials)
         raise NotFound("no provider of the chain keeps secrets; add keychain to it")
 
 

@@ -7,7 +7,7 @@ import secrets
 from sipcli.config import AccountConfig, Config, PolicyConfig
 from sipcli.sip.auth import AuthPolicy
 from sipcli.sip.profile import AccountProfile
-from sipcli.ua.flight import FETCH_WAIT, PROMPT_WAIT, Chain
+from sipcli.ua.chain import FETCH_WAIT, PROMPT_WAIT, Chain
 
 __all__ = ["auth_policy", "chain_for", "profile_of", "wait_limit"]
 
@@ -45,7 +45,7 @@ def auth_policy(
     ceiling = max(_CEILING, _longest_wait(config, providers, limit) + 30.0)
     if not brokered and limit is not None:
         ceiling = limit
-    algorithms = _ALGORITHMS
+    algorithms: tuple[str, ...] = _ALGORITHMS
     if policy.min_algorithm in _ALGORITHMS:
         algorithms = _ALGORITHMS[: _ALGORITHMS.index(policy.min_algorithm) + 1]
     return AuthPolicy(

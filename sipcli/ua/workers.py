@@ -85,6 +85,15 @@ class Job:
         self.home: AsyncThread | None = None
         self.task: asyncio.Task[None] | None = None
 
+    def forget(self) -> None:
+        """Let go of everything: its worker may hold the job for a moment longer."""
+        self.result = self.error = self.task = self.tag = None
+        self.work = self.on_done = _nothing
+
+
+def _nothing(*_: object) -> None:
+    """What a settled job is made of."""
+
 
 class Lane:
     """A queue of jobs and at most *width* threads, grown on demand.
@@ -187,7 +196,7 @@ class Lane:
                 self._retire(1)
         if not job.withdrawn:
             job.on_done(job)
-        job.result = job.error = job.task = job.tag = None
+        job.forget()
 
     # --- on a worker ----------------------------------------------------------------------------------------
 

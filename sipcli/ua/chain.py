@@ -1,0 +1,52 @@
+"""What is asked of providers for an account, and what it means when none of them has it (DESIGN section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sipcli.credentials import ProviderError, Rejection
+from sipcli.sip.auth import GiveUp
+
+__all__ = ["FETCH_WAIT", "PROMPT_WAIT", "Chain", "ChainFailure", "Terms"]
+
+FETCH_WAIT = 30.0
+"""Seconds that stores may take, all of the chain together; queueing counts."""
+PROMPT_WAIT = 120.0
+"""Seconds that a person may take."""
+
+
+class Chain(NamedTuple):
+    """Whom to ask for one realm of one account, in this order; *required* ones end the chain when they deny."""
+
+    username: str | None
+    providers: tuple[str, ...]
+    required: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What an account wants of the broker.  Times are in seconds.
+
+    *max_wait* bounds the whole wait of a challenge, whoever is asked.
+    """
+
+    account: str
+    aor: str
+    chain: Callable[[str], Chain]
+    max_wait: float | None = None
+    cache_ttl: float = 900.0
+    save: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainFailure:
+    """Why a challenge got no answer: *error* and *provider* are the most telling of the chain."""
+
+    why: GiveUp
+    realm: str
+    error: ProviderError | None = None
+    provider: str | None = None
+    awaited_person: bool = False
+    rejection: Rejection | None = None
