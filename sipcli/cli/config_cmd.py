@@ -65,7 +65,9 @@ def check(options: GlobalOptions) -> int:
             raise
         wrong = missing_files(config) + await run.in_thread(lambda: broken_providers(run))
         if wrong:
-            raise ConfigError("\n".join(f"{config.path}: {line}" for line in wrong))
+            raise ConfigError(
+                "\n".join(f"{config.path}: {line}" for line in wrong), hint="correct it, or bring what it names"
+            )
         names = ", ".join(config.accounts) or "none"
         return Outcome("valid", f"{place} is right; accounts: {names}", more={"path": str(place)})
 

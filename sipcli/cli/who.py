@@ -75,7 +75,9 @@ def customise(
         if said.get(key):
             changes[key] = parse_server(said[key])
     if options.ca is not None:
-        changes["ca_file"] = options.ca.expanduser().absolute()
+        changes["ca_file"] = authorities = options.ca.expanduser().absolute()
+        if not os.access(authorities, os.R_OK):
+            raise ConfigError(f"{authorities} cannot be read", hint="--ca names a file of certificates, in PEM")
     if said.get("password_file"):
         path = said["password_file"]
         if path != "-" and not os.access(path, os.R_OK):

@@ -58,7 +58,10 @@ class ConfigProblems(ConfigError):
         self.path = path
         self.problems = tuple(problems)
         name = str(path) if path else "the configuration"
-        super().__init__("\n".join(f"{name}: {problem}" for problem in self.problems))
+        super().__init__(
+            "\n".join(f"{name}: {problem}" for problem in self.problems),
+            hint="correct it, and see that all is well: sipcli config check",
+        )
 
 
 def default_config_path(environ: Mapping[str, str] | None = None) -> Path | None:

@@ -174,18 +174,22 @@ class TestWho:
     def test_options_change_an_account_for_this_run(self, tmp_path: Path) -> None:
         secret = tmp_path / "secret"
         secret.write_text("x")
+        authorities = tmp_path / "ca.pem"
+        authorities.touch()
         said = {
             "transport": "tcp", "registrar": "sbc.example:5080", "proxy": None, "username": "al", "expires": 60,
             "password_file": str(secret),
         }  # fmt: skip
-        config, account = customise(CONFIG, CONFIG.accounts["work"], GlobalOptions(ca=Path("ca.pem")), said)
+        config, account = customise(CONFIG, CONFIG.accounts["work"], GlobalOptions(ca=authorities), said)
         assert (account.transport, str(account.registrar), account.username) == ("tcp", "sip:sbc.example:5080", "al")
         assert account.expires == 60
         assert account.proxy is None
-        assert account.ca_file == Path("ca.pem").absolute()
+        assert account.ca_file == authorities
         assert account.credentials == (PASSWORD_FILE,)
         assert config.providers[PASSWORD_FILE].options == {"path": str(secret)}
         assert config.accounts["work"] is account
+        with pytest.raises(ConfigError, match=r"nowhere\.pem cannot be read"):
+            customise(CONFIG, CONFIG.accounts["work"], GlobalOptions(ca=Path("nowhere.pem")), {})
 
     @pytest.mark.parametrize(
         ("text", "uri"),
