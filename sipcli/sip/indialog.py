@@ -52,7 +52,7 @@ class CallState(Enum):
 
 
 class Farewell:
-    """A BYE.  A challenge to it is answered from what is known and asks nobody (threat T01, DESIGN section 7)."""
+    """A BYE.  A challenge to it is answered from what is known and asks nobody (threat T01, docs/architecture.md)."""
 
     __slots__ = ("_call", "exchange")
 

@@ -2,8 +2,8 @@
 
 The broker lives on the loop's thread and holds no lock, because it needs none.
 It knows neither SIP messages nor the inside of a thread: it is given a deferred
-challenge, asks the account's chain, and answers or abandons (DESIGN sections 7
-and 8; the feedback rule is CONFORMANCE section 3).
+challenge, asks the account's chain, and answers or abandons (docs/architecture.md,
+"The chain and the broker").
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Ask:
 
 
 class Waiter:
-    """One challenge on its way: answered once every realm has its credentials (CONFORMANCE A07)."""
+    """One challenge on its way: answered once every realm has its credentials (A07)."""
 
     __slots__ = ("ask", "done", "first_failure", "flights", "found", "timer", "tried")
 
@@ -366,5 +366,5 @@ class CredentialBroker:
 
 
 def _place(origin: Origin) -> Hashable:
-    """What of an origin names a trust domain: the TLS identity if there is one, else the address (DESIGN 11.1)."""
+    """What of an origin names a trust domain: the TLS identity if there is one, else the address (docs/decisions/0016)."""
     return origin.identity or (origin.host, origin.port)

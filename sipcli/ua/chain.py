@@ -1,4 +1,4 @@
-"""What is asked of providers for an account, and what it means when none of them has it (DESIGN section 8)."""
+"""What is asked of providers for an account, and what it means when none of them has it (docs/architecture.md)."""
 
 from __future__ import annotations
 

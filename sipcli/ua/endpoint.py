@@ -1,4 +1,4 @@
-"""One loop, one Engine: datagrams and timers become turns, events become calls (DESIGN sections 4.1 and 5).
+"""One loop, one Engine: datagrams and timers become turns, events become calls (docs/architecture.md).
 
 ::
 

@@ -1,4 +1,4 @@
-"""One walk along a chain of providers, shared by all challenges that wait for the same secret (DESIGN sections 7, 8).
+"""One walk along a chain of providers, shared by all challenges that wait for the same secret (docs/architecture.md).
 
 ======================== ============================================== ==========================
 a provider raises        means                                          the flight

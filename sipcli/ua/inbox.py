@@ -1,4 +1,4 @@
-"""From any thread onto the loop: many calls, one wake (DESIGN section 7)."""
+"""From any thread onto the loop: many calls, one wake (docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which threads may touch an agent's challenges (DESIGN section 7).
+"""Which threads may touch an agent's challenges (docs/architecture.md).
 
 ``call_soon_threadsafe`` works from any thread, so why register at all?  Because
 registration buys what it cannot give: shutdown knows whom to wait for and can

@@ -1,4 +1,4 @@
-"""SIP as it was on the wire, without what must not be written down (INTERFACE rule 8; threats T14, T32)."""
+"""SIP as it was on the wire, without what must not be written down (threats T14, T32)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Worker lanes: registered daemon threads on which providers are imported, built and asked (DESIGN section 7).
+"""Worker lanes: registered daemon threads on which providers are imported, built and asked (docs/architecture.md).
 
 ::
 

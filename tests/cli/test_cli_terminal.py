@@ -218,7 +218,7 @@ class TestJobControl:
         assert shell.getecho()
 
 
-def test_without_a_terminal_nobody_is_asked() -> None:
+def test_T26_without_a_terminal_nobody_is_asked() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.asker"],
         cwd=REPOSITORY,

@@ -1,4 +1,4 @@
-"""Incoming calls and requests, ladder by ladder (RFC 3261 sections 8.2, 9.2, 12.2.2, 13.3, 15; CONFORMANCE B04-B15)."""
+"""Incoming calls and requests, ladder by ladder (RFC 3261 sections 8.2, 9.2, 12.2.2, 13.3, 15; B04-B15)."""
 
 from __future__ import annotations
 

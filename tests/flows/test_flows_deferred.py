@@ -1,4 +1,4 @@
-"""The whole matrix: six methods, three transports, three waits, four ways a server asks (CONFORMANCE A01-A07, A24)."""
+"""The whole matrix: six methods, three transports, three waits, four ways a server asks (A01-A07, A24)."""
 
 from __future__ import annotations
 

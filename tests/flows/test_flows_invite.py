@@ -1,4 +1,4 @@
-"""Outgoing calls, ladder by ladder (RFC 3261 sections 9.1, 13.2, 15; CONFORMANCE A01, A17, A19, B01, B02, B07, B09)."""
+"""Outgoing calls, ladder by ladder (RFC 3261 sections 9.1, 13.2, 15; A01, A17, A19, B01, B02, B07, B09)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hostile and careless peers send, and that each request has an end (threats T04, T22, T23; CONFORMANCE C01)."""
+"""What hostile and careless peers send, and that each request has an end (threats T04, T22, T23; C01)."""
 
 from __future__ import annotations
 

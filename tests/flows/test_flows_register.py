@@ -1,4 +1,4 @@
-"""Registration, ladder by ladder (RFC 3261 section 10.2; CONFORMANCE A02-A05, A21, A25-A27)."""
+"""Registration, ladder by ladder (RFC 3261 section 10.2; A02-A05, A21, A25-A27)."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ def test_abandoned_challenge_fails_and_the_account_lives_on() -> None:
 
 
 def test_a_refused_registration_that_is_kept_starts_afresh_with_refresh() -> None:
-    """The secret's arrival after the token was given up starts a fresh REGISTER (DESIGN section 7)."""
+    """The secret's arrival after the token was given up starts a fresh REGISTER (docs/architecture.md)."""
     wire, gate = Wire(), Gate()
     registration = wire.do(lambda: wire.engine.register("work"))
     wire.deliver(gate.ask(wire.one()))

@@ -1,4 +1,4 @@
-"""Whatever comes in, only ParseError comes out; what is written is read; cuts do not matter; time is linear."""
+"""Whatever comes in, only ParseError comes out; what is written is read; cuts do not matter; time is linear (T24)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The oauth provider against servers that lie: look-alike names, inside addresses, redirects, phishing, mix-up."""
+"""The oauth provider against servers that lie: look-alike names, inside addresses, redirects, phishing (T09, T11, T30)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which provider is loaded, when, and what happens to one that is broken."""
+"""Which provider is loaded, when, and what happens to one that is broken (T16)."""
 
 from __future__ import annotations
 

@@ -203,11 +203,11 @@ class TestFile:
             assert ask(provider, make_request()).secret.reveal() == secret
 
     @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700, 0o500])
-    def test_modes_that_are_ours_alone(self, tmp_path: Path, mode: int) -> None:
+    def test_T33_modes_that_are_ours_alone(self, tmp_path: Path, mode: int) -> None:
         assert ask(from_file(write(tmp_path / "s", "x", mode)), make_request()).secret.reveal() == b"x"
 
     @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o444, 0o440])
-    def test_others_may_read_only_where_that_was_said(self, tmp_path: Path, mode: int) -> None:
+    def test_T33_others_may_read_only_where_that_was_said(self, tmp_path: Path, mode: int) -> None:
         path = write(tmp_path / "s", "x", mode)
         error = error_of(from_file(path))
         assert isinstance(error, Denied)
@@ -217,7 +217,7 @@ class TestFile:
         assert ask(from_file(path, allow_readable=True), make_request()).secret.reveal() == b"x"
 
     @pytest.mark.parametrize("mode", [0o660, 0o602, 0o666, 0o622, 0o777])
-    def test_others_may_never_write(self, tmp_path: Path, mode: int) -> None:
+    def test_T33_others_may_never_write(self, tmp_path: Path, mode: int) -> None:
         error = error_of(from_file(write(tmp_path / "s", "x", mode), allow_readable=True))
         assert isinstance(error, Denied)
         assert "chmod go-w" in str(error)
@@ -239,7 +239,7 @@ class TestFile:
         monkeypatch.setattr(_secretfile, "_SECRETS_PLACE", tmp_path / "secrets")
         assert ask(from_file(path), make_request()).secret.reveal() == b"x"
 
-    def test_a_link_out_of_the_place_is_judged_where_it_leads(
+    def test_T33_a_link_out_of_the_place_is_judged_where_it_leads(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "secrets").mkdir()
@@ -248,7 +248,7 @@ class TestFile:
         monkeypatch.setattr(_secretfile, "_SECRETS_PLACE", tmp_path / "secrets")
         assert isinstance(error_of(from_file(tmp_path / "secrets" / "sip")), Denied)
 
-    def test_a_link_to_a_good_file_is_good(self, tmp_path: Path) -> None:
+    def test_T33_a_link_to_a_good_file_is_good(self, tmp_path: Path) -> None:
         write(tmp_path / "s", "x")
         (tmp_path / "link").symlink_to("s")
         assert ask(from_file(tmp_path / "link"), make_request()).secret.reveal() == b"x"

@@ -1,4 +1,4 @@
-"""The vault provider against OpenBao, and against servers that OpenBao cannot be made to be."""
+"""The vault provider against OpenBao, and against servers that OpenBao cannot be made to be (T18)."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_a_wav_without_a_length_is_read_to_its_end(tmp_path: Path) -> None:
 # -- recordings (threat: traces and recordings on disk) ---------------------------
 
 
-def test_a_recording_is_private(tmp_path: Path) -> None:
+def test_T32_a_recording_is_private(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     before = os.umask(0)
     try:
@@ -144,7 +144,7 @@ def test_an_old_file_becomes_private_and_is_emptied(tmp_path: Path) -> None:
     assert path.stat().st_size == 44
 
 
-def test_never_through_a_link(tmp_path: Path) -> None:
+def test_T32_never_through_a_link(tmp_path: Path) -> None:
     target = tmp_path / "precious"
     target.write_text("keep me")
     (tmp_path / "soft.wav").symlink_to(target)

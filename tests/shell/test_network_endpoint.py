@@ -1,4 +1,4 @@
-"""The endpoint: one instant a turn, nothing forgotten, flows found or refused in a sentence (DESIGN 4.1, 5)."""
+"""The endpoint: one instant a turn, nothing forgotten, flows found or refused in a sentence (docs/architecture.md)."""
 
 from __future__ import annotations
 

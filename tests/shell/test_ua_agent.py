@@ -924,3 +924,37 @@ def test_a_secret_appears_in_no_log_no_notice_and_no_error(caplog: pytest.LogCap
 
     run()
     assert canary not in caplog.text
+
+
+# --- another loop ---------------------------------------------------------------------------------------------
+
+
+def test_everything_runs_on_uvloop() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main() -> None:
+        async with site(right()) as s:
+            account = s.account()
+            await account.register()
+            call = await account.call("echo", audio="tone:440")
+            await call.answered(timeout=5)
+            await call.hangup()
+            assert (await call.finished()).by == "local"
+            deferred: list[DeferredChallenge] = []
+
+            @account.on_challenge
+            async def ask(challenge: DeferredChallenge) -> Any:
+                deferred.append(challenge)
+                await asyncio.Event().wait()
+
+            account.auth._cache.clear()
+            task = asyncio.ensure_future(account.message("echo", "hello"))
+            while not deferred:
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+            with pytest.raises(ChallengeGone):
+                deferred[0].respond(RIGHT)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

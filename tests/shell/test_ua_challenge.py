@@ -1,4 +1,4 @@
-"""A challenge is decided once: by whom, from where, and what everybody else gets."""
+"""A challenge is decided once: by whom, from where, and what everybody else gets (T08)."""
 
 from __future__ import annotations
 

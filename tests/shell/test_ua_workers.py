@@ -1,4 +1,4 @@
-"""Lanes: registered daemon threads, growth, orphans, cancel signals, asynchronous providers."""
+"""Lanes: registered daemon threads, growth, orphans, cancel signals, asynchronous providers (T17)."""
 
 from __future__ import annotations
 

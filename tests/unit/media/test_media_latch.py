@@ -1,4 +1,4 @@
-"""Whose packets are believed."""
+"""Whose packets are believed (T21)."""
 
 from __future__ import annotations
 

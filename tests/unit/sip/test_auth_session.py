@@ -76,7 +76,7 @@ def test_A04_another_user_with_the_same_password_is_another_secret() -> None:
 
 
 def test_A04_a_late_answer_is_sent_once_more_if_the_nonce_changed() -> None:
-    """Kamailio's default: an expired nonce earns a new challenge without ``stale`` (DESIGN 11.4)."""
+    """Kamailio's default: an expired nonce earns a new challenge without ``stale`` (docs/decisions/0012)."""
     rig = Rig(password(GOOD), asynchronous=True)
     exchange, token = rig.pending(digest())
     rig.now += 20.1
@@ -394,7 +394,7 @@ def test_A18_an_answer_for_one_person_is_not_shown_to_another() -> None:
     assert rig.exchange("INVITE", "sip:mallory@example.com").carried() == []
 
 
-def test_T01_nothing_goes_along_to_a_stranger() -> None:
+def test_T01_T29_nothing_goes_along_to_a_stranger() -> None:
     rig = Rig(password(GOOD))
     accepted(rig, digest(), call_id="one")
     assert rig.exchange("BYE", call_id="one", origin=STRANGER).carried() == []

@@ -1,4 +1,4 @@
-"""Stream framing: limits, lost frames, keep-alives (RFC 3261 section 18.3, RFC 5626 section 4.4.1; threat T23)."""
+"""Stream framing: limits, lost frames, keep-alives (RFC 3261 section 18.3, RFC 5626 section 4.4.1; B16, T23)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Client transactions on a stepped clock (RFC 3261 section 17.1, RFC 6026 section 8.4)."""
+"""Client transactions on a stepped clock (RFC 3261 section 17.1, RFC 6026 section 8.4; B01-B03)."""
 
 from __future__ import annotations
 

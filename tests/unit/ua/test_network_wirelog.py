@@ -1,4 +1,4 @@
-"""Nothing secret is left of a masked message, and nothing else is lost (INTERFACE rule 8, threat T14)."""
+"""Nothing secret is left of a masked message, and nothing else is lost (T14)."""
 
 from __future__ import annotations
 
