@@ -366,5 +366,5 @@ class CredentialBroker:
 
 
 def _place(origin: Origin) -> Hashable:
-    """What of an origin names a trust domain: the TLS identity if there is one, else the address (docs/decisions/0016)."""
+    """What of an origin names a trust domain: the TLS identity if there is one, else the address."""
     return origin.identity or (origin.host, origin.port)

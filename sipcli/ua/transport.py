@@ -1,4 +1,4 @@
-"""All ways in and out of one endpoint: sockets by address family, connections by whom they lead to (docs/architecture.md).
+"""All ways in and out of one endpoint: sockets by address family, connections by whom they lead to.
 
 A UDP socket is bound when the first request needs its family, and serves all
 that follow.  A connection is used again for the same remote address and, over

@@ -1,4 +1,4 @@
-"""The oauth provider against servers that lie: look-alike names, inside addresses, redirects, phishing (T09, T11, T30)."""
+"""The oauth provider against servers that lie: look-alikes, inside addresses, redirects, phishing (T09, T11, T30)."""
 
 from __future__ import annotations
 

@@ -405,7 +405,7 @@ async def test_another_name_with_the_same_password_is_another_answer() -> None:
 
 @stepped
 async def test_a_late_401_does_not_evict_the_newer_and_good_entry() -> None:
-    """The trap of evicting by attempt (docs/architecture.md): the person would see a second prompt after typing the right password."""
+    """The trap of evicting by attempt: a second prompt after the right password."""
     rig = BrokerRig(person := FakeProvider(password("wrong"), password("right"), name="prompt", interactive=True))
     first, second = rig.challenge(digest()), rig.challenge(digest(nonce="n2"))
     await settle()

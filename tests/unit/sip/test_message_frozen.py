@@ -1,4 +1,4 @@
-"""Messages: lazy, frozen, framed, limited; what a reply repeats (RFC 3261 sections 7.3, 8.2.6, 18.3; B16-B17, T13, T23)."""
+"""Messages: lazy, frozen, limited; what a reply repeats (RFC 3261 sections 7.3, 8.2.6, 18.3; B16-B17, T13, T23)."""
 
 from __future__ import annotations
 

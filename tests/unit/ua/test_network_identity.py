@@ -1,4 +1,4 @@
-"""Which domain a certificate proves (RFC 5922 sections 7.1 and 7.2), on certificates as ``getpeercert`` gives them (C02)."""
+"""Which domain a certificate proves (RFC 5922 sections 7.1 and 7.2), as ``getpeercert`` tells it (C02)."""
 
 from __future__ import annotations
 
