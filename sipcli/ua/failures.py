@@ -131,8 +131,9 @@ def _network(what: str, account: str | None, why: str) -> SipcliError:
     kind, _, text = why.partition(":")
     if kind == "timeout":
         return NoAnswer(f"{what}:{text}", hint="is the server up, and does a firewall let SIP through? try --ladder")
-    error = _KINDS.get(kind, NetworkError)
-    return error(f"{what}:{text}" if kind in _KINDS else f"{what}: {why}", hint=_HINTS.get(kind))
+    error = _KINDS.get(kind, NetworkError)(f"{what}:{text}" if kind in _KINDS else f"{what}: {why}")
+    error.hint = _HINTS.get(kind)
+    return error
 
 
 def _auth(

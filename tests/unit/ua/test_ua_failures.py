@@ -1,0 +1,114 @@
+"""From how a request ended to the exception: class, sentence, hint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sipcli import errors
+from sipcli.credentials import Denied, NotFound, Unavailable
+from sipcli.sip.auth import GiveUp
+from sipcli.ua.chain import ChainFailure
+from sipcli.ua.failures import AuthStory, failure_of, plain
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (403, errors.Refused),
+        (404, errors.NotReachable),
+        (408, errors.NoAnswer),
+        (480, errors.NoAnswer),
+        (484, errors.NotReachable),
+        (486, errors.Busy),
+        (488, errors.MediaFailed),
+        (503, errors.ServerFailed),
+        (600, errors.Busy),
+        (603, errors.Declined),
+        (604, errors.NotReachable),
+        (606, errors.MediaFailed),
+        (699, errors.Refused),
+        (401, errors.AuthRefused),
+        (407, errors.AuthRefused),
+    ],
+)
+def test_final_responses(code: int, kind: type[errors.RequestFailed]) -> None:
+    error = failure_of("call", "work", code=code, reason="Nope", server="192.0.2.1")
+    assert type(error) is kind
+    assert f"{code} Nope from 192.0.2.1" in str(error)
+    assert isinstance(error, errors.RequestFailed) and (error.code, error.reason) == (code, "Nope")
+
+
+@pytest.mark.parametrize(
+    ("why", "kind"),
+    [
+        ("dns: no such host", errors.ResolveError),
+        ("connect: refused", errors.NetworkError),
+        ("tls: not the domain's", errors.TlsError),
+        ("lost: the connection broke", errors.NetworkError),
+        ("timeout: no answer from udp:192.0.2.1:5060", errors.NoAnswer),
+        ("closed: the engine was closed", errors.AgentClosed),
+        ("protocol: no To", errors.RemoteProtocolError),
+        ("something else", errors.NetworkError),
+    ],
+)
+def test_reasons_without_a_response(why: str, kind: type[errors.SipcliError]) -> None:
+    error = failure_of("registration", "work", why=why)
+    assert type(error) is kind
+    assert str(error).startswith("registration: ") and why.partition(": ")[2] in str(error)
+
+
+@pytest.mark.parametrize(
+    ("why", "failure", "kind", "words"),
+    [
+        (GiveUp.ABANDONED, None, errors.AuthAbandoned, "abandoned"),
+        (GiveUp.LOST, None, errors.AuthAbandoned, "dropped without an answer"),
+        (GiveUp.DEADLINE, None, errors.AuthExpired, "nobody answered"),
+        (GiveUp.DEADLINE, {"provider": "vault"}, errors.AuthExpired, "vault did not answer"),
+        (GiveUp.DEADLINE, {"provider": "prompt", "awaited_person": True}, errors.AuthExpired, "nobody answered"),
+        (GiveUp.NO_CREDENTIALS, None, errors.NoCredentials, "no credentials"),
+        (GiveUp.NO_CREDENTIALS, {"error": NotFound("no entry"), "provider": "k"}, errors.NoCredentials, "k: no entry"),
+        (GiveUp.NO_CREDENTIALS, {"error": Denied("locked"), "provider": "k"}, errors.ProviderFailed, "k: locked"),
+        (GiveUp.NO_CREDENTIALS, {"error": Unavailable("down"), "provider": "v"}, errors.ProviderFailed, "v: down"),
+        (GiveUp.REFUSED, None, errors.AuthRefused, "refused: 401 Unauthorized"),
+        (GiveUp.TOO_MANY_ATTEMPTS, None, errors.AuthRefused, "refused: 401 Unauthorized"),
+        (GiveUp.UNSUPPORTED, None, errors.AuthRefused, "no scheme or algorithm"),
+        (GiveUp.DOWNGRADE, None, errors.AuthRefused, "less protection"),
+        (GiveUp.FOREIGN_ORIGIN, None, errors.AuthRefused, "not the account's own"),
+        (GiveUp.STALE_LOOP, None, errors.AuthRefused, "stale"),
+        (GiveUp.NO_CHALLENGE, None, errors.RemoteProtocolError, "does not say which"),
+    ],
+)
+def test_authentication(why: GiveUp, failure: dict[str, Any] | None, kind: type[Exception], words: str) -> None:
+    story = AuthStory(failure=None if failure is None else ChainFailure(why=why, realm="r", **failure))
+    error = failure_of(
+        "registration", "work", code=401, reason="Unauthorized", why=why, story=story, server="192.0.2.1"
+    )
+    assert type(error) is kind and words in str(error)
+    if isinstance(error, errors.AuthExpired):
+        assert error.awaited_person is bool(failure and failure.get("awaited_person"))
+    if isinstance(error, errors.AuthError) and failure:
+        assert (error.realm, error.provider) == ("r", failure.get("provider"))
+
+
+def test_a_refusal_names_what_was_answered_with() -> None:
+    story = AuthStory(realm="trunk", used="vault:voip/alice")
+    error = failure_of(
+        "registration", "work", code=403, reason="Forbidden", why=GiveUp.REFUSED, story=story, server="1.2.3.4"
+    )
+    assert str(error) == (
+        'registration refused: 403 Forbidden from 1.2.3.4 (realm "trunk"); the answer used vault:voip/alice'
+    )
+    assert error.hint == "try: sipcli auth test work"
+
+
+def test_what_the_server_says_is_shown_harmless_and_short() -> None:
+    assert plain("a\x1b[2J\r\nb") == "a\\x1b[2J\\x0d\\x0ab"
+    assert plain("ab\u202e\U000e0001") == "ab\\u202e\\U000e0001"
+    assert plain("x" * 100) == "x" * 64 + "…"
+    assert plain("Grüße an alle") == "Grüße an alle"
+
+
+def test_nothing_at_all_is_no_answer() -> None:
+    assert type(failure_of("call", None)) is errors.NoAnswer
