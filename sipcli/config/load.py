@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from sipcli.config.model import (
     AccountConfig,
@@ -39,8 +39,7 @@ from sipcli.sip.uri import SipUri
 __all__ = ["ConfigProblems", "Problem", "default_config_path", "load_config", "parse_config"]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One mistake: *where* is the table and key as TOML writes them (``[accounts.work] aor``)."""
 
     where: str

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 __all__ = [
     "ACCOUNT",
@@ -27,8 +26,7 @@ ALGORITHMS = ("MD5", "SHA-256", "SHA-512-256")
 """Digest algorithms, the weakest first (RFC 7616 section 3.7, RFC 8760)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One key: *check* judges its value; *required* keys must be there."""
 
     check: Check

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -91,8 +90,7 @@ class Challenge(NamedTuple):
         return "Proxy-Authorization" if self.proxy else "Authorization"
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(NamedTuple):
     """A challenge we do not answer, and why: one short sentence for a person."""
 
     scheme: str

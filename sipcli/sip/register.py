@@ -8,9 +8,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sipcli.errors import ParseError
 from sipcli.sip.events import RegistrationChanged, RegistrationState, Why
@@ -46,8 +45,7 @@ class State(Enum):
     GONE = "gone"
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(NamedTuple):
     """Contact and AOR are tied until *expires_at* (the engine's clock); *expires_s* is what the registrar granted."""
 
     contact: str

@@ -12,9 +12,8 @@ and the ACK is on its way, whatever the user does next.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 __all__ = [
     "CLIENT",
@@ -189,8 +188,7 @@ SERVER_TABLE: Final[Table] = {  # RFC 3261 section 17.2.2, figure 8
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """A table, the state it starts in and what is done on entering that state."""
 
     name: str

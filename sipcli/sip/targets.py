@@ -5,11 +5,9 @@ RFC 3261 sections 8.1.2 and 12.2.1.1, RFC 3608 section 6.1, RFC 5630.
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sipcli.sip.flow import Flow, Hop, Transport
 from sipcli.sip.grammar import Params
@@ -53,8 +51,7 @@ class CSeqCounter:
         return self.last
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """The envelope of a request: Request-URI, Route header fields in order, and the hop that they lead to."""
 
     uri: SipUri
@@ -112,7 +109,7 @@ def out_of_dialog(account: AccountState | None, target: SipUri) -> Target:
     routes = account.preloaded
     if routes:
         aimed = through(uri, routes)
-        return dataclasses.replace(aimed, hop=preferring(aimed.hop, account.profile.transport))
+        return aimed._replace(hop=preferring(aimed.hop, account.profile.transport))
     own = account.registrar_hop
     if uri.host in account.domains and uri.port in (None, own.port) and (own.secure or not uri.secure):
         return Target(uri, (), own)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sipcli.sip.events import RequestDone
 from sipcli.sip.oneshot import OneShot
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["MessageReport", "OneShots", "OptionsReport"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageReport:
+class MessageReport(NamedTuple):
     """A MESSAGE that was taken: 200 (delivered) or 202 (kept for later)."""
 
     code: int
@@ -27,8 +25,7 @@ class MessageReport:
     rtt_ms: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptionsReport:
+class OptionsReport(NamedTuple):
     """What answered a ping.  *tls* is the verified identity, *remote* the address that answered.
 
     *tls_facts* is what the handshake agreed on, while the connection is open.
