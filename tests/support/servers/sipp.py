@@ -27,13 +27,36 @@ def write_tone(path: Path, hertz: float, seconds: float) -> None:
     )
 
 
+def prepare(directory: Path, scenario: str, keys: dict[str, str] | None) -> list[str]:
+    """The arguments that name *scenario* and its *keys*.
+
+    SIPp wants the status of a response written out, so a key ``status`` is filled in here.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path, rest = SCENARIOS / f"{scenario}.xml", dict(keys or {})
+    status = rest.pop("status", None)
+    if status is not None:
+        text = path.read_text().replace("[status]", status)
+        path = directory / path.name
+        path.write_text(text)
+    return ["-sf", str(path), *(word for name, value in rest.items() for word in ("-key", name, value))]
+
+
 class SippCallee:
     """A SIPp that plays a UAS scenario on :attr:`port` (UDP), echoing RTP when the scenario answers."""
 
-    def __init__(self, directory: Path, scenario: str, *, calls: int = 1, transport: str = "u1") -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+    def __init__(
+        self,
+        directory: Path,
+        scenario: str,
+        *,
+        calls: int = 1,
+        transport: str = "u1",
+        keys: dict[str, str] | None = None,
+    ) -> None:
+        named = prepare(directory, scenario, keys)
         self.port, media = free_port(block=2), free_port(block=4)
-        argv = ["sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", "127.0.0.1", "-p", str(self.port)]
+        argv = ["sipp", *named, "-i", "127.0.0.1", "-p", str(self.port)]
         argv += ["-mi", "127.0.0.1", "-mp", str(media), "-rtp_echo", "-nostdin", "-m", str(calls), "-t", transport]
         argv += ["-trace_err", "-error_file", str(directory / "errors.log")]
         self.errors = directory / "errors.log"
@@ -69,14 +92,12 @@ def call(
     keys: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run one UAC scenario to its end.  ``returncode`` 0: the call went as the scenario says."""
-    directory.mkdir(parents=True, exist_ok=True)
+    named = prepare(directory, scenario, keys)
     write_tone(directory / "tone.ul", tone, 4)
-    argv = ["sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-s", service, remote, "-i", "127.0.0.1"]
+    argv = ["sipp", *named, "-s", service, remote, "-i", "127.0.0.1"]
     argv += ["-p", str(free_port(block=2)), "-mi", "127.0.0.1", "-mp", str(free_port(block=4)), "-m", "1", "-nostdin"]
     argv += ["-timeout", f"{timeout}s", "-timeout_error", "-t", transport]
     argv += ["-trace_err", "-error_file", str(directory / "errors.log")]
-    for name, value in (keys or {}).items():
-        argv += ["-key", name, value]
     return subprocess.run(
         argv, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout + 10, check=False
     )
