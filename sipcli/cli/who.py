@@ -84,6 +84,7 @@ def customise(
             raise ConfigError(f"{path} cannot be read", hint="name the file that holds the password, or - for stdin")
         config = config.with_provider(ProviderConfig(name=PASSWORD_FILE, type="file", options={"path": path}))
         changes["credentials"] = (PASSWORD_FILE,)
+        changes["keepers"] = tuple(dict.fromkeys((*account.credentials, "keychain")))
     account = replace(account, **changes)
     return config.with_account(account), account
 

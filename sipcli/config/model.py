@@ -81,6 +81,8 @@ class AccountConfig:
     cert_file: Path | None = None
     key_file: Path | None = None
     credentials: tuple[str, ...] = DEFAULT_CREDENTIALS
+    keepers: tuple[str, ...] = ()
+    """Providers that are not asked, but may keep what another gave (``--password-file --save``)."""
     expires: int = 600
     register: bool = True
     realms: Mapping[str, RealmConfig] = field(default_factory=lambda: MappingProxyType({}))

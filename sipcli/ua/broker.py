@@ -312,8 +312,9 @@ class CredentialBroker:
             self.cache.accept(source.key)
         if terms.save and not source.remembered:
             source.remembered = True
-            chain = terms.chain(source.key.realm).providers
-            keepers = (source.provider, *(name for name in chain if name != source.provider))
+            chain = terms.chain(source.key.realm)
+            others = (*chain.providers, *chain.keepers)
+            keepers = (source.provider, *(name for name in others if name != source.provider))
             self._send_feedback("remember", source, lambda request: self.shelf.remember(keepers, request, credentials))
 
     def _send_feedback(self, what: str, source: Source, work: Callable[[CredentialRequest], object]) -> None:

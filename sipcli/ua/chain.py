@@ -18,11 +18,15 @@ PROMPT_WAIT = 120.0
 
 
 class Chain(NamedTuple):
-    """Whom to ask for one realm of one account, in this order; *required* ones end the chain when they deny."""
+    """Whom to ask for one realm of one account, in this order; *required* ones end the chain when they deny.
+
+    *keepers* are not asked, but what was accepted may be kept with them.
+    """
 
     username: str | None
     providers: tuple[str, ...]
     required: frozenset[str] = frozenset()
+    keepers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ def chain_for(config: AccountConfig, providers: Config, realm: str) -> Chain:
     required = frozenset(
         name for name in names if name in providers.providers and providers.providers[name].options.get("required")
     )
-    return Chain(username or None, names, required)
+    return Chain(username or None, names, required, config.keepers)
 
 
 def wait_limit(policy: PolicyConfig, max_wait: float | None) -> float | None:

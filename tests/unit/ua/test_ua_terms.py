@@ -8,6 +8,7 @@ import pytest
 
 from sipcli.config import AccountConfig, Config, PolicyConfig, ProviderConfig, RealmConfig
 from sipcli.sip.uri import SipUri
+from sipcli.ua.chain import Chain
 from sipcli.ua.terms import auth_policy, chain_for, profile_of, wait_limit
 
 
@@ -66,6 +67,6 @@ def test_each_realm_has_its_chain() -> None:
         providers=MappingProxyType({"vault": ProviderConfig(name="vault", type="vault", options={"required": True})})
     )
     mine = account(realms=realms, credentials=("keychain", "prompt"))
-    assert chain_for(mine, config, "anything") == ("alice", ("keychain", "prompt"), frozenset())
-    assert chain_for(mine, config, "trunk") == ("alice.trunk", ("vault",), frozenset({"vault"}))
-    assert chain_for(mine, config, "named") == ("al", ("keychain", "prompt"), frozenset())
+    assert chain_for(mine, config, "anything") == Chain("alice", ("keychain", "prompt"))
+    assert chain_for(mine, config, "trunk") == Chain("alice.trunk", ("vault",), frozenset({"vault"}))
+    assert chain_for(mine, config, "named") == Chain("al", ("keychain", "prompt"))
