@@ -829,3 +829,99 @@ async def test_revoked_before_it_is_submitted_starts_nothing() -> None:
     rig.submit(event)
     await settle()
     assert len(exchange.sent) == 1 and provider.requests == []
+
+
+# --- corners --------------------------------------------------------------------------------------------------
+
+
+@stepped
+async def test_an_empty_chain_for_the_first_of_two_realms_asks_nobody_for_the_second() -> None:
+    rig = BrokerRig(provider := FakeProvider(password("b")))
+    rig.chains = {"A": Chain("alice", ())}
+    exchange = rig.challenge(digest("A"), digest("B"))
+    assert exchange.why is GiveUp.NO_CREDENTIALS
+    await settle()
+    assert provider.requests == []
+
+
+@stepped
+async def test_at_teardown_the_cache_may_know_the_other_scheme() -> None:
+    rig = BrokerRig(provider := FakeProvider(bearer("t0ken")))
+    rig.challenge('Bearer realm="example.com"', how={"origin": HOME_TLS})
+    await settle()
+    both = (digest(), 'Bearer realm="example.com"')
+    bye = rig.challenge(*both, how={"origin": HOME_TLS, "method": "BYE", "call_id": "another"}, fetch=False)
+    assert bye.answer()["value"] == "Bearer t0ken"
+    assert len(provider.requests) == 1
+
+
+@stepped
+async def test_the_agent_may_end_a_challenge_while_the_broker_lands_it() -> None:
+    """Whoever hears that the first waiter failed may hang up the second."""
+    rig = BrokerRig(FakeProvider(HANG))
+    exchanges = [rig.challenge(digest()), rig.challenge(digest(nonce="n2"))]
+    await settle()
+
+    def hangup(failure: Any) -> None:
+        rig.rig.session.revoke(exchanges[1])
+        rig.pump()
+
+    flight = rig.fetch.jobs[-1].tag
+    for waiter in flight.waiters:
+        waiter.ask.on_failed = hangup
+    rig.land(error=NotFound("none"))
+    assert (exchanges[0].why, exchanges[1].why) == (GiveUp.NO_CREDENTIALS, None)
+
+
+@stepped
+async def test_nobody_need_hear_why_it_failed() -> None:
+    rig = BrokerRig(FakeProvider(NotFound("none")))
+    exchange = rig.challenge(digest(), on_failed=None)
+    await settle()
+    assert exchange.why is GiveUp.NO_CREDENTIALS
+
+
+@stepped
+async def test_several_realms_of_one_account_are_cached_side_by_side_and_not_without_end() -> None:
+    rig = BrokerRig(provider := FakeProvider(lambda _: password("right")))
+    for index in range(MAX_REALMS + 5):
+        rig.challenge(digest(f"realm{index}"))
+        await settle()
+    assert len(rig.broker.cache) == MAX_REALMS
+    rig.challenge(digest(f"realm{MAX_REALMS + 4}", nonce="n2"))
+    assert len(provider.requests) == MAX_REALMS + 5
+
+
+@stepped
+async def test_an_ha1_answers_its_own_realm() -> None:
+    ha1 = Ha1Credentials("alice", "example.com", "MD5", Secret("939e7578ed9e3c518a452acee763bce9"))
+    rig = BrokerRig(FakeProvider(ha1))
+    exchange = rig.challenge(digest())
+    await settle()
+    assert exchange.answer()["username"] == "alice"
+
+
+@stepped
+async def test_nothing_is_told_when_nobody_listens() -> None:
+    rig = BrokerRig(FakeProvider(password("right")))
+    rig.broker.is_heard = lambda: False
+    exchange = rig.challenge(digest())
+    await settle()
+    assert proves(exchange.answer(), "right") and rig.told(AuthProviderNotice) == []
+
+
+@stepped
+async def test_two_kinds_of_feedback_at_once() -> None:
+    import asyncio
+
+    rig = BrokerRig(Keeper(password("one"), password("two")), save=True)
+    exchange = rig.challenge(digest())
+    await settle()
+    rig.challenge(digest(nonce="n2"), exchange=exchange)
+    await settle()
+    other = rig.challenge(digest("other"))
+    await settle()
+    rig.final(exchange, final(200))
+    rig.final(other, final(200))
+    await asyncio.wait_for(rig.broker.drain(5), 5)
+    assert len(rig.providers["p"].remembered) == 2

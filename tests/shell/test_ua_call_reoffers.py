@@ -1,0 +1,230 @@
+"""A call is told by its core that the session changes, or cannot be had: fakes on both sides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sipcli.errors import LocalProtocolError, MediaFailed, NoAnswer
+from sipcli.media.quality import MediaReport
+from sipcli.sip.events import CallAnswered, CallEnded, CallProgress, CallReanswered, CallReoffered
+from sipcli.sip.message import Request, Response
+from sipcli.sip.uri import NameAddr
+from sipcli.ua.call import Call
+from sipcli.ua.media_io import MediaFacts
+from sipcli.ua.notices import Notice
+
+
+class FakeMedia:
+    """A session that writes down what is done to it; *refuses* what it shall not agree to."""
+
+    def __init__(self) -> None:
+        self.done: list[Any] = []
+        self.refuses = False
+        self.agreement: Any = None
+        self.held = False
+        self.state = "stopped"
+
+    def offer(self, *, hold: bool | None = None) -> bytes:
+        self.held = self.held if hold is None else hold
+        self.done.append("offer")
+        return b"our offer"
+
+    def answer(self, offer: bytes) -> bytes:
+        if self.refuses:
+            raise MediaFailed("no common codec")
+        self.agreement = SimpleNamespace(may_receive=offer != b"hold")
+        return b"our answer"
+
+    def accept_answer(self, answer: bytes) -> None:
+        if self.refuses:
+            raise MediaFailed("no common codec")
+        self.agreement = SimpleNamespace(may_receive=True)
+        self.done.append(answer)
+
+    def withdraw_offer(self) -> None:
+        self.done.append("withdrawn")
+
+    def start(self) -> None:
+        self.done.append("started")
+
+    def facts(self) -> MediaFacts:
+        return MediaFacts(codec=None, rate=None, ptime_ms=20, local=("::1", 1), remote=("::2", 2), latched=True)
+
+    def report(self, *, verdict: bool = True) -> MediaReport:
+        return MediaReport()
+
+    async def close(self) -> None:
+        self.done.append("closed")
+
+
+class FakeCore:
+    """What the core's call would be told."""
+
+    id, sip_call_id, direction = "call1", "x@y", "outgoing"
+    remote = NameAddr.parse('"Bob" <sip:bob@example.net>')
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: self.said.append((name, *args))
+
+
+class FakeAgent:
+    def __init__(self) -> None:
+        self.notices: list[Notice] = []
+        self.tell = self.notices.append
+        self.calls: list[Any] = []
+        self.add_call, self.drop_call = self.calls.append, self.calls.remove
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        yield
+
+
+OK: Any = Response.build(200, "OK", [])
+
+
+@pytest.fixture
+async def rig() -> Any:
+    agent, core, media = FakeAgent(), FakeCore(), FakeMedia()
+    call = Call(agent, None, core)  # type: ignore[arg-type]
+    call.media = media  # type: ignore[assignment]
+    return SimpleNamespace(agent=agent, core=core, media=media, call=call)
+
+
+def states(rig: Any) -> list[str]:
+    return [notice.state for notice in rig.agent.notices if notice.event == "call"]
+
+
+async def test_they_hold_and_resume(rig: Any) -> None:
+    rig.call.on_reoffered(CallReoffered(rig.core, b"hold", OK))
+    rig.call.on_reoffered(CallReoffered(rig.core, b"go on", OK))
+    assert rig.core.said == [("answer_reinvite", b"our answer")] * 2
+    assert states(rig) == ["held", "answered"]
+
+
+async def test_they_ask_us_to_offer(rig: Any) -> None:
+    rig.call.on_reoffered(CallReoffered(rig.core, None, OK))
+    assert rig.core.said == [("answer_reinvite", b"our offer")] and states(rig) == []
+
+
+async def test_what_they_offer_cannot_be_agreed_on(rig: Any) -> None:
+    rig.media.refuses = True
+    rig.call.on_reoffered(CallReoffered(rig.core, b"opus only", OK))
+    assert rig.core.said == [("reject_reinvite", 488)]
+
+
+async def test_our_offer_is_refused_and_what_was_agreed_before_holds(rig: Any) -> None:
+    task = asyncio.ensure_future(rig.call.hold())
+    await asyncio.sleep(0)
+    with pytest.raises(LocalProtocolError, match="being changed already"):
+        await rig.call.hold()
+    rig.call.on_reanswered(CallReanswered(rig.core, None, 488, "Not Acceptable Here"))
+    with pytest.raises(MediaFailed):
+        await task
+    assert not rig.media.held and "withdrawn" in rig.media.done
+
+
+async def test_their_answer_to_our_offer_is_nonsense(rig: Any) -> None:
+    task = asyncio.ensure_future(rig.call.resume())
+    await asyncio.sleep(0)
+    rig.media.refuses = True
+    rig.call.on_reanswered(CallReanswered(rig.core, b"nonsense"))
+    with pytest.raises(MediaFailed):
+        await task
+
+
+async def test_an_answer_nobody_waits_for(rig: Any) -> None:
+    rig.call.on_reanswered(CallReanswered(rig.core, b"answer"))
+    assert rig.media.done == [b"answer"]
+
+
+async def test_fresh_sdp_for_an_offer_that_has_waited(rig: Any) -> None:
+    rig.call.on_offer_stale()
+    assert rig.core.said == [("replace_offer", b"our offer")]
+
+
+async def test_the_call_ends_while_the_session_is_being_changed(rig: Any) -> None:
+    task = asyncio.ensure_future(rig.call.hold())
+    await asyncio.sleep(0)
+    rig.call.on_ended(CallEnded(rig.core, "remote"))
+    rig.call.on_ended(CallEnded(rig.core, "remote"))
+    with pytest.raises(NoAnswer):
+        await task
+    assert rig.media.done[-1] == "closed" and rig.agent.calls == []
+
+
+@pytest.mark.parametrize("sdp", [None, b"nonsense"])
+async def test_an_answer_without_usable_sdp_ends_the_call(rig: Any, sdp: bytes | None) -> None:
+    rig.media.refuses = True
+    rig.call.on_answered(CallAnswered(rig.core, sdp, OK))
+    assert rig.core.said == [("hangup",)]
+    rig.call.on_ended(CallEnded(rig.core, "local"))
+    with pytest.raises(MediaFailed):
+        await rig.call.answered()
+    with pytest.raises(MediaFailed):
+        await rig.call.finished()
+
+
+async def test_early_media_is_heard_and_nonsense_there_is_forgiven(rig: Any) -> None:
+    ringing = Response.build(183, "Session Progress", [])
+    rig.call.on_progress(CallProgress(rig.core, "early", ringing, b"early"))
+    assert rig.media.done == [b"early", "started"]
+    rig.media.refuses = True
+    rig.call.on_progress(CallProgress(rig.core, "early", ringing, b"nonsense"))
+    rig.call.on_progress(CallProgress(rig.core, "ringing", Response.build(180, "Ringing", [])))
+    assert rig.core.said == [] and states(rig) == ["early", "early", "ringing"]
+    rig.media.refuses = False
+    rig.call.on_answered(CallAnswered(rig.core, None, OK))
+    await rig.call.answered()  # what was agreed early holds
+    rig.call.on_ended(CallEnded(rig.core, "remote"))
+    report = await rig.call.finished()
+    assert report.ring_ms is not None and report.pdd_ms is not None and report.by == "remote"
+
+
+async def test_digits_by_info_are_told(rig: Any) -> None:
+    heard: list[tuple[str, int]] = []
+    rig.call.on_dtmf = lambda digit, ms: heard.append((digit, ms))
+    info = Request.build("INFO", "sip:x@y", [("Content-Type", "application/dtmf-relay")], b"Signal=5\r\nDuration=160")
+    rig.call.on_info(info)
+    rig.call.on_info(Request.build("INFO", "sip:x@y", [("Content-Type", "text/plain")], b"5"))
+    assert heard == [("5", 160)]
+    (told,) = [notice for notice in rig.agent.notices if notice.event == "dtmf"]
+    assert (told.direction, told.via) == ("in", "info")
+
+
+async def test_what_the_media_tells(rig: Any) -> None:
+    rig.call._teller.media("flowing")
+    rig.call._teller.warning("recording-failed", "the disk is full")
+    media, warning = rig.agent.notices
+    assert (media.local, media.remote, media.latched) == ("[::1]:1", "[::2]:2", "[::2]:2")
+    assert warning.message == "call call1: the disk is full"
+
+
+async def test_without_audio_there_is_nothing_to_do(rig: Any) -> None:
+    rig.call.media = None
+    rig.call._teller.media("flowing")
+    assert rig.agent.notices == []
+    with pytest.raises(LocalProtocolError):
+        await rig.call.dtmf("1")
+
+
+async def test_to_drop_a_call_is_to_be_over(rig: Any) -> None:
+    await rig.call.drop()
+    await rig.call.drop()
+    assert rig.call.is_over and (await _error(rig.call.finished())).__class__.__name__ == "AgentClosed"
+
+
+async def _error(awaitable: Any) -> BaseException:
+    try:
+        await awaitable
+    except BaseException as error:
+        return error
+    raise AssertionError("it did not fail")
