@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sipcli.config import Config
+from sipcli.config import Config, PolicyConfig
 from sipcli.credentials import Cancelled, Denied, NotFound, Unavailable
 from sipcli.errors import (
     AgentClosed,
@@ -30,6 +30,7 @@ from sipcli.sip.uri import SipUri
 from sipcli.ua.account import Account, BrokeredAccount
 from sipcli.ua.agent import AuthChallengeParam, UserAgent
 from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
+from sipcli.ua.localhost import local_host, source_towards
 from tests.support.agentkit import site
 from tests.support.authkit import password
 from tests.support.brokerkit import HANG, FakeProvider, Keeper
@@ -924,6 +925,68 @@ def test_a_secret_appears_in_no_log_no_notice_and_no_error(caplog: pytest.LogCap
 
     run()
     assert canary not in caplog.text
+
+
+# --- nobody is asked ------------------------------------------------------------------------------------------
+
+
+@stepped
+async def test_a_stale_nonce_is_told_and_asks_nobody() -> None:
+    async with site(provider := right(), box={"stale_rounds": 2}) as s:
+        await s.account().register()
+        assert len(provider.requests) == 1 and s.sent("REGISTER") == 4
+        assert [n.cause for n in s.told("auth.done")] == ["fresh", "stale", "stale"]
+        challenges = s.told("auth.challenged")
+        assert len(challenges) == 3 and challenges[1].schemes[0].stale
+        assert len({n.challenge for n in challenges}) == 3
+
+
+@stepped
+async def test_a_challenge_that_policy_forbids_is_told_with_its_reason_and_prompts_nobody() -> None:
+    policy = PolicyConfig(min_algorithm="SHA-256")
+    async with site(provider := right(), box={"algorithms": ("MD5",)}) as s:
+        with pytest.raises(AuthRefused, match="no scheme or algorithm"):
+            await s.account(policy=policy).register()
+        assert provider.requests == []
+        (told,) = s.told("auth.challenged")
+        assert [(x.algorithm, x.why) for x in told.skipped] == [("MD5", "algorithm not allowed by policy")]
+
+
+@stepped
+async def test_a_stale_challenge_is_silent_when_nobody_listens() -> None:
+    async with site(provider := right(), box={"stale_rounds": 1}) as s:
+        s.agent._listeners.clear()
+        await s.account().register()
+        assert len(provider.requests) == 1 and s.notices == []
+
+
+@stepped
+async def test_md5_in_clear_is_a_warning() -> None:
+    async with site(right(), box={"algorithms": ("MD5",)}) as s:
+        await s.account().register()
+        (warning,) = s.told("warning")
+        assert warning.code == "md5-in-clear" and warning.message.startswith("account work: ")
+
+
+# --- where audio should come ----------------------------------------------------------------------------------
+
+
+@stepped
+async def test_our_own_address_towards_whoever_is_called() -> None:
+    async with site(right()) as s:
+        account = s.account()
+        target = SipUri.parse("sip:echo@127.0.0.1")
+        assert await local_host(s.agent, account, target) == "127.0.0.1"
+        proxied = s.account(name="proxied", proxy=SipUri.parse("sip:127.0.0.2;lr"))
+        assert await local_host(s.agent, proxied, SipUri.parse("sip:bob@elsewhere.test")) == "127.0.0.1"
+        assert await local_host(s.agent, None, SipUri.parse("sip:bob@[::1]")) in ("::1", "127.0.0.1")
+        await account.register()
+        assert await local_host(s.agent, account, SipUri.parse("sip:bob@nowhere.invalid")) == "127.0.0.1"
+
+
+@pytest.mark.parametrize(("host", "port", "source"), [("127.0.0.1", 0, "127.0.0.1"), ("255.255.255.255", 9, None)])
+def test_the_routing_table_is_asked_without_a_packet(host: str, port: int, source: str | None) -> None:
+    assert source_towards(host, port) == source
 
 
 # --- another loop ---------------------------------------------------------------------------------------------
