@@ -62,8 +62,14 @@ class Acknowledgement:
             core.flows.want(self, dialog.account, hop, size=len(body) + 500)
 
     def repeat(self) -> None:
-        if self._sent is not None:
+        """The same octets; a new ACK, by another way, if the connection of the first one broke."""
+        if self._sent is None:
+            return
+        if self._core.flows.alive(self._sent[0]):
             self._core.send(*self._sent)
+        else:
+            self._sent = None
+            self.send(self._body, self._content_type)
 
     def on_flow(self, flow: Flow) -> None:
         data = self._build(flow).to_bytes()

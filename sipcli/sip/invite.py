@@ -66,6 +66,7 @@ class OutgoingCall(Call):
         self._forks: dict[str, Dialog] = {}
         self._acks: dict[str, Acknowledgement] = {}
         self._unanswered: Acknowledgement | None = None
+        self._rang_out: str | None = None
 
     def start(self) -> None:
         self.state = CallState.INVITING
@@ -149,6 +150,9 @@ class OutgoingCall(Call):
             return
         by_us = self.state in (CallState.CANCEL_WANTED, CallState.CANCELLING)
         lost = response is None and not by_us
+        if by_us and self._rang_out is not None:
+            self._end("local", why=self._rang_out)
+            return
         self._end("local" if by_us else "network" if lost else "remote", why=why, response=response)
 
     def _on_success(self, exchange: Exchange, response: Response) -> None:
@@ -227,12 +231,23 @@ class OutgoingCall(Call):
     def on_timer(self, name: str) -> None:
         match name:
             case "ring" if self.state in (CallState.INVITING, CallState.EARLY):
-                self._core.warn("ring-limit", f"{self.remote.uri} rang for {self._core.config.ring_limit:.0f} s")
-                self._take_back()
+                self._ring_out()
             case "answer" if self._unanswered is not None:
                 self.hangup()
             case _:
                 pass
+
+    def _ring_out(self) -> None:
+        """End what rang too long.  Time counts from the last INVITE: nobody rings while a challenge to it waits."""
+        exchange, limit = self.exchange, self._core.config.ring_limit
+        since = exchange.sent_at if exchange.state is ExchangeState.SENT else self._core.now
+        left = since + limit - self._core.now
+        if left > 0:
+            self._core.arm(self, "ring", left)
+            return
+        self._core.warn("ring-limit", f"{self.remote.uri} rang for {limit:.0f} s")
+        self._rang_out = f"timeout: nobody answered within {limit:.0f} s"
+        self._take_back()
 
     def reinvite(self, sdp: bytes) -> None:
         if self.exchange.request is None:

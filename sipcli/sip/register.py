@@ -28,6 +28,8 @@ __all__ = ["Binding", "Registration", "State", "refresh_in"]
 
 BASE_TIME = 30.0
 MAX_TIME = 1800.0
+STEADY = 120.0
+"""Seconds after which a connection that breaks was a good one (RFC 5626 section 4.5)."""
 MARGIN = 32.0
 """Seconds before expiry by which a refresh goes out: one full non-INVITE transaction."""
 
@@ -69,11 +71,13 @@ class Registration:
         "_exchange",
         "_failures",
         "_flow",
+        "_losses",
         "_rebind",
         "_too_brief",
         "_unbind",
         "_where",
         "binding",
+        "bound_at",
         "expires",
         "keep",
         "state",
@@ -87,9 +91,11 @@ class Registration:
         self.keep = keep
         self.state = State.IDLE
         self.binding: Binding | None = None
+        self.bound_at = 0.0
         self._exchange: Exchange | None = None
         self._flow: Flow | None = None
         self._failures = 0
+        self._losses = 0
         self._too_brief = False
         self._unbind = False
         self._rebind = False
@@ -140,7 +146,12 @@ class Registration:
         """The connection that carried the binding broke: nobody can call us until we bind a new one (RFC 5626 4.5)."""
         if self._flow is not None and self._flow.id == flow.id and flow.reliable and self.state is State.BOUND:
             self._flow = None
-            self.refresh()
+            steady = self._core.now - self.bound_at >= STEADY
+            self._losses = 0 if steady else self._losses + 1
+            if self._losses < 2:
+                self.refresh()
+            else:  # a registrar that hangs up after each answer must not be asked as fast as it answers
+                self._core.arm(self, "refresh", self._backoff(self._losses - 1))
 
     def on_timer(self, name: str) -> None:
         if self._exchange is None and self.state in (State.BOUND, State.RETRYING):
@@ -211,6 +222,7 @@ class Registration:
             return
         self._failures = 0
         self._too_brief = False
+        self.bound_at = self._core.now
         self.binding = Binding(exchange.contact, self._core.now + granted, granted)
         self.state = State.BOUND
         routes = _service_route(response)
@@ -237,14 +249,14 @@ class Registration:
             self._gone("refused" if refused else "failed", response, why)
             return
         self._failures += 1
-        delay = max(self._backoff(), _retry_after(response))
+        delay = max(self._backoff(self._failures), _retry_after(response))
         self.state = State.RETRYING
         self._core.arm(self, "retry", delay)
         self._tell("retrying", response, retry_in_s=delay, why=why)
 
-    def _backoff(self) -> float:
+    def _backoff(self, failures: int) -> float:
         """RFC 5626 section 4.5: a random 50 to 100 % of min(1800, 30 * 2**failures) seconds."""
-        longest = min(MAX_TIME, BASE_TIME * 2.0 ** min(self._failures, 16))
+        longest = min(MAX_TIME, BASE_TIME * 2.0 ** min(failures, 16))
         return self._core.uniform(longest / 2, longest)
 
     def _leave(self) -> None:

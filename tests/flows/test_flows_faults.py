@@ -1,0 +1,88 @@
+"""What goes wrong at the wrong moment: connections that break, challenges that outlast everything else."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from sipcli.sip import events
+from sipcli.sip.auth import AuthPolicy
+from tests.support.pair import ANSWER, Gate, Wire, password, response
+
+BOB = "Contact: <sip:bob@192.0.2.1:5060>"
+PATIENT = AuthPolicy(token_ceiling=1830.0)
+
+
+def test_a_challenge_may_wait_longer_than_a_call_may_ring() -> None:
+    """A 100 came before the 401; ten minutes later a person has signed in.  Nobody rang meanwhile."""
+    wire, gate = Wire(policy=PATIENT), Gate()
+    wire.call()
+    invite = wire.one()
+    wire.deliver(response(invite, 100, "Trying", to_tag=None))
+    wire.deliver(gate.ask(invite))
+    wire.take()
+    wire.run(600)
+    assert not wire.told(events.CallEnded)
+    wire.respond()
+    assert gate.admits(wire.one())
+
+
+def test_the_time_it_may_ring_counts_from_the_answered_challenge() -> None:
+    wire, gate = Wire(policy=PATIENT, config={"ring_limit": 60.0}), Gate()
+    wire.call()
+    invite = wire.one()
+    wire.deliver(response(invite, 100, "Trying", to_tag=None))
+    wire.deliver(gate.ask(invite))
+    wire.run(50)
+    wire.take()
+    wire.respond()
+    invite = wire.one()
+    wire.deliver(response(invite, 180, "Ringing", BOB))
+    wire.run(59)
+    assert wire.silent()
+    wire.run(1.2)
+    assert wire.one().method == "CANCEL"
+    wire.deliver(response(invite, 487, "Request Terminated"))
+    ended = wire.last(events.CallEnded)
+    assert (ended.by, ended.why) == ("local", "timeout: nobody answered within 60 s")
+
+
+def test_a_registrar_that_hangs_up_after_each_answer_is_not_hammered() -> None:
+    """RFC 5626 section 4.5: one connection may break by chance, the next ones are waited for."""
+    wire = Wire("tcp", credentials=(password(),), asynchronous=False)
+    wire.register(Gate())
+    at: list[float] = []
+    for _ in range(6):
+        wire.drop(wire.flow())
+        if wire.taken == len(wire.sent):
+            when = wire.engine.next_timer()
+            assert when is not None
+            wire.run(when - wire.clock)
+        request = wire.one()
+        at.append(wire.clock)
+        wire.deliver(response(request, 200, "OK", f"Contact: {request.header('contact')}"))
+    pauses = [later - earlier for earlier, later in pairwise(at)]
+    assert at[0] == 1000.0
+    for failures, pause in enumerate(pauses, 1):
+        assert 15 * 2**failures <= pause <= 30 * 2**failures
+
+
+def test_a_connection_that_lived_for_a_while_is_replaced_at_once() -> None:
+    wire = Wire("tcp", credentials=(password(),), asynchronous=False)
+    wire.register(Gate())
+    for _ in range(3):
+        wire.run(150)
+        wire.drop(wire.flow())
+        request = wire.one()
+        wire.deliver(response(request, 200, "OK", f"Contact: {request.header('contact')}"))
+
+
+def test_a_repeated_2xx_after_the_connection_broke_is_acknowledged_over_a_new_one() -> None:
+    wire = Wire("tcp")
+    _, invite, _ = wire.established()
+    broken = wire.sent_over[-1]
+    wire.drop(broken)
+    wire.deliver(response(invite, 200, "OK", BOB, body=ANSWER))
+    ack = wire.one()
+    assert ack.method == "ACK"
+    assert ack.cseq == invite.cseq
+    assert wire.sent_over[-1].id != broken.id
