@@ -216,10 +216,13 @@ class Headers:
 
     def octets(self, name: str) -> list[bytes]:
         """The lines of that name as they came, folds and all."""
-        key = header_key(name)
-        if key not in self._shape.first:
+        key, shape = header_key(name), self._shape
+        first = shape.first.get(key)
+        if first is None:
             return []
-        return [line for at, line in zip(self._shape.keys, self._lines, strict=True) if at == key]
+        if shape.keys.count(key) == 1:
+            return [self._lines[first]]
+        return [line for at, line in zip(shape.keys, self._lines, strict=True) if at == key]
 
     def values(self, name: str) -> tuple[str, ...]:
         return tuple([member for value in self.all(name) for member in split_commas(value)])
