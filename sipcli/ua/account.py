@@ -13,7 +13,7 @@ from sipcli.credentials import Cancelled, Credentials
 from sipcli.errors import AgentClosed, ChallengeGone, SipcliError
 from sipcli.sip.auth import AuthSession, Challenged, GiveUp
 from sipcli.sip.events import RegistrationChanged
-from sipcli.sip.register import Binding, Registration
+from sipcli.sip.register import Binding, Registration, State
 from sipcli.sip.uri import SipUri
 from sipcli.ua.authdesk import exchange_key, refuse_answer, refuse_coroutine
 from sipcli.ua.broker import Ask, ChainFailure, Ration, Terms
@@ -123,8 +123,9 @@ class Account:
         """
         self._check_open()
         if self._bound is None:
-            if self.state == "registered" and expires is None and self.binding is not None:
-                return self.binding
+            binding = self.binding
+            if expires is None and binding is not None and self._is_bound(binding):
+                return binding
             self._begin_binding(expires, keep=keep, retry=retry)
         waiter = self._bound
         assert waiter is not None
@@ -138,6 +139,11 @@ class Account:
             raise
         finally:
             self._awaiting -= 1
+
+    def _is_bound(self, binding: Binding) -> bool:
+        """It holds, and is neither being taken back nor over while its refresh waits for a secret."""
+        lives = binding.expires_at > asyncio.get_running_loop().time()
+        return self.state == "registered" and self._unbound is None and lives
 
     def _begin_binding(self, expires: int | None, *, keep: bool, retry: bool) -> None:
         self.begin_action()
@@ -191,6 +197,8 @@ class Account:
             self._resolve(event.registration.binding, None)
         elif event.state == "trying" or (event.state == "retrying" and self._retry):
             pass
+        elif event.state == "unregistered" and event.registration.state is not State.GONE:
+            self._resolve_unbound()  # register() came meanwhile: the same registration binds anew
         elif event.state == "unregistered":
             self._over(AgentClosed("the registration was taken back") if not event.why else self._failure(event))
         elif event.state == "retrying":
@@ -208,6 +216,9 @@ class Account:
     def _over(self, error: SipcliError) -> None:
         self._registration = None
         self._resolve(None, error)
+        self._resolve_unbound()
+
+    def _resolve_unbound(self) -> None:
         unbound, self._unbound = self._unbound, None
         if unbound is not None and not unbound.done():
             unbound.set_result(None)

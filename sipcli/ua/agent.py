@@ -253,6 +253,7 @@ class UserAgent:
                 engine.remove_account(account.name)
             if not self.closed:
                 self._accounts.pop(account.name, None)
+                self.broker.reset(account.name)  # the next account of this name may be another person
 
     # --- requests ---------------------------------------------------------------------------------------------
 
@@ -370,7 +371,7 @@ class UserAgent:
 
     def _plugin_factory(self, terminal: Terminal) -> Callable[[str], CredentialProvider]:
         def make(name: str) -> CredentialProvider:
-            # By name and at run time, as entry points are: the import arrows stay one way (DESIGN section 3).
+            # By name and at run time, as entry points are: the import arrows stay one way (docs/architecture.md).
             plugins = importlib.import_module("sipcli.plugins")
             known = self.config.providers.get(name)
             table = {"type": name} if known is None else {"type": known.type, **known.options}

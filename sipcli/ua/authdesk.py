@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,7 @@ class AuthChallengeParam:
     token: ChallengeToken
     _verdict: Verdict = field(repr=False)
     handled: bool = False
+    _deferred: weakref.ref[DeferredToken] | None = field(default=None, repr=False)
 
     @property
     def request(self) -> Request:
@@ -83,9 +85,14 @@ class AuthChallengeParam:
         return self.token.challenges
 
     def defer(self) -> DeferredToken:
-        """Take the decision along; :attr:`handled` is set."""
+        """Take the decision along; :attr:`handled` is set.  Asked twice, it is the same handle."""
         self.handled = True
-        return DeferredToken(self._verdict, self.account, self.call)
+        deferred = None if self._deferred is None else self._deferred()
+        if deferred is None:
+            self._verdict.disown()  # were there a handle before, and dropped, its loss would take this one along
+            deferred = DeferredToken(self._verdict, self.account, self.call)
+            self._deferred = weakref.ref(deferred)
+        return deferred
 
 
 ChallengeHook = Callable[[AuthChallengeParam], None]

@@ -343,13 +343,15 @@ class CredentialBroker:
     # --- for the agent ----------------------------------------------------------------------------------------
 
     def reset(self, account: str | None = None) -> None:
-        """Forget what is cached, denied and refused, so that providers are asked afresh (SIGHUP)."""
+        """Forget what is cached, denied and refused: providers are asked afresh (SIGHUP), or the account is closed."""
         self.cache.drop(account)
         for known in [key for key in self.denied if account in (None, key[0])]:
             del self.denied[known]
 
     async def drain(self, timeout: float) -> None:
         """Wait until providers have been told what was accepted and refused, *timeout* seconds at most."""
+        if self._drained.is_set():
+            return  # wait_for() with no time left would not even look
         try:
             await asyncio.wait_for(self._drained.wait(), timeout)
         except TimeoutError:
