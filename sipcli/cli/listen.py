@@ -121,6 +121,7 @@ def command(
             # A caller who names none of our contacts belongs to no account.
             me.incoming = agent.on_incoming = desk.incoming
             if not direct:
+                run.reload_when_hung_up(agent, lambda: [_account(run, aor, no_register, said)])
                 await me.register()
             else:
                 for transport in ("udp", "tcp"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,7 +38,7 @@ def command(options: GlobalOptions, /, aor: str | None, once: bool, every: bool,
         states = _States(run)
         async with run.agent(accounts) as agent:
             if not once:
-                run.reload_when_hung_up(agent)
+                run.reload_when_hung_up(agent, partial(_accounts, run, aor, every, said))
             words = await _bind(run, agent, accounts, states, keep=not once)
             if once:
                 for account in accounts:

@@ -10,7 +10,6 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -129,10 +128,15 @@ class Run:
             "control": None,
         }
 
-    def reload_when_hung_up(self, agent: UserAgent) -> None:
-        """From now on SIGHUP refreshes the registrations, where there is no terminal that could have hung up."""
+    def reload_when_hung_up(self, agent: UserAgent, again: Callable[[], Iterable[AccountConfig]]) -> None:
+        """From now on SIGHUP reads the configuration again, where there is no terminal that could have hung up.
+
+        *again* gives the accounts that the verb wants of it.
+        """
         if self.signals is not None and not self.terminal.exists:
-            self.signals.reload = partial(_ask_afresh, agent)
+            from sipcli.cli.reload import Reloader
+
+            self.signals.reload = Reloader(self, agent, again)
 
     @property
     def config_path(self) -> Path | None:
@@ -335,13 +339,6 @@ class Run:
         if name == "trace" and self.options.verbose >= 2:
             for line in fields["sip"].replace("\r\n", "\n").rstrip("\n").split("\n"):
                 self.console.say(f"    {line}", level=2)
-
-
-def _ask_afresh(agent: UserAgent) -> None:
-    """SIGHUP: forget what providers gave, and refresh every registration."""
-    agent.broker.reset()
-    for account in agent.accounts:
-        account.refresh()
 
 
 class _Patience:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 from sipcli.credentials import (
@@ -50,6 +50,11 @@ class Shelf:
         """The module that *name* comes from, for the line that reports its failure."""
         provider = self._built.get(name)
         return "" if provider is None else type(provider).__module__
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Build *names* anew when they are next asked: the configuration says something else about them now."""
+        for name in names:
+            self._built.pop(name, None)
 
     def take(self, name: str) -> CredentialProvider:
         """*Worker.*  The provider; whatever its construction raises is raised, and tried again the next time."""
