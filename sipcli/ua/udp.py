@@ -27,6 +27,8 @@ MAX_FLOWS: Final = 4096
 """Remote addresses of strangers that we remember (threat T23); those we chose ourselves do not count."""
 MAX_RATE: Final = 2000
 """Datagrams a second that we look at from one host that we did not choose (threat T23); more are dropped."""
+SOURCE_TIME: Final = 1.0
+"""Seconds for which the address that the kernel sends from, towards one host, is taken to be the same."""
 MAX_QUEUE: Final = 1024
 """Datagrams that wait while the kernel's buffer is full; more are dropped, as UDP may."""
 
@@ -66,6 +68,7 @@ class UdpSocket:
         self._second = 0
         self._seen: dict[str, int] = {}
         self._scoped: dict[Address, Any] = {}
+        self._sources: dict[str, tuple[float, str]] = {}
         self._buffer = bytearray(65536)
         self._view = memoryview(self._buffer)
         self._waiting: deque[tuple[Flow, bytes]] = deque()
@@ -114,7 +117,16 @@ class UdpSocket:
         return flow
 
     def _local(self, sockaddr: Any) -> Address:
-        return self.host if self.host not in _WILDCARDS else _source_for(self.family, sockaddr), self.port
+        if self.host not in _WILDCARDS:
+            return self.host, self.port
+        host, now = sockaddr[0], self._loop.time()
+        until, source = self._sources.get(host, (now, ""))
+        if until <= now:  # a socket of its own and four system calls: not for each of a thousand accounts that begin
+            source = _source_for(self.family, sockaddr)
+            if len(self._sources) >= MAX_FLOWS:
+                self._sources.clear()
+            self._sources[host] = now + SOURCE_TIME, source
+        return source, self.port
 
     @property
     def chosen(self) -> tuple[Flow, ...]:

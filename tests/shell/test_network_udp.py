@@ -14,7 +14,7 @@ import pytest
 from sipcli.errors import NetworkError
 from sipcli.ua.resolve import Candidate
 from sipcli.ua.transport import EndpointConfig, Transports
-from sipcli.ua.udp import BATCH, MAX_FLOWS, UdpSocket
+from sipcli.ua.udp import BATCH, MAX_FLOWS, SOURCE_TIME, UdpSocket
 from tests.support.clock import advance, settle, stepped, until
 from tests.support.wires import Notebook, Peer, options
 
@@ -169,11 +169,14 @@ async def test_a_host_that_sends_too_much_is_not_listened_to_for_a_second(monkey
         closing.close()
 
 
+@stepped
 async def test_another_network_is_another_flow(bind: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
     udp, _ = bind()
     before = udp.flow_to("127.0.0.1", 5060)
     assert udp.flow_to("127.0.0.1", 5060) is before
     monkeypatch.setattr("sipcli.ua.udp._source_for", lambda *_: "192.0.2.77")
+    assert udp.flow_to("127.0.0.1", 5060) is before  # the kernel is not asked for every account that begins
+    await advance(SOURCE_TIME)
     after = udp.flow_to("127.0.0.1", 5060)
     assert (after.local, after.remote) == (("192.0.2.77", udp.port), before.remote)
     assert after.id != before.id

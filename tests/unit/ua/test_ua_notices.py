@@ -24,7 +24,7 @@ def test_a_notice_is_frozen() -> None:
 )
 def test_a_field_that_is_missing_or_unknown_is_named(fields: dict[str, str], odd: str) -> None:
     with pytest.raises(TypeError, match=f"WarningNotice: missing or unknown: {odd}"):
-        WarningNotice(**fields)  # type: ignore[arg-type]
+        WarningNotice(**fields)
 
 
 def test_an_optional_key_that_is_none_is_left_out_and_a_nullable_one_is_not() -> None:
