@@ -86,6 +86,7 @@ class UserAgent:
         self.engine = Engine(engine_config)
         self.auth_desk = AuthDesk(self, on_auth_challenge)
         self.closed = False
+        self.draining = False
         self._endpoint_config = endpoint_config or EndpointConfig(bind_host=bind_host, bind_port=bind_port)
         self._given_providers = providers
         self._terminal = terminal if terminal is not None else NoTerminal()
@@ -149,6 +150,12 @@ class UserAgent:
                 log.warning("left without providers that never came back: %s", ", ".join(self._workers.orphans))
             for stream in self._streams:
                 stream.put_nowait(None)
+
+    async def drain(self) -> None:
+        """Take no more calls (they get 480), and return when none is up any more; a good time to close."""
+        self.draining = True
+        while self._calls:
+            await asyncio.gather(*(call.finished() for call in self.calls), return_exceptions=True)
 
     async def __aenter__(self) -> UserAgent:
         await self.start()

@@ -149,7 +149,7 @@ class EventDesk:
         call.announce()
         handler = self._agent.on_incoming if account is None else account.on_incoming
         try:
-            if handler is None or self._agent.closed:
+            if handler is None or self._agent.closed or self._agent.draining:
                 call.reject(480)
             else:
                 handler(call)

@@ -118,3 +118,24 @@ async def test_a_coroutine_may_give_up(tmp_path: Path) -> None:
             with pytest.raises(sipcli.AuthAbandoned):
                 async with account.registered():
                     pass
+
+
+async def test_draining_takes_no_more_calls_and_waits_for_those_that_are_up(tmp_path: Path) -> None:
+    async with Registrar() as registrar:
+        settings = config(registrar.address("udp"), tmp_path / "config.toml")
+        async with sipcli.UserAgent(settings) as agent:
+            account = agent.account("work", credentials=[PasswordCredentials("alice", Secret("wonderland"))])
+            account.incoming = lambda call: call.ring()
+            async with account.registered():
+                call = await account.call("echo", audio=sipcli.Tone(440))
+                await call.answered(timeout=20)
+                draining = asyncio.ensure_future(agent.drain())
+                await asyncio.sleep(0)
+                late = await registrar.call("alice")
+                await eventually(lambda: late.ended)
+                assert late.code == 480
+                assert not draining.done()
+                await call.hangup()
+                async with asyncio.timeout(5):
+                    await draining
+                assert agent.calls == ()
