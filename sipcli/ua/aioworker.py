@@ -29,6 +29,7 @@ class AsyncThread:
         self._registry = registry
         self._running = 0
         self._loop = asyncio.new_event_loop()
+        self._over = self._loop.create_future()
         self._thread = threading.Thread(target=self._main, name="sipcli-async", daemon=True)
         self._thread.start()
 
@@ -56,7 +57,7 @@ class AsyncThread:
 
     def close(self) -> None:
         """Cancel what still runs, and end.  Any thread."""
-        self._post(self._loop.stop)
+        self._post(self._end)
 
     def _post(self, act: Callable[..., object], *args: Any) -> bool:
         try:
@@ -96,20 +97,25 @@ class AsyncThread:
             job.error = task.exception()
         report(job)
         if self.tainted and not self._running:
-            self._loop.stop()
+            self._end()
+
+    def _end(self) -> None:
+        """Not ``loop.stop``: the last job and :meth:`close` may both say so, and winding up must not be stopped."""
+        if not self._over.done():
+            self._over.set_result(None)
 
     def _main(self) -> None:
         asyncio.set_event_loop(self._loop)
         with self._registry.register(self._thread.name):
             try:
-                self._loop.run_forever()
-                self._loop.run_until_complete(self._wind_up())
+                self._loop.run_until_complete(self._live())
             finally:
                 asyncio.set_event_loop(None)
                 self._loop.close()
 
-    async def _wind_up(self) -> None:
-        """Cancel and outwait every task, those included that were posted just before the end."""
+    async def _live(self) -> None:
+        """Until the end; then cancel and outwait every task, those included that were posted just before it."""
+        await self._over
         await asyncio.sleep(0)
         while leftover := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in leftover:

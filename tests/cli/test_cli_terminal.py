@@ -162,7 +162,7 @@ def test_a_terminal_that_hangs_up(spawn: Spawn) -> None:
 
 
 def test_hot_keys_give_way_to_a_prompt_and_come_back(spawn: Spawn) -> None:
-    child = spawn("--keys", "--delay", "1")
+    child = spawn("--keys")
     child.expect_exact("begun")
     until_echo(child, False)  # keys are read one by one, and not shown
     child.send("h")

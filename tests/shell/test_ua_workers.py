@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from sipcli.credentials import Cancelled, CancelSignal, Secret, Unavailable
+from sipcli.ua.aioworker import AsyncThread
 from sipcli.ua.threads import ThreadRegistry
 from sipcli.ua.workers import GRACE, MAX_ORPHANS, Job, Lane, Workers, current_job
 from tests.support.clock import advance, settle, stepped, until
@@ -506,6 +507,36 @@ async def test_an_interactive_async_provider_may_fail_or_ignore_its_cancellation
         gate.set()
         await until(lambda: not b.workers.orphans)
         assert b.workers.prompt.outstanding == 0
+
+
+async def test_an_async_thread_may_be_told_twice_that_it_is_over() -> None:
+    """The last job of a tainted thread ends it, and so does closing - perhaps while it winds up."""
+    registry = ThreadRegistry()
+    thread = AsyncThread(registry)
+    begun, winding = threading.Event(), threading.Event()
+    failures: list[object] = []
+
+    async def lingers() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            winding.set()
+            await asyncio.sleep(0.05)  # the thread is between its loop's end and its own
+            raise
+
+    threading.excepthook, hook = failures.append, threading.excepthook
+    try:
+        asyncio.run_coroutine_threadsafe(lingers(), thread._loop)
+        assert begun.wait(5)
+        thread.close()
+        assert winding.wait(5)
+        thread.close()
+        thread._thread.join(5)
+    finally:
+        threading.excepthook = hook
+    assert not thread._thread.is_alive()
+    assert failures == []
 
 
 @stepped

@@ -30,9 +30,17 @@ def main() -> int:
         assert isinstance(terminal, TtyTerminal)
         cancel, stop = CancelSignal(), CancelSignal()
         loop = asyncio.get_running_loop()
+        pressed = asyncio.Event()
+
+        def on_key(key: str) -> None:
+            run.console.data(f"key {key}")
+            pressed.set()
+
         if arguments.keys:
-            terminal.start_keys(lambda key: loop.call_soon_threadsafe(run.console.data, f"key {key}"), stop)
+            terminal.start_keys(lambda key: loop.call_soon_threadsafe(on_key, key), stop)
         run.console.data("begun")
+        if arguments.keys:
+            await pressed.wait()  # the first key opens the prompt
         await asyncio.sleep(arguments.delay)
         if arguments.cancel_after is not None:
             loop.call_later(arguments.cancel_after, cancel.set)

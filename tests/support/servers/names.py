@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import random
 import socket
 import threading
 from collections.abc import Mapping, Sequence
@@ -22,14 +24,28 @@ class NameServer:
     The port is 53, for nothing else can be said in a resolv.conf; so it needs root.
     """
 
-    def __init__(self, zone: Zone, host: str = "127.53.0.1", port: int = 53) -> None:
+    def __init__(self, zone: Zone, port: int = 53) -> None:
         self.zone = zone
-        self.host = host
         self.asked: list[str] = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((host, port))
+        self.host = self._take_address(port)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
+
+    def _take_address(self, port: int) -> str:
+        """One of loopback's many addresses, so that several name servers can have the one port."""
+        for _ in range(50):
+            host = f"127.53.{random.randrange(256)}.{random.randrange(1, 255)}"
+            try:
+                self._socket.bind((host, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    self._socket.close()
+                    raise
+            else:
+                return host
+        self._socket.close()
+        raise RuntimeError("no free address for a name server")
 
     def _serve(self) -> None:
         while True:
