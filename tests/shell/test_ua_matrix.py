@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from sipcli.sip.uri import SipUri
 from sipcli.ua.account import Account
-from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
+from sipcli.ua.agent import AuthChallengeParam, ChallengeHook
+from sipcli.ua.challenge import AuthChallenge
 from tests.support.agentkit import Site, site
 from tests.support.authkit import password
 from tests.support.certs import certificates
@@ -28,18 +30,29 @@ class Slow(Account):
     challenged: list[str]
 
     def on_auth_challenge(self, challenge: AuthChallenge) -> None:
-        self.challenged.append(challenge.method)
         deferred = challenge.defer()
-        asyncio.get_running_loop().call_later(self.delay, self._fetch, deferred)
+        self.answer_later(challenge.method, lambda: deferred.respond(password("wonderland")))
 
-    def _fetch(self, deferred: DeferredChallenge) -> None:
-        thread = threading.Thread(target=self._answer, args=(deferred,))
+    def answer_later(self, method: str, answer: Callable[[], object]) -> None:
+        self.challenged.append(method)
+        asyncio.get_running_loop().call_later(self.delay, self._fetch, answer)
+
+    def _fetch(self, answer: Callable[[], object]) -> None:
+        thread = threading.Thread(target=self._on_a_thread, args=(answer,))
         thread.start()
         thread.join()
 
-    def _answer(self, deferred: DeferredChallenge) -> None:
+    def _on_a_thread(self, answer: Callable[[], object]) -> None:
         with self.agent.threads.register("slow"):
-            deferred.respond(password("wonderland"))
+            answer()
+
+
+def level_2(param: AuthChallengeParam) -> None:
+    """The same decision, taken in the callback of the user agent."""
+    account = param.account
+    assert isinstance(account, Slow)
+    deferred = param.defer()
+    account.answer_later(param.token.exchange.method, lambda: deferred.send_request(password("wonderland")))
 
 
 async def _register(s: Site, account: Slow) -> None:
@@ -71,7 +84,21 @@ async def _options(s: Site, account: Slow) -> None:
     assert report.code == 200
 
 
-_ACTS = {"REGISTER": _register, "INVITE": _invite, "re-INVITE": _reinvite, "MESSAGE": _message, "OPTIONS": _options}
+async def _bye(s: Site, account: Slow) -> None:
+    """Hanging up waits two seconds at most; the BYE's challenge may be decided long after that."""
+    call = await account.call("echo")
+    await call.answered()
+    await call.hangup()
+
+
+_ACTS = {
+    "REGISTER": _register,
+    "INVITE": _invite,
+    "re-INVITE": _reinvite,
+    "BYE": _bye,
+    "MESSAGE": _message,
+    "OPTIONS": _options,
+}
 
 
 def _settings(transport: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -86,12 +113,16 @@ def _settings(transport: str) -> tuple[dict[str, Any], dict[str, Any]]:
 @pytest.mark.parametrize("delay", DELAYS)
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("method", list(_ACTS))
-def test_the_answer_may_take_its_time(method: str, transport: Any, delay: float) -> None:
+@pytest.mark.parametrize("hook", [level_2, None], ids=["level2", "level3"])
+def test_the_answer_may_take_its_time(hook: ChallengeHook | None, method: str, transport: Any, delay: float) -> None:
+    """Level 1, where nothing but the core is at work: tests/flows/test_flows_deferred.py."""
+
     @stepped
     async def run() -> None:
         box, fields = _settings(transport)
         plain = method.removeprefix("re-")
-        async with site(box={"challenged": frozenset({plain}), "nonce_lifetime": 3600, **box}) as s:
+        asked = {"challenged": frozenset({plain}), "nonce_lifetime": 3600, **box}
+        async with site(box=asked, on_auth_challenge=hook) as s:
             account = s.account(Slow, transport=transport, **fields)
             account.delay, account.challenged = delay, []
             task = asyncio.ensure_future(_ACTS[method](s, account))
@@ -99,6 +130,7 @@ def test_the_answer_may_take_its_time(method: str, transport: Any, delay: float)
             await live_until(lambda: account.challenged or task.done())
             await advance(delay)
             await live(task)
+            await live_until(lambda: len(s.box.statuses(plain)) >= 2)
             assert account.challenged == [plain]
             assert s.box.requests(plain)[-1].find("Authorization") or s.box.requests(plain)[-1].find(
                 "Proxy-Authorization"
@@ -109,8 +141,8 @@ def test_the_answer_may_take_its_time(method: str, transport: Any, delay: float)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_bye_is_never_deferred(transport: Any) -> None:
-    """Hanging up asks nobody: what is known answers, or the other side's timers do."""
+def test_nobody_is_prompted_for_a_bye(transport: Any) -> None:
+    """Where no program decides, hanging up asks nobody: what is known answers, or the other side's timers do."""
 
     @stepped
     async def run() -> None:
