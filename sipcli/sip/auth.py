@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -83,6 +84,7 @@ _RETRY = Retry()
 
 # RFC 3261 section 22.1: neither can be challenged, for neither can be sent again.
 _NEVER = frozenset(("ACK", "CANCEL"))
+_MAX_WARNED = 64
 
 
 class AuthSession:
@@ -115,7 +117,7 @@ class AuthSession:
         self._cache = ProofCache()
         self._counter = NonceCounter()
         self._pins = Pins()
-        self._warned: set[tuple[str, str]] = set()
+        self._warned: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     @property
     def pending(self) -> tuple[ChallengeToken, ...]:
@@ -374,7 +376,9 @@ class AuthSession:
         if once is not None:
             if (code, once) in self._warned:
                 return
-            self._warned.add((code, once))
+            self._warned[(code, once)] = None
+            if len(self._warned) > _MAX_WARNED:
+                self._warned.popitem(last=False)
         self.emit(PolicyWarning(account, code, message))
 
     # -- private: sending --------------------------------------------------------------------------

@@ -86,7 +86,7 @@ class FlowWanted(NamedTuple):
 
 
 class FlowReleased(NamedTuple):
-    """The core keeps no use for *flow*: a connection may be closed (never needed for UDP)."""
+    """The core keeps no use for *flow*: a connection may be closed, a UDP association needs no more keep-alives."""
 
     flow: Flow
 

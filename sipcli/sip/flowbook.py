@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -16,6 +17,9 @@ __all__ = ["FlowBook", "Waiter", "Wish"]
 
 _Key: TypeAlias = tuple[str | None, Hop]
 _WishKey: TypeAlias = tuple[str | None, Hop, frozenset[Address]]
+
+MAX_VISITED = 256
+"""Hops that are no account's own and are kept although nothing uses them: callers choose what their Contact names."""
 
 
 class Waiter(Protocol):
@@ -53,11 +57,23 @@ class FlowBook:
     that follow it stay with one server.  Several wishes for the same are one ticket.
     """
 
-    __slots__ = ("_by_key", "_core", "_last_ticket", "_no_stream", "_open", "_wished", "_wishes")
+    __slots__ = (
+        "_by_key",
+        "_core",
+        "_last_ticket",
+        "_no_stream",
+        "_open",
+        "_tidy_at",
+        "_visited",
+        "_wished",
+        "_wishes",
+    )
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._by_key: dict[_Key, Flow] = {}
+        self._visited: dict[_Key, None] = {}  # those of _by_key that lead to strangers, oldest first
+        self._tidy_at = MAX_VISITED
         self._wishes: dict[Ticket, Wish] = {}
         self._wished: dict[_WishKey, Wish] = {}
         self._open: dict[int, Flow] = {}  # connections; a UDP association needs no opening
@@ -103,8 +119,12 @@ class FlowBook:
             self._by_key[(name, hop)] = flow
             if account is not None and account.owns(hop):
                 account.learn(flow)
+            else:
+                self._visited[(name, hop)] = None
         for waiter in tuple(wish.waiters):
             waiter.on_flow(flow)
+        if len(self._visited) > self._tidy_at:
+            self._tidy()
 
     def failed(self, ticket: Ticket, why: str) -> None:
         wish = self._take(ticket)
@@ -133,7 +153,7 @@ class FlowBook:
     def forget(self, flow: Flow) -> None:
         """*flow* did not serve: the next request asks for another."""
         for key in [key for key, known in self._by_key.items() if known.id == flow.id]:
-            del self._by_key[key]
+            self._drop(key)
         self._release(flow)
 
     def lost(self, flow: Flow) -> None:
@@ -144,20 +164,40 @@ class FlowBook:
         """The account is gone, and with it the connections that nobody else uses."""
         orphans = [(key, flow) for key, flow in self._by_key.items() if key[0] == account.name]
         for key, _ in orphans:
-            del self._by_key[key]
+            self._drop(key)
         self._no_stream = {key for key in self._no_stream if key[0] != account.name}
         for _, flow in orphans:
             self._release(flow)
 
-    def _release(self, flow: Flow) -> None:
-        """Let the shell close a connection that leads nowhere, unless a call still lives on it."""
-        if flow.id not in self._open or any(known.id == flow.id for known in self._by_key.values()):
-            return
+    def _drop(self, key: _Key) -> Flow:
+        self._visited.pop(key, None)
+        return self._by_key.pop(key)
+
+    def _tidy(self) -> None:
+        """Forget the older half of the strangers' hops, but for the last of a flow that a call still uses."""
+        used = self._used()
+        hops = Counter(flow.id for flow in self._by_key.values())
+        for key in list(self._visited)[: len(self._visited) // 2]:
+            flow = self._by_key[key]
+            if flow.id not in used or hops[flow.id] > 1:
+                hops[flow.id] -= 1
+                self._drop(key)
+                self._release(flow, used)
+        self._tidy_at = max(MAX_VISITED, 2 * len(self._visited))
+
+    def _used(self) -> set[int]:
         core = self._core
-        talking = any(dialog.flow is not None and dialog.flow.id == flow.id for dialog in core.dialogs.values())
-        if talking or any(tx.flow.id == flow.id for tx in core.layer):
+        dialogs = {dialog.flow.id for dialog in core.dialogs.values() if dialog.flow is not None}
+        return dialogs | {tx.flow.id for tx in core.layer}
+
+    def _release(self, flow: Flow, used: Collection[int] | None = None) -> None:
+        """Let the shell forget a flow that leads nowhere - close a connection -, unless a call still lives on it."""
+        if flow.reliable and flow.id not in self._open:
             return
-        core.emit(FlowReleased(flow))
+        if any(known.id == flow.id for known in self._by_key.values()):
+            return
+        if flow.id not in (self._used() if used is None else used):
+            self._core.emit(FlowReleased(flow))
 
     # -- large requests -------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from sipcli.sip.challenge import Challenge, Skipped
 from sipcli.sip.origin import Origin
@@ -20,6 +20,11 @@ __all__ = ["RELAYED", "AuthPolicy", "GiveUp", "Pins", "choose", "shows_acceptanc
 _STRENGTH = {"MD5": 1, "SHA-256": 2, "SHA-512-256": 3}
 """RFC 7616 section 3.7 and the hashes' own standing; only the order counts."""
 
+
+MAX_PINS = 256
+"""Realms, and doors, of one account."""
+K = TypeVar("K")
+V = TypeVar("V")
 
 RELAYED = "it came through our server from the other end of the call"
 
@@ -102,17 +107,18 @@ class Pins:
     """
 
     _strength: dict[str, int] = field(default_factory=dict)
-    _qop: set[str] = field(default_factory=set)
-    _doors: set[_Door] = field(default_factory=set)
+    _qop: dict[str, None] = field(default_factory=dict)
+    _doors: dict[_Door, None] = field(default_factory=dict)
 
     def learn(self, challenge: Challenge, origin: Origin, method: str) -> None:
         """*challenge* to a request of *method* was answered, and the account's own server took the answer."""
         if not origin.relays and method != "REGISTER":
-            self._doors.add((origin.server, challenge.realm, challenge.proxy))
+            _note(self._doors, (origin.server, challenge.realm, challenge.proxy), None)
         if challenge.scheme == "digest":
-            self._strength[challenge.realm] = max(_strength(challenge), self._strength.get(challenge.realm, 0))
+            strongest = max(_strength(challenge), self._strength.get(challenge.realm, 0))
+            _note(self._strength, challenge.realm, strongest)
             if challenge.qop:
-                self._qop.add(challenge.realm)
+                _note(self._qop, challenge.realm, None)
 
     def knows(self, challenge: Challenge, origin: Origin) -> bool:
         """Has *origin* itself asked this when we called, and taken the answer?"""
@@ -125,6 +131,14 @@ class Pins:
         if not challenge.qop and challenge.realm in self._qop:
             return "this realm sent a qop before"
         return ""
+
+
+def _note(store: dict[K, V], key: K, value: V) -> None:
+    """Keep the latest: a server that invents a realm per challenge must not make us grow (threat T04)."""
+    store.pop(key, None)
+    store[key] = value
+    if len(store) > MAX_PINS:
+        del store[next(iter(store))]
 
 
 def choose(
