@@ -185,6 +185,8 @@ class Engine:
         state = self._account(account)
         assert state is not None
         wanted = state.profile.expires if expires is None else expires
+        if wanted <= 0:
+            raise LocalProtocolError("a binding lasts for a second at least; unregister() takes one back")
         registration = state.registration
         if registration is None:
             registration = state.registration = Registration(self._core, state, expires=wanted, keep=keep)

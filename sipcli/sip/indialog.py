@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from sipcli.errors import LocalProtocolError
 from sipcli.sip.events import AnyCall, CallEnded, InfoReceived, MessageReceived, Why
-from sipcli.sip.exchange import Exchange
+from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.message import Request, Response
 from sipcli.sip.oneshot import OneShot
@@ -95,6 +95,7 @@ class Call:
         self._reoffer = Reoffer(core, self)
         self._last_words: tuple[Party, int | None, str, Why, Response | None] = ("local", None, "", None, None)
         self._bye: Farewell | None = None
+        self._requests: set[OneShot] = set()
         core.calls[self.id] = self
 
     def __repr__(self) -> str:
@@ -162,10 +163,22 @@ class Call:
             letter,
             call=self.me,
             flow_home=self.dialog.flow_for,
-            on_done=self.on_request_done,
+            on_done=lambda response, why: self._request_done(oneshot, response, why),
         )
+        self._requests.add(oneshot)
         oneshot.start()
         return oneshot
+
+    def _request_done(self, oneshot: OneShot, response: Response | None, why: Why) -> None:
+        self._requests.discard(oneshot)
+        self.on_request_done(response, why)
+
+    def _hush(self) -> None:
+        """The call ends: what has not gone out by now - a challenge to it may be pending - never does."""
+        for oneshot in tuple(self._requests):
+            oneshot.exchange.closing = True
+            if oneshot.exchange.state is not ExchangeState.SENT:
+                oneshot.exchange.abort("closed: the call is over")
 
     # -- the end ---------------------------------------------------------------------------------------
 
@@ -177,6 +190,7 @@ class Call:
             return
         self.state = CallState.ENDING
         self._reoffer.stop()
+        self._hush()
         self._core.wheel.disarm(self)
         self._last_words = (by, code, reason, why, response)
         assert self.dialog is not None
@@ -196,6 +210,7 @@ class Call:
             return
         self.state = CallState.ENDED
         self._reoffer.stop()
+        self._hush()
         self._on_end()
         core = self._core
         core.wheel.disarm(self)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
+
+from sipcli.errors import LocalProtocolError, TokenSpent
 from sipcli.sip import events
 from sipcli.sip.auth import AuthPolicy
 from tests.support.pair import ANSWER, Gate, Wire, password, response
@@ -86,3 +89,81 @@ def test_a_repeated_2xx_after_the_connection_broke_is_acknowledged_over_a_new_on
     assert ack.method == "ACK"
     assert ack.cseq == invite.cseq
     assert wire.sent_over[-1].id != broken.id
+
+
+@pytest.mark.parametrize("end", ["they hang up", "we hang up", "the account goes"])
+def test_a19_what_waits_inside_a_call_never_goes_out_after_its_end(end: str) -> None:
+    """An INFO is challenged, and the call ends before somebody answers."""
+    wire, gate = Wire(), Gate()
+    call, _, bob = wire.established()
+    info = wire.do(lambda: call.request("INFO"))
+    wire.deliver(gate.ask(wire.one()))
+    token, plan = wire.token, wire.session.reinit_request(wire.token, [password()])
+    assert plan is not None
+    match end:
+        case "they hang up":
+            wire.deliver(bob.request("BYE"))
+        case "we hang up":
+            wire.do(call.hangup)
+        case _:
+            wire.do(lambda: wire.engine.remove_account("work"))
+    assert wire.last(events.RequestDone).oneshot is info
+    assert wire.outcomes() == ["revoked"]
+    wire.take()
+    with pytest.raises(TokenSpent):
+        wire.do(lambda: wire.session.send_request(token, plan))
+    assert wire.silent()
+
+
+def test_a_challenge_that_comes_after_the_end_of_the_call_asks_nobody() -> None:
+    wire, gate = Wire(), Gate()
+    call, _, bob = wire.established()
+    wire.do(lambda: call.request("INFO"))
+    info = wire.one()
+    wire.deliver(bob.request("BYE"))
+    wire.take()
+    wire.deliver(gate.ask(info))
+    assert not wire.session.pending
+    assert wire.last(events.RequestDone).response is not None
+    assert wire.silent()
+
+
+@pytest.mark.parametrize(
+    ("contact", "header", "granted"),
+    [
+        (";expires=300", "Expires: 900", 300),
+        ("", "Expires: 900", 900),
+        ("", "Server: x", 600),
+        (';expires="120"', "Server: x", 120),
+        (";expires=soon", "Expires: 77", 77),
+        (";EXPIRES=50", "Expires: 900", 50),
+        (";q=0.5;expires=44", "Expires: 900", 44),
+    ],
+)
+def test_the_contacts_own_expiry_comes_before_the_header(contact: str, header: str, granted: int) -> None:
+    """RFC 3261 section 10.2.4."""
+    wire = Wire()
+    wire.do(lambda: wire.engine.register("work"))
+    request = wire.one()
+    bare = request.header("contact").partition(">")[0]
+    wire.deliver(response(request, 200, "OK", f"Contact: {bare}>{contact}", header))
+    assert wire.last(events.RegistrationChanged).expires_s == granted
+
+
+def test_a_registrar_that_grants_no_time_has_not_registered_us() -> None:
+    wire = Wire()
+    wire.do(lambda: wire.engine.register("work"))
+    request = wire.one()
+    wire.deliver(response(request, 200, "OK", f"Contact: {request.header('contact').partition('>')[0]}>;expires=0"))
+    told = wire.last(events.RegistrationChanged)
+    assert (told.state, told.why) == ("retrying", "protocol: the registrar accepted us for no time at all")
+    wire.run(10)
+    assert wire.silent()
+
+
+def test_registering_for_no_time_is_refused_here() -> None:
+    """It would ask the registrar for nothing, and its 200 would look like a failure."""
+    wire = Wire()
+    with pytest.raises(LocalProtocolError, match="unregister"):
+        wire.do(lambda: wire.engine.register("work", expires=0))
+    assert wire.silent()
