@@ -143,3 +143,16 @@ def test_a_server_that_ends_the_call_itself_may_ask_inside_it() -> None:
     wire.do(call.hangup)
     wire.deliver(gate.ask(wire.one()))
     assert gate.admits(wire.one())
+
+
+def test_t01_a_callee_who_calls_himself_the_registrar_gets_nothing_unasked() -> None:
+    """Authorization goes along to a Request-URI that took it before; inside a call the other end names that URI."""
+    wire = registered()
+    call = wire.call()
+    ok = response(wire.one(), 200, "OK", "Contact: <sip:example.com>", f"Record-Route: {PROXY}", body=ANSWER)
+    wire.deliver(ok)
+    wire.take()
+    wire.do(call.hangup)
+    bye = wire.one()
+    assert (bye.uri, bye.all("route")) == ("sip:example.com", [PROXY])
+    assert not bye.has("authorization")
