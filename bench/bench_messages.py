@@ -45,7 +45,11 @@ def main() -> None:
         json.dumps({"name": "INVITE parsed", "value": rate(lambda: parse_message(INVITE)), "unit": "/s", "target": ""})
     )
     print(json.dumps({"name": "INVITE parsed and matched", "value": rate(read), "unit": "/s", "target": ""}))
-    print(json.dumps({"name": "INVITE written", "value": rate(message.to_bytes), "unit": "/s", "target": ""}))
+
+    def write() -> bytes:
+        return message.with_("Max-Forwards", "69").to_bytes()  # what was written once is not written again
+
+    print(json.dumps({"name": "INVITE changed and written", "value": rate(write), "unit": "/s", "target": ""}))
 
 
 if __name__ == "__main__":
