@@ -186,6 +186,22 @@ async def test_several_calls_challenged_at_once_each_ends_in_its_own_way() -> No
             await live(calls[index].hangup())
 
 
+@stepped
+async def test_three_hundred_accounts_are_challenged_at_once_and_all_register() -> None:
+    """There is no limit compiled in; each gets its own secret."""
+    names = [f"user{number}" for number in range(300)]
+    store = FakeProvider(lambda request: password(f"secret of {request.username}", request.username))
+    async with site(store, box={"users": {name: f"secret of {name}" for name in names}}) as s:
+        accounts: list[Account] = [
+            s.account(name=name, username=name, aor=SipUri.parse(f"sip:{name}@127.0.0.1")) for name in names
+        ]
+        await live(asyncio.gather(*(account.register() for account in accounts)), within=30)
+        assert {account.state for account in accounts} == {"registered"}
+        assert len(store.requests) == len(names)
+        assert s.sent("REGISTER") == 2 * len(names)
+        await live(asyncio.gather(*(account.close() for account in accounts)), within=30)
+
+
 # --- a registration between two states --------------------------------------------------------------------------
 
 
