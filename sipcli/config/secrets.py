@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -24,6 +25,7 @@ _SECRET_KEY = re.compile(
     re.IGNORECASE,
 )
 _LARGEST = 1 << 20
+_ANOTHER = "name another with --config"
 
 
 def find_secrets(table: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -67,7 +69,8 @@ def read_guarded(path: Path) -> str:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        hint = f"chmod u+r {path}, or name another with --config" if error.errno == errno.EACCES else _ANOTHER
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
     try:
         _judge(path, os.fstat(descriptor))
         for folder in {path.parent, path.resolve().parent}:
@@ -77,7 +80,7 @@ def read_guarded(path: Path) -> str:
     finally:
         os.close(descriptor)
     if len(octets) > _LARGEST:
-        raise ConfigError(f"{path} is larger than 1 MiB: that is no configuration")
+        raise ConfigError(f"{path} is larger than 1 MiB: that is no configuration", hint=_ANOTHER)
     try:
         return octets.decode()
     except UnicodeDecodeError as error:
@@ -86,7 +89,7 @@ def read_guarded(path: Path) -> str:
 
 def _judge(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"{path} is not a regular file")
+        raise ConfigError(f"{path} is not a regular file", hint=_ANOTHER)
     if status.st_uid not in (os.geteuid(), 0):
         raise ConfigError(f"{path} belongs to somebody else (uid {status.st_uid})", hint=f"chown $USER {path}")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

@@ -14,7 +14,7 @@ from tests.e2e.conftest import StartKamailio
 from tests.support.real import require
 from tests.support.servers.kamailio import Kamailio
 
-pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("kamailio")]
+pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("examples")]
 
 ROOT = Path(__file__).parents[2]
 LEVELS = {1: "level1_auth_session.py", 2: "level2_user_agent.py", 3: "level3_account.py"}

@@ -15,7 +15,7 @@ from tests.support.real import require
 from tests.support.servers.kamailio import Kamailio
 from tests.support.servers.keyring import Keyring
 
-pytestmark = [pytest.mark.real("kamailio"), pytest.mark.real("keyring"), pytest.mark.xdist_group("kamailio")]
+pytestmark = [pytest.mark.real("kamailio"), pytest.mark.real("keyring"), pytest.mark.xdist_group("keeping")]
 
 ENTRY = "import keyring; print(keyring.get_password('sipcli', 'alice@sip.test'))"
 

@@ -18,7 +18,7 @@ from tests.support.servers import sipp
 from tests.support.servers.kamailio import Kamailio
 from tests.support.servers.openbao import OpenBao
 
-pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("kamailio")]
+pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("matrix")]
 
 WIRES = [(transport, algorithm) for transport in ("udp", "tcp", "tls") for algorithm in ("MD5", "SHA-256")]
 
@@ -137,7 +137,7 @@ def test_messages_reach_the_second_account_while_the_first_waits_for_its_store(
         assert writer.run("message", "sip:bob@sip.test", "are you there?").code == 0
         assert running.wait_for("message", direction="in", timeout=5)["body"] == "are you there?"
     finally:
-        running.kill()
+        running.leave()
 
 
 class Registrar:

@@ -14,7 +14,7 @@ from tests.support.servers.kamailio import Kamailio
 from tests.support.servers.names import NameServer, Zone
 from tests.support.servers.process import free_port
 
-pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("kamailio")]
+pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("names")]
 
 A = {("pbx.sip.test.", "A"): ["127.0.0.1"]}
 StartDns = Callable[[Zone], NameServer]

@@ -19,7 +19,7 @@ from tests.support.servers import sipp
 from tests.support.servers.baresip import Baresip
 from tests.support.servers.kamailio import USERS, Kamailio
 
-pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("kamailio")]
+pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("phone")]
 
 
 def machine(home: Path, server: str, user: str = "alice", transport: str = "udp") -> Cli:
@@ -46,7 +46,7 @@ def running() -> Iterator[list[Running]]:
     started: list[Running] = []
     yield started
     for process in started:
-        process.kill()
+        process.leave()
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])

@@ -11,7 +11,7 @@ from tests.e2e.conftest import FILE_PROVIDER, account
 from tests.support.cli import Cli, Running
 from tests.support.servers.kamailio import Kamailio
 
-pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("kamailio")]
+pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("reload")]
 
 
 def second(server: str, secret: str) -> str:
@@ -35,7 +35,7 @@ def running(cli: Cli, text: str) -> Iterator[Running]:
     process = cli.start("register", "--all", "--json")
     process.wait_for("registration", account="work", state="registered")
     yield process
-    process.kill()
+    process.leave()
 
 
 def leave(running: Running) -> None:
@@ -106,4 +106,4 @@ def test_a_listener_reloads_and_goes_on_taking_calls(cli: Cli, kamailio: Kamaili
         assert caller.run("call", "sip:alice@sip.test", "--no-register").code == 6
         assert listening.finish(timeout=8).code == 0
     finally:
-        listening.kill()
+        listening.leave()

@@ -56,7 +56,7 @@ def ready(cli: Cli, kamailio: Kamailio) -> Cli:
 
 
 @pytest.mark.real("kamailio")
-@pytest.mark.xdist_group("kamailio")
+@pytest.mark.xdist_group("terminals")
 @pytest.mark.parametrize("verb", VERBS, ids=name_of)
 class TestEveryVerb:
     def test_on_a_terminal(self, ready: Cli, verb: tuple[str, ...]) -> None:
@@ -131,7 +131,7 @@ def test_a_reader_who_leaves_the_sandbox_ends_it(cli: Cli) -> None:
 
 
 @pytest.mark.real("kamailio")
-@pytest.mark.xdist_group("kamailio")
+@pytest.mark.xdist_group("terminals")
 def test_auth_save_asks_twice_without_echo(cli: Cli, kamailio: Kamailio) -> None:
     """On a machine without a keychain it says so at the end; what was typed is shown nowhere."""
     cli.configure(account(kamailio.address(), credentials='"keychain"'))

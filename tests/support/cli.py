@@ -172,6 +172,16 @@ class Running:
         self._close()
         return Result(code, "", self.stderr, self.events)
 
+    def leave(self) -> None:
+        """End it as a person does, so that it takes its bindings back; and by force if it does not."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                pass
+        self.kill()
+
     def kill(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
