@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
 
-from sipcli.cli.chain import Answer, ask, build, provider_table, request_for
+from sipcli.cli.chain import Answer, ask, provider_table, request_for
 from sipcli.cli.parameters import GlobalOptions, VerbGroup
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.config import AccountConfig
 from sipcli.credentials import (
     Cancelled,
     CancelSignal,
+    CredentialProvider,
     Forgets,
     NotFound,
     PasswordCredentials,
@@ -20,6 +22,7 @@ from sipcli.credentials import (
     Unavailable,
 )
 from sipcli.errors import AuthAbandoned, NoCredentials, ProviderFailed
+from sipcli.plugins import make_provider
 
 __all__ = ["command"]
 
@@ -51,10 +54,11 @@ def save(options: GlobalOptions, who: str | None, password_file: str | None) -> 
                 raise answer.error
             found = answer.credentials
         else:
+            await run.in_thread(partial(_look, run, account, name))
             found = await _typed(run, account)
 
         def keep() -> None:
-            keychain = build(run, name)
+            keychain = _strict(run, name)
             cancel = CancelSignal()
             try:
                 if not isinstance(keychain, Remembers):
@@ -86,7 +90,7 @@ def forget(options: GlobalOptions, who: str | None) -> int:
         name = keychain_of(run, account)
 
         def erase() -> None:
-            keychain = build(run, name)
+            keychain = _strict(run, name)
             cancel = CancelSignal()
             try:
                 request = request_for(run, account, name, cancel, timeout=_STORE_S)
@@ -134,6 +138,24 @@ def test(options: GlobalOptions, who: str | None) -> int:
         raise _none_found(account, answers)
 
     return run_verb("auth", options, body)
+
+
+def _strict(run: Run, name: str) -> CredentialProvider:
+    """The keychain *name*, which must exist: one that nobody named may otherwise be absent without a word."""
+    return make_provider(name, {**provider_table(run.config, name), "optional": False}, run.terminal)
+
+
+def _look(run: Run, account: AccountConfig, name: str) -> None:
+    """Raises what is wrong with the keychain, before a person types a password for it."""
+    cancel = CancelSignal()
+    try:
+        found = _strict(run, name).get(request_for(run, account, name, cancel, timeout=_STORE_S))
+        if isinstance(found, PasswordCredentials):
+            found.secret.wipe()
+    except NotFound:
+        pass  # it is there, and has room
+    finally:
+        cancel.close()
 
 
 async def _typed(run: Run, account: AccountConfig) -> PasswordCredentials:

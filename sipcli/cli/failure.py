@@ -75,4 +75,5 @@ def _cause(error: BaseException) -> str | None:
     if cause is None:
         return None
     text = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
-    return None if str(cause) and str(cause) in str(error) else text
+    said = (isinstance(cause, OSError) and cause.strerror) or str(cause)
+    return None if said and said in str(error) else text

@@ -17,9 +17,10 @@ from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.talk import Talk
 from sipcli.cli.who import listener
 from sipcli.config import AccountConfig
-from sipcli.errors import ConfigError, NoAnswer, SipcliError
+from sipcli.errors import ConfigError, NetworkError, NoAnswer, SipcliError
 
 if TYPE_CHECKING:
+    from sipcli.ua.agent import UserAgent
     from sipcli.ua.call import Call
 
 __all__ = ["AnswerPlan", "command"]
@@ -124,8 +125,7 @@ def command(
                 run.reload_when_hung_up(agent, lambda: [_account(run, aor, no_register, said)])
                 await me.register()
             else:
-                for transport in ("udp", "tcp"):
-                    _, port = await agent.endpoint.listen(transport, "0.0.0.0", port)  # noqa: S104  # calls come from anywhere
+                await _open(agent, port)
             run.ready()
             if ready_file is not None:
                 await run.in_thread(partial(_write_ready, ready_file, run.readiness()))
@@ -133,6 +133,16 @@ def command(
         return desk.outcome()
 
     return run_verb("listen", options, body)
+
+
+async def _open(agent: UserAgent, port: int) -> None:
+    """Listen for everybody, by UDP and TCP, on *port*; 0 takes one that both have free."""
+    for transport in ("udp", "tcp"):
+        try:
+            _, port = await agent.endpoint.listen(transport, "0.0.0.0", port)  # noqa: S104  # calls come from anywhere
+        except NetworkError as error:
+            why = str(error).removeprefix("connect: ")
+            raise NetworkError(why, hint="choose another: --port N") from error.__cause__
 
 
 def _account(run: Run, aor: str | None, no_register: bool, said: dict[str, Any]) -> AccountConfig:

@@ -51,8 +51,8 @@ class LazyVerbs(VerbGroup):
             from difflib import get_close_matches
 
             close = get_close_matches(args[0], VERBS, n=1)
-            meant = f"did you mean “{close[0]}”?" if close else "see sipcli --help"
-            ctx.fail(f"there is no verb “{args[0]}”: {meant}")
+            meant = f": did you mean “{close[0]}”?" if close else ""
+            ctx.fail(f"there is no verb “{args[0]}”{meant}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -95,6 +95,8 @@ def _run(given: list[str]) -> int:
         result: Any = cli.main(args=given, prog_name="sipcli", standalone_mode=False, obj=GlobalOptions())
     except click.exceptions.Exit as leave:
         return leave.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _nothing_said(given, error)
     except click.ClickException as error:
         return _wrong_usage(given, error)
     except SystemExit as leave:
@@ -117,6 +119,16 @@ def _wrong_usage(given: list[str], error: click.ClickException) -> int:
     console = Console(json=_wants_json(given))
     message = error.format_message().rstrip(".")
     console.result(_verb_of(given), ExitStatus.USAGE, "usage", message[:1].lower() + message[1:], hint=hint)
+    return ExitStatus.USAGE
+
+
+def _nothing_said(given: list[str], error: click.exceptions.NoArgsIsHelpError) -> int:
+    """Without a verb, people get the help as it is; programs get their one line."""
+    from sipcli.cli.exits import ExitStatus
+
+    if _wants_json(given):
+        return _wrong_usage(given, click.UsageError("there is no verb", error.ctx))
+    click.echo(error.format_message(), err=True)
     return ExitStatus.USAGE
 
 

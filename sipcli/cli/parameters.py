@@ -134,6 +134,12 @@ class VerbGroup(_WithGlobals, click.Group):
         super().format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Whole sentences: click cuts them off at the width of one line."""
+        listed = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(1000)) for name, command in listed if command])
+
 
 def verb(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Verb]:
     """Decorator: a function becomes a :class:`Verb`; its docstring is the help."""

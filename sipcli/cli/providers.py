@@ -84,7 +84,7 @@ def test(options: GlobalOptions, name: str) -> int:
         if name not in config.providers and name not in BUILTIN:
             from sipcli.config.load import near
 
-            raise ConfigError(f"there is no provider “{name}”", hint=near(name, [*config.providers, *BUILTIN]))
+            raise ConfigError(f"there is no provider “{name}”", hint=near(name, {*config.providers, *BUILTIN}))
         account = run.account()
         answer = await ask(run, account, name)
         facts = {"provider": name, "account": account.name, "provider_ms": answer.took_ms}

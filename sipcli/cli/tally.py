@@ -17,22 +17,33 @@ class Tally:
         self.attempts = 0
         self.provider: str | None = None
         self.realm: str | None = None
+        self._asked_for: dict[str, str] = {}
+        self._by_account: dict[str, tuple[str | None, float]] = {}
 
     def count(self, event: str, fields: Mapping[str, Any]) -> None:
         match event:
             case "auth.challenged" if fields["chosen"] is not None:
                 self.pending.add(fields["challenge"])
                 self.realm = fields["realm"]
+                self._asked_for[fields["challenge"]] = fields.get("account", "")
             case "auth.provider" if fields["outcome"] == "found":
                 self.provider = fields["provider"]
+                self._add(fields["challenge"], self.provider, 0.0)
             case "auth.done":
                 self.pending.discard(fields["challenge"])
                 self.waited_ms += fields["waited_ms"]
                 self.attempts += fields["outcome"] == "answered"
+                self._add(fields["challenge"], None, fields["waited_ms"])
 
-    def times(self, _now_ms: float) -> str:
-        """`` (vault: 118 ms)``, if anybody was asked."""
-        return f" ({self.provider}: {self.waited_ms:.0f} ms)" if self.provider is not None else ""
+    def _add(self, challenge: str, provider: str | None, waited_ms: float) -> None:
+        account = self._asked_for.get(challenge, "")
+        before = self._by_account.get(account, (None, 0.0))
+        self._by_account[account] = (provider or before[0], before[1] + waited_ms)
+
+    def times(self, account: str) -> str:
+        """`` (vault: 118 ms)``, if anybody was asked for *account*."""
+        provider, waited_ms = self._by_account.get(account, (None, 0.0))
+        return f" ({provider}: {waited_ms:.0f} ms)" if provider is not None else ""
 
     def totals(self) -> dict[str, Any]:
         """The ``auth`` object of ``result``."""

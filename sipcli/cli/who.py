@@ -47,7 +47,8 @@ def _by_text(config: Config, text: str) -> AccountConfig:
     if "@" not in text:
         from sipcli.config.load import near
 
-        raise ConfigError(f"there is no account “{text}”", hint=near(text, config.accounts))
+        known = near(text, config.accounts)
+        raise ConfigError(f"there is no account “{text}”", hint=known or "write an address, or: sipcli config init")
     aor = parse_aor(text)
     for account in config.accounts.values():
         if account.aor.equivalent(aor.aor):

@@ -82,9 +82,7 @@ class Talker:
     def _needed(self, fields: Fields) -> Sentence | None:
         if self._can_ask():
             return None  # the prompt itself says so
-        left = fields.get("expires_in_s")
-        within = f" within {left:.0f} s" if left is not None else ""
-        return Sentence(f"a person is needed{within}: {fields['provider']} has nobody to ask here", Style.WARN)
+        return Sentence(f"{fields['provider']} needs a person, and nobody can be asked here", Style.WARN)
 
 
 def registered_words(aor: str, fields: Fields) -> str:
@@ -164,11 +162,21 @@ def _call(fields: Fields) -> Sentence | None:
         case "held":
             return Sentence(f"{who} put the call on hold")
         case "ended":
-            code = fields.get("code")
-            said = f": {code} {server_says(fields['reason']) if fields.get('reason') else ''}".rstrip() if code else ""
-            by = {"local": "we hung up", "remote": "they hung up", "network": "the network failed"}
-            return Sentence(f"call with {who} ended{said or ', ' + by.get(str(fields.get('by')), 'nobody knows why')}")
+            return Sentence(f"call with {who} ended, {_ended(fields)}")
     return None
+
+
+def _ended(fields: Fields) -> str:
+    """Who ended it.  A code of ours is not the server's word, and a 487 only echoes that somebody gave up."""
+    code, by = fields.get("code"), str(fields.get("by"))
+    if code == 487 and by != "network":
+        return "we gave up" if by == "local" else "they gave up"
+    if code and by == "local" and fields["direction"] == "in":
+        return f"we answered {code}"
+    if code:
+        return f"{code}, {server_says(fields['reason'])}" if fields.get("reason") else str(code)
+    ends = {"local": "we hung up", "remote": "they hung up", "network": "the network failed"}
+    return ends.get(by, "nobody knows why")
 
 
 def _person(fields: Fields) -> str:

@@ -402,9 +402,9 @@ class AuthSession:
 
     def _take_along(self, exchange: Challenged, request: Request, now: float) -> None:
         """Give the exchange the accepted proofs it may use, where it has none of its own (RFC 7616 section 3.6)."""
-        reaches = (Reach("call", exchange.call_id), Reach("uri", request.uri_text), Reach("any"))
-        if exchange.origin.relays:  # the Request-URI is what the other end of the call says it is
-            reaches = (reaches[0], reaches[2])
+        reaches = [Reach("call", exchange.call_id), Reach("any")]
+        if not exchange.origin.relays:  # else the Request-URI is what the other end of the call says it is
+            reaches.insert(1, Reach("uri", request.uri_text))
         for proof in self._cache.find(exchange.origin, reaches, now):
             state = state_of(exchange.realms, proof.challenge, exchange.origin)
             if state.proof is None and not state.refuses(proof.credentials):

@@ -66,7 +66,7 @@ _KINDS: dict[str, type[SipcliError]] = {
 _HINTS = {
     "dns": "check the name, or name the server with --registrar",
     "connect": "is the server running, and is the port right?",
-    "tls": "the right certificate authority is named with --ca FILE",
+    "tls": "does that port speak TLS? An authority that the system does not know is named with --ca FILE",
 }
 
 
@@ -177,7 +177,8 @@ def _auth_words(account: str, why: GiveUp, failure: ChainFailure | None) -> tupl
             return ProviderFailed, asked, f"try: sipcli auth test {account}"
         case GiveUp.NO_CREDENTIALS:
             detail = f" ({asked})" if asked else ""
-            return NoCredentials, f"no credentials{detail}", f"keep a password: sipcli auth save {account}"
+            hint = f"keep a password: sipcli auth save {account}, or hand it over: --password-file FILE"
+            return NoCredentials, f"no credentials{detail}", hint
         case GiveUp.REFUSED | GiveUp.TOO_MANY_ATTEMPTS:
             return AuthRefused, why.value, f"try: sipcli auth test {account}"
         case _:

@@ -217,6 +217,9 @@ class Flight:
         if isinstance(error, Cancelled):
             self._end(self._failure(GiveUp.ABANDONED, error, name))
             return
+        if isinstance(error, Unavailable) and self._person_was_slow(name):
+            self._end(self._failure(GiveUp.DEADLINE, error, name))
+            return
         if isinstance(error, Denied):
             if not self._desk.shelf.interactive(name):
                 self._desk.denied[self.key.account, name] = error
@@ -226,6 +229,11 @@ class Flight:
         self._index += 1
         self._tries = 0
         self._next()
+
+    def _person_was_slow(self, name: str) -> bool:
+        """The prompt has the same deadline as we: which of the two notices first must not change the outcome."""
+        assert self._request is not None
+        return bool(self._desk.shelf.interactive(name)) and time.monotonic() >= self._request.deadline
 
     def _retry_later(self, error: Unavailable) -> bool:
         """Twice more, with a growing pause, if that can end before the deadline."""

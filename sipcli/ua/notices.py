@@ -1,4 +1,4 @@
-"""What the agent tells: one frozen class per JSON event, field names exactly the JSON keys (INTERFACE, schema v1).
+"""What the agent tells: one frozen class per JSON event, field names exactly the JSON keys (docs/events.md).
 
 A notice carries no clock: whoever renders it adds ``v``, ``t`` and ``ms``.  No
 notice ever holds a secret; :attr:`AuthProviderNotice.secret_ref` names where

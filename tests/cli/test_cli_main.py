@@ -167,6 +167,26 @@ class TestWrongUsage:
             "  say who you are (sip:you@example.com), or write one: sipcli config init",
         ]
 
+    @pytest.mark.parametrize("words", [(), ("auth",)], ids=["sipcli", "sipcli auth"])
+    def test_no_verb_shows_the_help_as_it_is(self, run: Run, words: tuple[str, ...]) -> None:
+        code, out, err = run(*words)
+        assert (code, out) == (2, "")
+        assert err.startswith("Usage: sipcli")
+        assert "sipcli: " not in err
+
+    def test_no_verb_is_one_line_for_programs(self, run: Run) -> None:
+        code, out, err = run("--json")
+        assert (code, err) == (2, "")
+        assert json.loads(out)["outcome"] == "usage"
+
+    def test_help_of_a_group_cuts_no_sentence_off(self, run: Run) -> None:
+        _, out, _ = run("auth", "--help")
+        assert "says that it worked, never what it gave" in " ".join(out.split())
+
+    def test_an_account_that_is_not_there_has_a_next_step(self, run: Run) -> None:
+        _, _, err = run("register", "nobody")
+        assert err.splitlines()[1] == "  write an address, or: sipcli config init"
+
 
 class TestGlobalOptions:
     @pytest.mark.parametrize(

@@ -100,6 +100,12 @@ class TestAuth:
         assert [event["outcome"] for event in done.named("auth.provider")] == ["not_found", "not_found"]
         assert done.result["hint"] == "keep one: sipcli auth save work"
 
+    def test_a_keychain_that_is_not_there_is_no_empty_one(self, cli: Cli) -> None:
+        for verb in ("save", "forget"):
+            done = cli.run("auth", verb, "bob@example.com")
+            assert done.code == 8, done.stdout
+            assert "there is no keychain" in done.stderr
+
     def test_a_locked_keychain_is_eight(self, ring: Cli) -> None:
         (ring.home / "locked").touch()
         done = ring.run("auth", "test", "work", "--no-input")

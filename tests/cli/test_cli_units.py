@@ -263,7 +263,7 @@ class TestTalker:
         assert Talker(can_ask=lambda: True).sentence("auth.needed", fields) is None
         sentence = Talker(can_ask=lambda: False).sentence("auth.needed", fields)
         assert sentence is not None
-        assert "within 120 s" in sentence.text
+        assert sentence.text == "prompt needs a person, and nobody can be asked here"
 
     @pytest.mark.parametrize(
         ("fields", "said"),
@@ -272,7 +272,19 @@ class TestTalker:
             ({"state": "ringing", "direction": "out"}, "sip:bob@b.example is ringing"),
             (
                 {"state": "ended", "direction": "out", "code": 486, "reason": "Busy"},
-                "call with sip:bob@b.example ended: 486 server says “Busy”",
+                "call with sip:bob@b.example ended, 486, server says “Busy”",
+            ),
+            (
+                {"state": "ended", "direction": "in", "by": "local", "code": 486, "reason": "Busy Here"},
+                "call with sip:bob@b.example ended, we answered 486",
+            ),
+            (
+                {"state": "ended", "direction": "out", "by": "local", "code": 487, "reason": "Request Terminated"},
+                "call with sip:bob@b.example ended, we gave up",
+            ),
+            (
+                {"state": "ended", "direction": "in", "by": "remote", "code": 487, "reason": "Request Terminated"},
+                "call with sip:bob@b.example ended, they gave up",
             ),
             ({"state": "ended", "direction": "in", "by": "remote"}, "call with sip:bob@b.example ended, they hung up"),
             ({"state": "trying", "direction": "out"}, ""),
@@ -298,6 +310,16 @@ class TestTally:
         tally.count("auth.done", {"challenge": "c2", "outcome": "abandoned", "waited_ms": 1.0})
         assert not tally.pending
         assert tally.totals() == {"waited_ms": 119.3, "attempts": 1, "provider": "vault"}
+
+    def test_each_account_has_its_own_provider_and_time(self) -> None:
+        tally = Tally()
+        for number, (account, provider) in enumerate([("work", "vault"), ("home", "file")]):
+            challenge = f"c{number}"
+            tally.count("auth.challenged", {"account": account, "chosen": "MD5", "challenge": challenge, "realm": "r"})
+            tally.count("auth.provider", {"challenge": challenge, "provider": provider, "outcome": "found"})
+            tally.count("auth.done", {"challenge": challenge, "outcome": "answered", "waited_ms": 10.0 + number})
+        assert (tally.times("work"), tally.times("home")) == (" (vault: 10 ms)", " (file: 11 ms)")
+        assert tally.times("stranger") == ""
 
 
 class TestTraceFile:

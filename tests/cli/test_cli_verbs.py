@@ -271,6 +271,19 @@ class TestListen:
         finally:
             listening.kill()
 
+    def test_a_port_that_is_taken(self, cli: Cli) -> None:
+        import socket
+
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.bind(("0.0.0.0", 0))
+            port = other.getsockname()[1]
+            done = cli.run("listen", "--no-register", "--port", str(port), "--timeout", "2")
+        assert done.code == 7
+        assert done.stderr.splitlines() == [
+            f"sipcli: cannot bind UDP 0.0.0.0 port {port}: Address already in use",
+            "  choose another: --port N",
+        ]
+
     def test_a_port_of_ones_choice(self, alice: Cli) -> None:
         import socket
 

@@ -618,6 +618,15 @@ async def test_a_person_gets_120_seconds() -> None:
 
 
 @stepped
+async def test_a_prompt_that_notices_the_deadline_before_we_do_is_a_person_awaited_too_long() -> None:
+    late = Unavailable("nobody answered the prompt in time")
+    rig = BrokerRig(FakeProvider(late, name="prompt", interactive=True), max_wait=0.0)
+    exchange = rig.challenge(digest())
+    await settle()
+    assert exchange.why is GiveUp.DEADLINE and rig.failures[0].awaited_person
+
+
+@stepped
 async def test_max_wait_bounds_the_whole_chain() -> None:
     rig = BrokerRig(
         FakeProvider(Unavailable("x"), name="a"), FakeProvider(HANG, name="prompt", interactive=True), max_wait=7.0
