@@ -300,6 +300,7 @@ class Terminal(Protocol):
 
     def ask(self, prompt: str, *, secret: bool = True, cancel: CancelSignal, timeout: float | None = None) -> Secret:
         """Ask on the controlling terminal.  Raises NotFound without one, Cancelled on ^C/^D, Unavailable in time."""
+        ...
 
     def show(self, text: str) -> None:
         """Show one line (escaped) to the person."""
@@ -324,13 +325,16 @@ class CredentialProvider(Protocol):
     @property
     def name(self) -> str:
         """As configured: ``"vault"``."""
+        ...
 
     @property
     def interactive(self) -> bool:
         """True: it asks a person, so it runs on the prompt lane and is skipped without one."""
+        ...
 
     def get(self, request: CredentialRequest) -> Credentials | Awaitable[Credentials]:
         """The credentials, or NotFound, Denied, Unavailable, Cancelled."""
+        ...
 
 
 @runtime_checkable
@@ -353,6 +357,7 @@ class Describes(Protocol):
 
     def describe(self) -> str:
         """``"Secret Service (…)"``; may block for some seconds, asks for no secret and unlocks nothing."""
+        ...
 
 
 ProviderFactory: TypeAlias = Callable[[ProviderContext], CredentialProvider]
