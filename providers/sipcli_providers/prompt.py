@@ -47,9 +47,11 @@ class PromptProvider:
 
 
 def question(request: CredentialRequest) -> str:
-    """Account and realm are named; the realm is the server's text, so it is escaped."""
+    """Account (if its name says more than the address) and realm are named; the realm is the server's text: escaped."""
     refused = f"The server refused that password ({request.rejected.status}). " if request.rejected else ""
     who = printable(user_of(request))
     whose = printable(bare_aor(request))
     what = whose if whose.startswith(f"{who}@") else f"{who} ({whose})"
-    return f'{refused}Password for {what}, account {printable(request.account)}, realm "{printable(request.realm)}": '
+    account = printable(request.account)
+    named = "" if f"{whose}:".startswith(f"{account}:") else f", account {account}"
+    return f'{refused}Password for {what}{named}, realm "{printable(request.realm)}": '

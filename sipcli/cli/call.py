@@ -27,7 +27,7 @@ __all__ = ["command"]
 @account_options
 @click.pass_obj
 def command(options: GlobalOptions, /, target: str, sender: str | None, no_register: bool, **said: Any) -> int:
-    """Call TARGET; registers first, if the account does."""
+    """Call TARGET; registers first, if the account does.  On a terminal h or q hangs up, and digits are sent."""
 
     async def body(run: Run) -> Outcome:
         talk = Talk.wanted(run, said)

@@ -102,7 +102,10 @@ def command(
     allow_anonymous: bool,
     **said: Any,
 ) -> int:
-    """Register and wait for calls; with --timeout, leave when none came in that time."""
+    """Register and wait for calls; with --timeout, leave when none came in that time.
+
+    On a terminal a answers, r rejects (486) and R declines (603); in a call h or q hangs up, and digits are sent.
+    """
 
     async def body(run: Run) -> Outcome:
         from sipcli.sip.profile import EngineConfig

@@ -13,7 +13,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.pty import ended, terminal, until_echo
 
-PROMPT = r"Password for alice@127\.0\.0\.1:\d+, account alice@127\.0\.0\.1, realm \"sandbox\": "
+PROMPT = r"Password for alice@127\.0\.0\.1:\d+, realm \"sandbox\": "
 
 
 @pytest.fixture

@@ -388,6 +388,12 @@ class TestPrompt:
         assert (credentials.username, credentials.secret.reveal()) == ("alice", b"typed")
         assert terminal.asked == ['Password for alice@example.com, account work, realm "trunk": ']
 
+    def test_an_account_that_is_but_its_address_is_not_named_twice(self) -> None:
+        where = {"aor": "sip:alice@192.0.2.1:5070", "account": "alice@192.0.2.1"}
+        terminal, run = self.asked(make_request(realm="trunk", **where), "typed")
+        run()
+        assert terminal.asked == ['Password for alice@192.0.2.1:5070, realm "trunk": ']
+
     def test_another_user_name_is_named_too(self) -> None:
         terminal, run = self.asked(make_request(username="alice.trunk"), "typed")
         assert run().username == "alice.trunk"
