@@ -25,10 +25,19 @@ class Reloader:
         self._agent = agent
         self._again = again
         self._task: asyncio.Task[None] | None = None
+        self._once_more = False
 
     def __call__(self) -> None:
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._reload(), name="reload")
+            self._task = asyncio.get_running_loop().create_task(self._reload_until_quiet(), name="reload")
+        else:
+            self._once_more = True  # the file may have changed after it was read
+
+    async def _reload_until_quiet(self) -> None:
+        self._once_more = True
+        while self._once_more:
+            self._once_more = False
+            await self._reload()
 
     async def _reload(self) -> None:
         before = self._run.config
