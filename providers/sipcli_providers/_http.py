@@ -18,8 +18,10 @@ import ipaddress
 import json
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,15 @@ class ForbiddenAddress(NewConnectionError):
     """A URL that a server named leads to an address inside our own network (SSRF)."""
 
 
+class BadStatus(Unavailable):
+    """A redirect, 429 or 5xx; *answer* is the JSON object that came with it, empty without one."""
+
+    def __init__(self, message: str, status: int, answer: Mapping[str, Any], *, retry_after: float | None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.status = status
+        self.answer = answer
+
+
 class Http:
     """The way to one server: its trust, its proxy, its limits.  Shared by all sessions of a provider.
 
@@ -71,8 +82,8 @@ class Http:
 class Session(requests.Session):
     """A session that goes where it was sent, once, and reads a bounded answer in bounded time.
 
-    Raises Unavailable for a redirect, 429, 5xx, and an answer that is too
-    large or too slow; the exceptions of requests pass, see :func:`explain`.
+    Raises BadStatus for a redirect, 429 and 5xx, Unavailable for an answer that is
+    too large or too slow; the exceptions of requests pass, see :func:`explain`.
     """
 
     def __init__(self, *args: Any, http: Http, **kwargs: Any) -> None:
@@ -86,6 +97,13 @@ class Session(requests.Session):
         self.adapters.clear()
         self.mount("https://", http.adapter)
         self.mount("http://", http.adapter)
+        self._last = threading.local()
+
+    @property
+    def server_time(self) -> float | None:
+        """The server's own clock (seconds since 1970) in the last answer to this thread, None if it said nothing."""
+        moment: float | None = getattr(self._last, "time", None)
+        return moment
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Nowhere: a redirect is reported, not obeyed."""
@@ -100,6 +118,7 @@ class Session(requests.Session):
         finally:
             response.close()
         response.raw = io.BytesIO(body)  # .text and .json() read from here
+        self._last.time = _date(response.headers.get("Date"))
         _judge_status(response, where, body)
         return response
 
@@ -260,31 +279,46 @@ def _read(response: requests.Response, where: str, until: float) -> bytes:
 
 def _judge_status(response: requests.Response, where: str, body: bytes) -> None:
     status = response.status_code
+    answer = _object(body) if status >= 300 else {}
     if 300 <= status < 400:
-        raise Unavailable(
+        raise BadStatus(
             f"{where} answered with a redirect ({status}), which is not followed with a secret in hand: "
             "put the final address into the configuration",
+            status,
+            answer,
             retry_after=NOT_SOON,
         )
     if status == 429 or status >= 500:
-        said = _said(body)
-        raise Unavailable(
+        said = _said(answer)
+        raise BadStatus(
             f"{where} answered {status}" + (f" ({said})" if said else ""),
+            status,
+            answer,
             retry_after=_retry_after(response.headers.get("Retry-After")),
         )
 
 
-def _said(body: bytes) -> str:
-    """The server's own short word, as Vault (``errors``) and OAuth (``error``) give it."""
+def _object(body: bytes) -> Mapping[str, Any]:
     try:
         answer = json.loads(body)
     except ValueError:
-        return ""
-    if not isinstance(answer, dict):
-        return ""
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _said(answer: Mapping[str, Any]) -> str:
+    """The server's own short word, as Vault (``errors``) and OAuth (``error``) give it."""
     errors = answer.get("errors")
     word = errors[0] if isinstance(errors, list) and errors else answer.get("error")
     return printable(word, 80) if isinstance(word, str) else ""
+
+
+def _date(value: str | None) -> float | None:
+    """RFC 9110 section 6.6.1."""
+    try:
+        return parsedate_to_datetime(value).timestamp() if value else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _retry_after(value: str | None) -> float | None:

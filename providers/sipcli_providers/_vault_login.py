@@ -6,7 +6,9 @@ agents, Kubernetes and systemd replace these files while we run.
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +18,8 @@ from typing import Any, Protocol
 import hvac
 import hvac.exceptions
 
-from sipcli.credentials import Denied, NotFound, Secret
+from sipcli.credentials import Denied, NotFound, ProviderError, Secret, Unavailable
+from sipcli_providers import _http
 from sipcli_providers._options import Options
 from sipcli_providers._secretfile import read_secret
 
@@ -27,7 +30,8 @@ METHODS = ("token", "approle", "userpass", "jwt")
 class Lease:
     """A token and how long it lives.
 
-    *ttl* is in seconds from *since* (monotonic), None if it does not end.
+    *ttl* is in seconds from *since* (monotonic), None if it does not end: the
+    server's duration on our clock, so that no two clocks are compared.
     *borrowed*: somebody else obtained it, keeps it alive and may replace it.
     """
 
@@ -37,15 +41,35 @@ class Lease:
     borrowed: bool = False
     since: float = field(default_factory=time.monotonic)
 
-    def is_due(self) -> bool:
-        """Two thirds of its life are over: time to renew, with time left to try again."""
-        return self.ttl is not None and time.monotonic() > self.since + self.ttl * 2 / 3
+    @property
+    def due_at(self) -> float:
+        """When two thirds of its life are over: time to renew, with time left to try again."""
+        return math.inf if self.ttl is None else self.since + self.ttl * 2 / 3
+
+    def is_due(self, now: float) -> bool:
+        return now > self.due_at
+
+    def left(self, now: float) -> float:
+        """Seconds of life."""
+        return math.inf if self.ttl is None else self.since + self.ttl - now
+
+    def is_over(self, now: float) -> bool:
+        return self.left(now) <= 0
 
 
 class Login(Protocol):
-    """One auth method.  *client* has no token; what goes wrong is raised as hvac or our own errors raise it."""
+    """One auth method.  *client* has no token; what goes wrong is raised as hvac or our own errors raise it.
+
+    *once*: what it logs in with may work a single time, so its token must not end.
+    """
+
+    once: bool
 
     def login(self, client: hvac.Client) -> Lease: ...
+
+    def ended(self) -> ProviderError:
+        """What to say when Vault no longer knows the token that :meth:`login` gives."""
+        ...
 
 
 def make_login(options: Options | None) -> tuple[str, Login]:
@@ -67,22 +91,91 @@ def make_login(options: Options | None) -> tuple[str, Login]:
     return method, login
 
 
+class Wrapped:
+    """A file with a wrapping token: it opens once, so that whoever carries it cannot read unnoticed what is in it.
+
+    *made_by* is the pattern of the endpoint it must have been made by: a forged
+    wrapping token would hand us somebody else's secret.
+    """
+
+    def __init__(self, file: Path, what: str, made_by: str) -> None:
+        self.file = file
+        self._what = what
+        self._made_by = re.compile(made_by)
+        self._opened: Secret | None = None
+
+    def open(self, client: hvac.Client) -> Mapping[str, Any] | None:
+        """The answer that was wrapped; None if the file holds what was opened before, or is gone since."""
+        try:
+            sealed = read_secret(self.file)
+        except NotFound:
+            if self._opened is None:
+                raise
+            return None
+        if self._opened is not None and sealed == self._opened:
+            return None
+        try:
+            return self._open(client, sealed)
+        except (hvac.exceptions.InvalidRequest, hvac.exceptions.Forbidden) as error:
+            raise Denied(
+                f"the wrapped {self._what} was unwrapped already, or is too old: if that was not you, somebody else "
+                f"has read it: revoke it, and put a new one into {self.file}"
+            ) from error
+        finally:
+            client.token = ""
+
+    def _open(self, client: hvac.Client, sealed: Secret) -> Mapping[str, Any]:
+        token = text_of(sealed)
+        made_at = client.adapter.post("/v1/sys/wrapping/lookup", json={"token": token})["data"]["creation_path"]
+        if self._made_by.fullmatch(made_at) is None:
+            raise Denied(f"the wrapped {self._what} was made elsewhere in Vault: somebody may have replaced it")
+        client.token = token
+        answer: Mapping[str, Any] = client.sys.unwrap()
+        self._opened = sealed
+        return answer
+
+
 class TokenLogin:
-    """A token somebody else obtained: a file, the sink of a Vault agent, or a variable that is named explicitly."""
+    """A token somebody else obtained: a file, the sink of a Vault agent, or a variable that is named explicitly.
+
+    Wrapped, it is ours from the moment it is opened: nobody else keeps it alive.
+    """
 
     def __init__(self, options: Options) -> None:
         self._file = options.file("token_file")
         self._variable = options.optional("token_env")
         if (self._file is None) == (self._variable is None):
             raise ValueError(f'{options.where} needs token_file = "..." or token_env = "VAULT_TOKEN", one of them')
+        self.once = options.flag("token_wrapped")
+        if self.once and self._file is None:
+            raise ValueError(f"{options.where} token_wrapped goes with token_file")
+        self._wrapped: Wrapped | None = None
+        if self.once and self._file is not None:
+            self._wrapped = Wrapped(self._file, "token", r"auth/token/create(-orphan|/.+)?|auth/.+/login(/.+)?")
 
     def login(self, client: hvac.Client) -> Lease:
+        if self._wrapped is not None:
+            answer = self._wrapped.open(client)
+            if answer is None:
+                raise self.ended()
+            return lease_of(answer)
         if self._file is not None:
             return Lease(read_secret(self._file), borrowed=True)
         value = os.environ.get(self._variable or "", "").strip()
         if not value:
             raise NotFound(f"the environment variable {self._variable} holds no Vault token")
         return Lease(Secret(value), borrowed=True)
+
+    def ended(self) -> ProviderError:
+        """A file may be replaced while we run, so it is only out of order; a variable stays as it is."""
+        if self._wrapped is not None:
+            return Denied(f"the Vault token has ended: put a new wrapped one into {self._file}")
+        if self._file is None:
+            return Denied(f"the Vault token in {self._variable} has expired or was revoked: start again with a new one")
+        return Unavailable(
+            f"the Vault token in {self._file} has expired or was revoked: does the agent that writes it still run?",
+            retry_after=_http.NOT_SOON,
+        )
 
 
 class AppRoleLogin:
@@ -92,8 +185,12 @@ class AppRoleLogin:
         self._role_id = options.optional("role_id")
         self._role_id_file = options.file("role_id_file")
         self._secret_id_file = options.file("secret_id_file")  # none: a role with bind_secret_id = false
-        self._wrapped = options.flag("secret_id_wrapped")
+        self.once = options.flag("secret_id_wrapped")
         self._mount = options.text("mount", "approle")
+        self._wrapped: Wrapped | None = None
+        if self.once and self._secret_id_file is not None:
+            made_by = rf"auth/{re.escape(self._mount)}/role/.+"
+            self._wrapped = Wrapped(self._secret_id_file, "secret id", made_by)
         self._unwrapped: Secret | None = None
         if (self._role_id is None) == (self._role_id_file is None):
             raise ValueError(f'{options.where} needs role_id = "..." or role_id_file = "...", one of them')
@@ -110,32 +207,21 @@ class AppRoleLogin:
     def _secret_id(self, client: hvac.Client) -> Secret | None:
         if self._secret_id_file is None:
             return None
-        if not self._wrapped:
+        if self._wrapped is None:
             return read_secret(self._secret_id_file)
-        if self._unwrapped is None:  # a wrapping token works once: what was in it serves every later login
-            self._unwrapped = self._unwrap(client, self._secret_id_file)
+        answer = self._wrapped.open(client)
+        if answer is not None:  # what was in it serves every later login, until a new one lies there
+            self._unwrapped = Secret(answer["data"]["secret_id"])
         return self._unwrapped
 
-    def _unwrap(self, client: hvac.Client, file: Path) -> Secret:
-        token = text_of(read_secret(file))
-        try:
-            made_at = client.adapter.post("/v1/sys/wrapping/lookup", json={"token": token})["data"]["creation_path"]
-            # A forged wrapping token would hand us somebody else's secret id: it must come from our role's endpoint.
-            if not made_at.startswith(f"auth/{self._mount}/role/"):
-                raise Denied("the wrapped secret id was not made by this AppRole mount: somebody may have replaced it")
-            client.token = token
-            return Secret(client.sys.unwrap()["data"]["secret_id"])
-        except (hvac.exceptions.InvalidRequest, hvac.exceptions.Forbidden) as error:
-            raise Denied(
-                "the wrapped secret id was unwrapped already, or is too old: if that was not you, somebody else "
-                f"has read it; put a new one into {file}"
-            ) from error
-        finally:
-            client.token = ""
+    def ended(self) -> ProviderError:
+        return _refused_at_once("approle")
 
 
 class UserpassLogin:
     """A user name and a password."""
+
+    once = False
 
     def __init__(self, options: Options) -> None:
         self._username = options.required("username", "alice")
@@ -146,9 +232,14 @@ class UserpassLogin:
         password = text_of(read_secret(self._password_file))
         return lease_of(client.auth.userpass.login(self._username, password, use_token=False, mount_point=self._mount))
 
+    def ended(self) -> ProviderError:
+        return _refused_at_once("userpass")
+
 
 class JwtLogin:
     """A signed token of the platform we run on: Kubernetes, a CI system, SPIFFE."""
+
+    once = False
 
     def __init__(self, options: Options) -> None:
         self._role = options.required("role", "sipcli")
@@ -161,11 +252,18 @@ class JwtLogin:
         jwt = text_of(read_secret(self._jwt_file, allow_readable=self._allow_readable))
         return lease_of(client.auth.jwt.jwt_login(self._role, jwt, use_token=False, path=self._mount))
 
+    def ended(self) -> ProviderError:
+        return _refused_at_once("jwt")
+
 
 def lease_of(answer: Mapping[str, Any]) -> Lease:
     """The token of a login's or a renewal's answer."""
     auth = answer["auth"]
     return Lease(Secret(auth["client_token"]), float(auth["lease_duration"]) or None, bool(auth["renewable"]))
+
+
+def _refused_at_once(method: str) -> ProviderError:
+    return Denied(f"Vault refuses the very token that its {method} login gave")
 
 
 def text_of(secret: Secret) -> str:

@@ -1,9 +1,8 @@
 """Reads passwords from HashiCorp Vault or OpenBao (KV version 1 and 2), through ``hvac``.
 
-We come when a server has challenged us, so nothing runs in between: a token is
-renewed when it is used and two thirds of its life are over, and obtained anew
-when Vault no longer takes it - once, for an expired token and a missing
-permission look alike (403).
+We come when a server has challenged us; what keeps the token good meanwhile is
+told in :mod:`sipcli_providers._vault_tokens`, what a failure means in
+:mod:`sipcli_providers._vault_errors`.
 """
 
 from __future__ import annotations
@@ -11,21 +10,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
 import hvac
 import hvac.exceptions
-import requests
 
 from sipcli.credentials import (
     CredentialRequest,
+    Credentials,
     Denied,
     NotFound,
     PasswordCredentials,
     ProviderContext,
-    ProviderError,
     Secret,
     Unavailable,
 )
@@ -33,7 +31,12 @@ from sipcli_providers import _http
 from sipcli_providers._lookup import Template, printable, user_of
 from sipcli_providers._options import Options
 from sipcli_providers._patience import Patience, Wait
-from sipcli_providers._vault_login import Lease, Login, lease_of, make_login, text_of
+from sipcli_providers._vault_errors import Explainer
+from sipcli_providers._vault_login import make_login, text_of
+from sipcli_providers._vault_tokens import Tokens
+
+_STALE_LIFE = 60.0
+"""Seconds for which a kept secret is good at a time: then Vault is asked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +71,13 @@ class VaultProvider:
         http = _http.Http(
             ca_file=options.file("ca_file"), proxy=options.optional("proxy"), timeout=context.http_timeout
         )
+        self._last_good = _LastGood(options.number("use_stale", 0))
         self._method, login = make_login(options.table("auth"))
         options.done()
         self._timeout = context.http_timeout
         self._session = _http.Session(http=http)
-        self._tokens = _Tokens(login)
+        self._explain = Explainer(self._url, self._session, self._method)
+        self._tokens = Tokens(login, self._client, self._explain.login)
         self._patience = Patience(f"Vault at {_http.host_of(self._url)}", width=64)
 
     def get(self, request: CredentialRequest) -> PasswordCredentials:
@@ -81,6 +86,23 @@ class VaultProvider:
         if request.scheme != "digest":
             raise NotFound(f"{self.name} holds passwords, and the server asks for a token")
         path = self._path.expand(request)
+        try:
+            credentials = self._credentials(path, request)
+        except Unavailable:
+            if request.rejected is not None or (kept := self._last_good.find(path)) is None:
+                raise
+            return kept
+        except (Denied, NotFound):
+            self._last_good.drop(path)
+            raise
+        self._last_good.keep(path, credentials)
+        return credentials
+
+    def forget(self, request: CredentialRequest, credentials: Credentials) -> None:
+        """The server refused it: it is no longer the last good one."""
+        self._last_good.drop(self._path.expand(request), credentials.secret)
+
+    def _credentials(self, path: str, request: CredentialRequest) -> PasswordCredentials:
         found = self._patience.run(lambda: self._read(path), Wait.of(request))
         where = f"{self._mount}/{path}"
         username = _text(found.data, self._username_field, where) if self._username_field else user_of(request)
@@ -100,22 +122,25 @@ class VaultProvider:
 
     def _read(self, path: str) -> _Found:
         """On a patience thread.  One new login if the token is refused; a second refusal is a refusal."""
+        client = self._client()
+        where = f"{self._mount}/{path}"
         try:
-            client = self._client()
-            lease = self._tokens.current(client)
+            lease = self._tokens.current()
             client.token = text_of(lease.token)
             try:
                 return self._read_once(client, path)
             except hvac.exceptions.Forbidden:
-                newer = self._tokens.after(lease, client)
+                newer = self._tokens.after(lease)
                 if newer.token == lease.token:
                     raise
                 client.token = text_of(newer.token)
                 return self._read_once(client, path)
-        except ProviderError:
-            raise
         except Exception as error:
-            self._raise_explained(error, path)
+            rule = f"{self._mount}/data/{path}" if self._kv_version == 2 else where
+            explained = self._explain.read(error, where, rule)
+            if explained is error:
+                raise
+            raise explained from error
 
     def _read_once(self, client: hvac.Client, path: str) -> _Found:
         if self._kv_version is None:
@@ -131,7 +156,7 @@ class VaultProvider:
         return _Found(
             data=_fields(answer["data"]["data"]),
             version=metadata["version"],
-            expires_in=_seconds_until(metadata.get("deletion_time", "")),
+            expires_in=_seconds_until(metadata.get("deletion_time", ""), self._session.server_time),
         )
 
     def _detect(self, client: hvac.Client) -> int:
@@ -158,74 +183,39 @@ class VaultProvider:
         }
         return hvac.Client(**settings)
 
-    def _raise_explained(self, error: Exception, path: str) -> NoReturn:
-        where = f"{self._mount}/{path}"
-        match error:
-            case requests.RequestException():
-                raise _http.explain(error, "Vault", self._url) from error
-            case hvac.exceptions.InvalidPath():
-                raise NotFound(f"Vault has no secret at {where}") from error
-            case hvac.exceptions.Forbidden() | hvac.exceptions.Unauthorized():
-                inner = f"{self._mount}/data/{path}" if self._kv_version == 2 else where
-                raise Denied(
-                    f"Vault refuses {where} (403): the {self._method} token needs a policy with read on {inner}"
-                ) from error
-            case hvac.exceptions.InvalidRequest():
-                raise Denied(
-                    f"Vault refuses the {self._method} login (400): look at the role and at the secret's age"
-                ) from error
-            case hvac.exceptions.VaultError():
-                raise Unavailable(
-                    f"Vault failed ({type(error).__name__}): try `bao status` or `vault status`"
-                ) from error
-            case KeyError() | TypeError() | ValueError() | AttributeError():
-                raise Unavailable(
-                    f"what answers at {_http.host_of(self._url)} does not speak like Vault: look at url and namespace",
-                    retry_after=_http.NOT_SOON,
-                ) from error
-            case _:
-                raise error
 
+class _LastGood:
+    """``use_stale``: what was read last, for when Vault cannot be asked.  Never after a refusal by anybody."""
 
-class _Tokens:
-    """The token in use.  Logins are made one at a time: forty waiting accounts need one, not forty."""
-
-    def __init__(self, login: Login) -> None:
-        self._login = login
+    def __init__(self, seconds: int) -> None:
+        self.clock = time.monotonic
+        self._seconds = seconds
+        self._kept: dict[str, tuple[float, PasswordCredentials]] = {}
         self._lock = threading.Lock()
-        self._lease: Lease | None = None
 
-    def current(self, client: hvac.Client) -> Lease:
-        """The token to use now: kept, renewed, or obtained."""
+    def keep(self, path: str, credentials: PasswordCredentials) -> None:
+        if self._seconds:
+            own = replace(
+                credentials, password=Secret(credentials.password.reveal())
+            )  # ours: whoever gets it may wipe it
+            with self._lock:
+                self._kept[path] = (self.clock(), own)
+
+    def drop(self, path: str, secret: Secret | None = None) -> None:
+        """Forget what *path* gave; with *secret*, only if it was this one."""
         with self._lock:
-            if self._lease is None or self._lease.borrowed:
-                self._lease = self._login.login(client)
-            elif self._lease.is_due():
-                self._lease = self._renewed(self._lease, client) or self._login.login(client)
-            return self._lease
+            if path in self._kept and secret in (None, self._kept[path][1].password):
+                del self._kept[path]
 
-    def after(self, refused: Lease, client: hvac.Client) -> Lease:
-        """The token to use after *refused* was: another thread's newer one, or a new login."""
+    def find(self, path: str) -> PasswordCredentials | None:
         with self._lock:
-            if self._lease is refused:
-                client.token = ""
-                self._lease = self._login.login(client)
-            assert self._lease is not None  # current() gave us *refused*
-            return self._lease
-
-    def _renewed(self, lease: Lease, client: hvac.Client) -> Lease | None:
-        """None when it cannot be renewed: then a login is due, and nothing is lost by trying."""
-        if not lease.renewable:
-            return None
-        client.token = text_of(lease.token)
-        try:
-            renewed = lease_of(client.auth.token.renew_self())
-        except (hvac.exceptions.VaultError, KeyError, TypeError):
-            return None
-        finally:
-            client.token = ""
-        # At its max TTL a token is "renewed" for the seconds that are left of it; that is an end, not a renewal.
-        return renewed if lease.ttl and renewed.ttl and renewed.ttl > lease.ttl / 3 else None
+            read_at, credentials = self._kept.get(path, (0.0, None))
+            age = self.clock() - read_at
+            if credentials is None or age >= self._seconds:
+                return None
+            life = min(_STALE_LIFE, self._seconds - age)
+            ref = f"{credentials.ref} (kept)"
+            return replace(credentials, password=Secret(credentials.password.reveal()), expires_in=life, ref=ref)
 
 
 def _fields(value: object) -> Mapping[str, Any]:
@@ -243,12 +233,15 @@ def _text(data: Mapping[str, Any], name: str, where: str) -> str:
     return value
 
 
-def _seconds_until(moment: str) -> float | None:
-    """RFC 3339 with nanoseconds, as Vault writes it, or empty: seconds from now."""
+def _seconds_until(moment: str, now: float | None) -> float | None:
+    """RFC 3339 with nanoseconds, as Vault writes it, or empty: seconds from *now*, which is the server's clock, too.
+
+    Our own clock is asked only where the server's answer had no date.
+    """
     if not moment:
         return None
     try:
         then = datetime.fromisoformat(moment[:19] + "+00:00")
     except ValueError:
         return None
-    return max(0.0, then.timestamp() - time.time())
+    return max(0.0, then.timestamp() - (time.time() if now is None else now))

@@ -120,12 +120,12 @@ PROVIDER_KEYS: Mapping[str, frozenset[str]] = {
     "keychain": frozenset({"service", "username", "backend", "allow_plaintext", "optional"}),
     "vault": frozenset({
         "url", "mount", "path", "field", "username_field", "kv_version", "version", "namespace", "auth", "ca_file",
-        "proxy",
+        "proxy", "use_stale",
     }),
     "oauth": frozenset({
         "issuer", "token_url", "device_url", "authorize_url", "client_id", "client_secret_file", "flow", "scope", "use",
         "password_url", "password_field", "username_field", "audience", "authz_server", "ca_file", "proxy",
-        "redirect_port", "store", "browser", "verification_hosts",
+        "redirect_port", "store", "store_file", "browser", "verification_hosts", "token_issuer",
     }),
     "prompt": frozenset(),
     "env": frozenset({"variable"}),

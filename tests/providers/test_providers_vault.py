@@ -231,7 +231,9 @@ class TestVaultAgainstOpenBao:
         provider = vault(self.bao.url, **by_token(path))
         ask(provider, make_request())
         self.bao.revoke(old)
-        assert isinstance(error_of(provider), Denied)
+        dead = error_of(provider)
+        assert isinstance(dead, Unavailable)
+        assert "the agent that writes it" in str(dead)
         file("sink", self.bao.token())
         assert ask(provider, make_request()).secret.reveal() == b"secret123"
 
@@ -478,6 +480,8 @@ class TestVaultOptions:
             ({"auth": "token"}, "must be a table"),
             ({"auth": {"method": "token"}}, "one of them"),
             ({"auth": {"method": "token", "token": "s.abc"}}, "one of them"),
+            ({"auth": {"method": "token", "token_env": "V", "token_wrapped": True}}, "goes with token_file"),
+            ({"use_stale": "10m"}, "use_stale must be a whole number"),
             ({"auth": {"method": "approle", "secret_id_file": "/s"}}, "needs role_id"),
             ({"auth": {"method": "userpass", "username": "a", "password": "b"}}, "needs password_file"),
             ({"auth": {"method": "jwt", "role": "a", "jwt_file": "/j", "secret_id": "b"}}, "use secret_id_file"),

@@ -107,8 +107,9 @@ class FaultServer:
                 if answer.hang:
                     faults._closing.wait(20)
                     return
-                self.send_response(answer.status)
-                for name, value in {"Content-Type": "application/json", **answer.headers}.items():
+                self.send_response_only(answer.status)
+                usual = {"Content-Type": "application/json", "Date": self.date_time_string()}
+                for name, value in {**usual, **answer.headers}.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answer.body)))
                 self.send_header("Connection", "close")
