@@ -5,14 +5,12 @@ from __future__ import annotations
 from array import array
 from operator import mul
 
-from sipcli.media.tone import FRAME, SILENCE, pcm_of, samples_of
+from sipcli.media.tone import FRAME, SAMPLE_RATE, pcm_of, samples_of
 
 __all__ = ["Concealer"]
 
 _SHORTEST, _LONGEST = 40, 120
-"""Pitch periods looked for: 200 Hz down to 66 Hz, as the appendix has it."""
-_HISTORY = FRAME + 2 * _LONGEST
-_STEP = FRAME // 2
+"""Pitch periods looked for, in samples of 8 kHz: 200 Hz down to 66 Hz, as the appendix has it."""
 _FADE_PER_STEP = 0.2
 _BLEND = 32
 
@@ -24,8 +22,13 @@ class Concealer:
     60 ms into it there is silence.
     """
 
-    def __init__(self) -> None:
-        self._history: array[int] = array("h", bytes(2 * _HISTORY))
+    def __init__(self, rate: int = SAMPLE_RATE) -> None:
+        """*rate*: of the PCM, a multiple of 8 kHz; pitch is looked for in every so many-th sample."""
+        self._scale = rate // SAMPLE_RATE
+        self._step = rate // 100
+        self._silence = bytes(rate // 25)
+        self._kept = self._scale * (FRAME + 2 * _LONGEST)
+        self._history: array[int] = array("h", bytes(2 * self._kept))
         self._period: array[int] = array("h")
         self._phase = 0
         self._steps_lost = 0
@@ -34,26 +37,26 @@ class Concealer:
         """*pcm* is real: it comes back as it should be played (blended with the invention before it, if any)."""
         samples = samples_of(pcm)
         if self._steps_lost:
-            tail = self._invent(min(_BLEND, len(samples)), gain=self._gain())
+            tail = self._invent(min(_BLEND * self._scale, len(samples)), gain=self._gain())
             for i, old in enumerate(tail):
                 samples[i] = old + (samples[i] - old) * (i + 1) // (len(tail) + 1)
             pcm = pcm_of(samples)
             self._steps_lost, self._phase = 0, 0
-        self._history = (self._history + samples)[-_HISTORY:]
+        self._history = (self._history + samples)[-self._kept :]
         return pcm
 
     def lost(self) -> bytes:
         """20 ms for a gap."""
         if self._steps_lost * _FADE_PER_STEP > 1:
-            return SILENCE
+            return self._silence
         if not self._steps_lost:
-            period = self._find_period()
+            period = self._scale * self._find_period()
             self._period, self._phase = self._history[-period:], 0
         out: array[int] = array("h")
-        for _ in range(FRAME // _STEP):
+        for _ in range(2):
             start = self._gain()
             self._steps_lost += 1
-            out += self._invent(_STEP, gain=start, end=self._gain())
+            out += self._invent(self._step, gain=start, end=self._gain())
         return pcm_of(out)
 
     def _gain(self) -> float:
@@ -68,7 +71,7 @@ class Concealer:
 
     def _find_period(self) -> int:
         """The lag at which the last 20 ms look most like what was before them."""
-        history = self._history
+        history = self._history[:: self._scale]
         recent = history[-FRAME:]
 
         def likeness(lag: int) -> float:

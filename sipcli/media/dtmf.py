@@ -31,7 +31,6 @@ PAUSE = ","
 TONE_MS = 100
 GAP_MS = 60
 PAUSE_MS = 500
-_STEP = CLOCK_RATE // 50
 _REPEATS = 3
 _VOLUME_DBM0 = 10
 
@@ -76,10 +75,12 @@ class EventPacket(NamedTuple):
 class DtmfSender:
     """Digits in, one step per 20 ms out.  The stream's own sequence numbers and clock carry them (section 2.5.1.2).
 
-    *started* collects the digits whose first packet has left, for whoever wants to tell.
+    *started* collects the digits whose first packet has left, for whoever wants to tell; *clock_rate* is that of
+    the payload type that carries them.
     """
 
     def __init__(self) -> None:
+        self.clock_rate = CLOCK_RATE
         self._waiting: deque[str] = deque()
         self._steps: Iterator[EventPacket | None] | None = None
         self.started: deque[str] = deque()
@@ -106,19 +107,19 @@ class DtmfSender:
                     self._steps = iter([None] * (PAUSE_MS // 20))
                 else:
                     self.started.append(digit)
-                    self._steps = iter(event_steps(DIGITS.index(digit)))
+                    self._steps = iter(event_steps(DIGITS.index(digit), self.clock_rate))
             for packet in self._steps:
                 return packet
             self._steps = None
 
 
-def event_steps(event: int) -> list[EventPacket | None]:
+def event_steps(event: int, clock_rate: int = CLOCK_RATE) -> list[EventPacket | None]:
     """Updates of growing duration, M on the first only; E and the full duration on the last, three times."""
-    updates = TONE_MS // 20
+    updates, step = TONE_MS // 20, clock_rate // 50
     steps: list[EventPacket | None] = [
-        EventPacket(EventPayload(event, False, _VOLUME_DBM0, n * _STEP), n == 1) for n in range(1, updates)
+        EventPacket(EventPayload(event, False, _VOLUME_DBM0, n * step), n == 1) for n in range(1, updates)
     ]
-    steps += [EventPacket(EventPayload(event, True, _VOLUME_DBM0, updates * _STEP), False)] * _REPEATS
+    steps += [EventPacket(EventPayload(event, True, _VOLUME_DBM0, updates * step), False)] * _REPEATS
     return steps + [None] * (GAP_MS // 20 - _REPEATS + 1)
 
 
@@ -134,13 +135,15 @@ class DtmfReceiver:
     TIMEOUT_S = 0.12
 
     def __init__(self) -> None:
+        self._clock_rate = CLOCK_RATE
         self._event: EventPayload | None = None
         self._timestamp = 0
         self._deadline = 0.0
         self._done: int | None = None
 
-    def receive(self, packet: RtpPacket, now: float) -> list[DtmfReceived]:
-        """What ended with *packet*; ParseError when it is cut short."""
+    def receive(self, packet: RtpPacket, now: float, clock_rate: int = CLOCK_RATE) -> list[DtmfReceived]:
+        """What ended with *packet*, whose payload type has *clock_rate*; ParseError when it is cut short."""
+        self._clock_rate = clock_rate
         payload = EventPayload.parse(packet.payload)
         if payload.event >= len(DIGITS) or (self._done is not None and not _is_newer(packet.timestamp, self._done)):
             return []
@@ -164,7 +167,7 @@ class DtmfReceiver:
         event, self._event, self._done = self._event, None, self._timestamp
         if event is None:
             return []
-        return [DtmfReceived(DIGITS[event.event], event.duration * 1000 // CLOCK_RATE)]
+        return [DtmfReceived(DIGITS[event.event], event.duration * 1000 // self._clock_rate)]
 
 
 def _is_newer(timestamp: int, than: int) -> bool:

@@ -111,6 +111,12 @@ class JitterBuffer:
         self._review()
         return held.packet
 
+    @property
+    def following(self) -> RtpPacket | None:
+        """The packet right after the one that :meth:`take` just called lost, if it is here: it may hold redundancy."""
+        held = None if self._next is None else self._held.get(self._next)
+        return None if held is None else held.packet
+
     def reset(self) -> None:
         """A new source: forget the packets, keep the counts."""
         self._held.clear()

@@ -1,4 +1,4 @@
-"""One audio stream by offer and answer: RFC 3264, with the static payload types of RFC 3551.
+"""One audio stream by offer and answer: RFC 3264, with the payload types of RFC 3551 and RFC 7587.
 
 Knows no dialog: bytes come in, bytes and an :class:`Agreement` go out. What cannot be agreed on
 is ``MediaFailed`` with code 488 (RFC 3261 section 13.3.1.3), also when the peer's SDP is malformed.
@@ -7,10 +7,12 @@ is ``MediaFailed`` with code 488 (RFC 3261 section 13.3.1.3), also when the peer
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TypeAlias
 
-from sipcli.errors import ConfigError, LocalProtocolError, MediaFailed, ParseError
-from sipcli.media.g711 import Law
+from sipcli.errors import LocalProtocolError, MediaFailed, ParseError
+from sipcli.media.codecs import CODECS, Codec, Format, choose
 from sipcli.media.sdp import (
     Attribute,
     Connection,
@@ -22,50 +24,46 @@ from sipcli.media.sdp import (
     parse_sdp,
 )
 
-__all__ = ["CODECS", "PTIME_MS", "Address", "Agreement", "Codec", "Negotiator", "mirrored"]
+__all__ = ["COMFORT_NOISE", "PTIME_MS", "Address", "Agreement", "Negotiator", "mirrored"]
 
 Address = tuple[str, int]
 
 PTIME_MS = 20
-EVENT_TYPE = 101
-"""The payload type our offers give to telephone-event: dynamic, and the one that gateways expect by habit."""
+EVENT_TYPES = {8000: 101, 16000: 102, 48000: 100}
+"""RTP clock → the payload type our offers give to telephone-event on it; 101 is what gateways expect by habit.
+
+RFC 4733 section 2.5.1.2: events share the sequence and the clock of the audio, so each clock has its own type.
+"""
+COMFORT_NOISE = 13
+"""RFC 3389: what those who fall silent send instead, at 8 kHz."""
 
 _PROTOCOLS = ("RTP/AVP", "RTP/AVPF")
 _SENDS = {"sendrecv": True, "sendonly": True, "recvonly": False, "inactive": False}
 _RECEIVES = {"sendrecv": True, "sendonly": False, "recvonly": True, "inactive": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """*name* is the encoding name of SDP, *payload_type* its static number (RFC 3551 table 4)."""
-
-    name: Law
-    payload_type: int
-    clock_rate: int = 8000
-
-
-CODECS: Mapping[str, Codec] = {"PCMU": Codec("PCMU", 0), "PCMA": Codec("PCMA", 8)}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """What an offer and its answer come to, seen from our side.
 
-    *send_type* and *send_event_type* are the peer's payload types, *receive_types* and
-    *receive_event_types* what may arrive. *remote* is None where nothing can be sent: the peer
-    named no address (*nowhere*: ``c=0.0.0.0``), or a host name, which only its packets can tell.
+    *send_type* and *send_event_type* are the peer's payload types, *send_format* what his ``a=fmtp`` asks of
+    our encoder; *receive_types* may arrive, and *receive_event_types*, each with its clock in Hz. *remote* is
+    None where nothing can be sent: the peer named no address (*nowhere*: ``c=0.0.0.0``), or a host name, which
+    only its packets can tell.
     """
 
     codec: Codec
     send_type: int
     receive_types: Mapping[int, Codec]
     send_event_type: int | None
-    receive_event_types: frozenset[int]
+    receive_event_types: Mapping[int, int]
     remote: Address | None
     remote_rtcp: Address | None
     rtcp_mux: bool
     direction: Direction
     nowhere: bool = False
+    send_format: Format = field(default_factory=lambda: MappingProxyType({}))
+    send_event_clock: int = 8000
 
     @property
     def may_send(self) -> bool:
@@ -100,16 +98,13 @@ class Negotiator:
         *,
         rtp: Address,
         rtcp_port: int | None = None,
-        codecs: Sequence[str] = ("PCMU", "PCMA"),
+        codecs: Sequence[str] | None = None,
         session_id: int,
         events: bool = True,
     ) -> None:
-        unknown = [name for name in codecs if name not in CODECS]
-        if unknown or not codecs:
-            raise ConfigError(f"no such codec: {', '.join(unknown) or '(none)'}", hint=f"there are {', '.join(CODECS)}")
         self._host, self._port = rtp
         self._rtcp_port = rtcp_port if rtcp_port is not None else self._port + 1
-        self._codecs = tuple(CODECS[name] for name in codecs)
+        self._codecs = choose(codecs)
         self._events = events
         self._session_id = session_id
         self._local: SessionDescription | None = None
@@ -132,14 +127,16 @@ class Negotiator:
         return self._publish(tuple(media))
 
     def _offered_media(self) -> MediaDescription:
-        lines = [Attribute("rtpmap", f"{c.payload_type} {c.name}/{c.clock_rate}") for c in self._codecs]
-        formats = [str(codec.payload_type) for codec in self._codecs]
-        if self._events:
-            formats.append(str(EVENT_TYPE))
-            lines += [
-                Attribute("rtpmap", f"{EVENT_TYPE} telephone-event/8000"),
-                Attribute("fmtp", f"{EVENT_TYPE} 0-16"),
-            ]
+        formats, lines = [], []
+        for codec in self._codecs:
+            formats.append(str(codec.payload_type))
+            lines += _codec_lines(codec, codec.payload_type)
+        clocks = {codec.clock_rate for codec in self._codecs}
+        if 8000 in clocks:
+            formats.append(str(COMFORT_NOISE))
+        for clock in sorted(clocks) if self._events else ():
+            formats.append(str(EVENT_TYPES[clock]))
+            lines += _event_lines(EVENT_TYPES[clock], clock)
         # RFC 3264 section 8.4: hold what is held from the other side, too, and it is inactive.
         held_by_peer = self.agreement is not None and not _SENDS[self.agreement.direction] and not self._agreed_hold
         direction = direction_for(sends=not (self.hold and held_by_peer), receives=not self.hold)
@@ -163,6 +160,7 @@ class Negotiator:
         if not theirs:
             raise _failed("no codec in common")
         send_type, codec = next(iter(theirs.items()))
+        event, clock = _event_for(codec, _event_types(media, named_by=offered))
         allowed = self._local.direction_of(offered)
         wanted = mirrored(description.direction_of(media))
         mux = offered.has("rtcp-mux") and _muxable(media)
@@ -171,8 +169,10 @@ class Negotiator:
             codec=codec,
             send_type=send_type,
             receive_types={**theirs, **self._codecs_of(offered)},
-            send_event_type=_event_type(media, named_by=offered),
-            receive_event_types=_event_types(offered) | _event_types(media),
+            send_format=media.parameters_of(send_type),
+            send_event_type=event,
+            send_event_clock=clock,
+            receive_event_types={**_event_types(offered), **_event_types(media)},
             remote=remote,
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
             rtcp_mux=mux,
@@ -221,14 +221,16 @@ class Negotiator:
     def _agree_on(self, description: SessionDescription, media: MediaDescription) -> Agreement:
         remote = self._remote_of(description, media)
         payload_type, codec = next(iter(self._codecs_of(media).items()))
-        event = _event_type(media) if self._events else None
+        event, clock = _event_for(codec, _event_types(media) if self._events else {})
         offered = description.direction_of(media)
         mux = _muxable(media)
         return Agreement(
             codec=codec,
             send_type=payload_type,
             receive_types=self._codecs_of(media),
+            send_format=media.parameters_of(payload_type),
             send_event_type=event,
+            send_event_clock=clock,
             receive_event_types=_event_types(media),
             remote=remote,
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
@@ -242,11 +244,13 @@ class Negotiator:
     def _answered_media(self, media: MediaDescription, agreement: Agreement) -> MediaDescription:
         codec = agreement.codec
         formats = [str(agreement.send_type)]
-        lines = [Attribute("rtpmap", f"{agreement.send_type} {codec.name}/{codec.clock_rate}")]
+        lines = _codec_lines(codec, agreement.send_type)
+        if codec.clock_rate == 8000 and str(COMFORT_NOISE) in media.formats:
+            formats.append(str(COMFORT_NOISE))
         event = agreement.send_event_type
         if event is not None:
             formats.append(str(event))
-            lines += [Attribute("rtpmap", f"{event} telephone-event/8000"), Attribute("fmtp", f"{event} 0-16")]
+            lines += _event_lines(event, agreement.send_event_clock)
         return self._media(media.protocol, tuple(formats), lines, agreement.direction, mux=agreement.rtcp_mux)
 
     # -- both ---------------------------------------------------------------
@@ -291,34 +295,55 @@ class Negotiator:
     def _codecs_of(self, media: MediaDescription, *, named_by: MediaDescription | None = None) -> dict[int, Codec]:
         """Ours among the formats of *media*, in its order; *named_by*: the offer, whose rtpmaps an answer may omit."""
         found = {}
-        for payload_type, name in _encodings(media, named_by).items():
-            codec = next((codec for codec in self._codecs if f"{codec.name}/{codec.clock_rate}" == name), None)
+        for payload_type, key in _encodings(media, named_by).items():
+            codec = next((codec for codec in self._codecs if codec.key == key), None)
             if codec is not None:
                 found[payload_type] = codec
         return found
 
 
-def _encodings(media: MediaDescription, named_by: MediaDescription | None = None) -> dict[int, str]:
-    """Payload type to ``NAME/rate``, in the order of the formats; static types need no rtpmap (RFC 3551 section 6)."""
-    names = {codec.payload_type: f"{codec.name}/{codec.clock_rate}" for codec in CODECS.values()}
+_Key: TypeAlias = tuple[str, int, int]
+_STATIC: Mapping[int, _Key] = {codec.payload_type: codec.key for codec in CODECS.values() if codec.payload_type < 96}
+
+
+def _encodings(media: MediaDescription, named_by: MediaDescription | None = None) -> dict[int, _Key]:
+    """Payload type to encoding name, clock and channels, in the order of the formats.
+
+    Static types need no rtpmap (RFC 3551 section 6).
+    """
+    names = dict(_STATIC)
     for line in (named_by, media):
         if line is not None:
             names.update(
-                (number, f"{rtpmap.encoding.upper()}/{rtpmap.clock_rate}")
+                (number, (rtpmap.encoding.upper(), rtpmap.clock_rate, rtpmap.channels))
                 for number, rtpmap in line.rtpmaps.items()
-                if rtpmap.channels == 1
             )
     formats = [int(text) for text in media.formats if text.isascii() and text.isdigit() and len(text) <= 3]
     return {number: names[number] for number in formats if number in names}
 
 
-def _event_types(media: MediaDescription, named_by: MediaDescription | None = None) -> frozenset[int]:
+def _event_types(media: MediaDescription, named_by: MediaDescription | None = None) -> dict[int, int]:
+    """The payload types of telephone-event, each with its clock."""
     encodings = _encodings(media, named_by)
-    return frozenset(number for number, name in encodings.items() if name == "TELEPHONE-EVENT/8000")
+    return {number: clock for number, (name, clock, _) in encodings.items() if name == "TELEPHONE-EVENT" and clock}
 
 
-def _event_type(media: MediaDescription, named_by: MediaDescription | None = None) -> int | None:
-    return min(_event_types(media, named_by), default=None)
+def _event_for(codec: Codec, types: Mapping[int, int]) -> tuple[int | None, int]:
+    """The type whose clock is the codec's; else, with those who offer only the usual one, that of 8 kHz."""
+    for clock in (codec.clock_rate, 8000):
+        fitting = [number for number, its in types.items() if its == clock]
+        if fitting:
+            return min(fitting), clock
+    return None, 8000
+
+
+def _codec_lines(codec: Codec, payload_type: int) -> list[Attribute]:
+    lines = [Attribute("rtpmap", f"{payload_type} {codec.rtpmap}")]
+    return [*lines, Attribute("fmtp", f"{payload_type} {codec.fmtp}")] if codec.fmtp else lines
+
+
+def _event_lines(payload_type: int, clock: int) -> list[Attribute]:
+    return [Attribute("rtpmap", f"{payload_type} telephone-event/{clock}"), Attribute("fmtp", f"{payload_type} 0-16")]
 
 
 def _is_nowhere(description: SessionDescription, media: MediaDescription) -> bool:

@@ -6,7 +6,7 @@ from array import array
 from collections import deque
 from dataclasses import dataclass
 
-from sipcli.media.tone import FRAME, SAMPLE_RATE, dbfs, dominant_hz, samples_of, sum_of_squares
+from sipcli.media.tone import SAMPLE_RATE, dbfs, dominant_hz, samples_of, sum_of_squares
 
 __all__ = [
     "AudioMeter",
@@ -87,9 +87,11 @@ class MediaReport:
 class AudioMeter:
     """Fed every 20 ms of played audio; keeps sums, and the last second of the present and of the longest sound."""
 
-    _KEPT = SAMPLE_RATE // FRAME
+    _KEPT = 50
 
     def __init__(self) -> None:
+        self.rate = SAMPLE_RATE
+        """Hz of what is fed; :meth:`tune` changes it."""
         self._frames = 0
         self._samples = 0
         self._squares = 0
@@ -99,6 +101,13 @@ class AudioMeter:
         self._longest_gap = 0
         self._run: deque[array[int]] = deque(maxlen=self._KEPT)
         self._longest_run: tuple[array[int], ...] = ()
+
+    def tune(self, rate: int) -> None:
+        """From now on frames of another *rate* come: the counts go on, a stretch of sound ends."""
+        if rate != self.rate:
+            self._run.clear()
+            self._longest_run = ()
+            self.rate = rate
 
     def feed(self, pcm: bytes) -> None:
         """One frame."""
@@ -147,7 +156,7 @@ class AudioMeter:
         return AudioVerdict(
             rms_dbfs=self.rms_dbfs,
             speech_pct=self.speech_pct,
-            tone_hz=dominant_hz(sound[-4000:]),
+            tone_hz=dominant_hz(sound[-self.rate // 2 :], rate=self.rate),
             longest_gap_ms=self._longest_gap * _FRAME_MS,
             clipped_pct=round(100 * self._clipped / self._frames, 1),
         )

@@ -5,26 +5,36 @@ from __future__ import annotations
 from collections import deque
 
 from sipcli.errors import ParseError
-from sipcli.media import g711
+from sipcli.media.codecs import Codec, Decoder, make_decoder
+from sipcli.media.comfort import ComfortNoise
 from sipcli.media.conceal import Concealer
 from sipcli.media.dtmf import DtmfReceived, DtmfReceiver, EventPayload
 from sipcli.media.jitter import JitterBuffer, Nothing
-from sipcli.media.offer import Agreement
+from sipcli.media.offer import COMFORT_NOISE, Agreement
 from sipcli.media.quality import AudioMeter, RxStats
+from sipcli.media.resample import Resampler
 from sipcli.media.rtcp import ReportBlock, SenderReport, ntp_middle
-from sipcli.media.rtp import CLOCK_RATE, RtpPacket, SourceStatistics
-from sipcli.media.tone import FRAME, SILENCE
+from sipcli.media.rtp import RtpPacket, SourceStatistics
+from sipcli.media.tone import SAMPLE_RATE, pcm_of, samples_of
 
 __all__ = ["RtpReceiver"]
 
-_FRAME_OCTETS = 2 * FRAME
-_LONGEST_UPDATE = 5 * FRAME
+_LONGEST_UPDATE_S = 0.1
 
 
 class RtpReceiver:
-    """Takes packets of one peer, already judged to be his; he may change his SSRC (a transfer behind an SBC)."""
+    """Takes packets of one peer, already judged to be his; he may change his SSRC (a transfer behind an SBC).
+
+    :attr:`rate` is that of the codec agreed on; what comes in another codec that we offered, too, is resampled to it.
+    """
 
     def __init__(self) -> None:
+        self.rate = SAMPLE_RATE
+        self._frame_octets = 2 * (SAMPLE_RATE // 50)
+        self._decoders: dict[int, tuple[Codec, Decoder]] = {}
+        self._resamplers: dict[int, Resampler] = {}
+        self._last: tuple[Codec, Decoder] | None = None
+        self._noise: ComfortNoise | None = None
         self._agreement: Agreement | None = None
         self._source: SourceStatistics | None = None
         self._past_expected = 0
@@ -43,7 +53,17 @@ class RtpReceiver:
         self.unknown_payloads = 0
 
     def configure(self, agreement: Agreement) -> None:
+        """What holds from now on; decoders whose payload type still means the same go on."""
+        types = agreement.receive_types
+        self._decoders = {n: known for n, known in self._decoders.items() if types.get(n) == known[0]}
         self._agreement = agreement
+        if agreement.codec.sample_rate != self.rate:
+            self.rate = agreement.codec.sample_rate
+            self._frame_octets = 2 * agreement.codec.frame
+            self._pcm.clear()
+            self._resamplers.clear()
+            self.concealer = Concealer(self.rate)
+            self.meter.tune(self.rate)
 
     @property
     def ssrc(self) -> int | None:
@@ -56,23 +76,42 @@ class RtpReceiver:
         source = self._source_of(packet)
         if agreement is None or source is None:
             return
+        codec = agreement.receive_types.get(packet.payload_type)
+        if codec is not None:
+            source.tune(codec.clock_rate)
         sequence = source.update(packet, now)
         if sequence is None:
             return
         self.last_arrival = now
         if packet.payload_type in agreement.receive_event_types:
             try:
-                self.digits += self._dtmf.receive(packet, now)
+                self.digits += self._dtmf.receive(packet, now, agreement.receive_event_types[packet.payload_type])
             except ParseError:
                 self.unknown_payloads += 1
-        elif packet.payload_type not in agreement.receive_types:
-            # Comfort noise that nobody agreed on, say: not played, but its number is not lost either.
+        elif codec is None:
+            # Not played, but its number is not lost either.
+            self.unknown_payloads += packet.payload_type != COMFORT_NOISE
+        elif packet.payload and not self._measure(packet, codec):
             self.unknown_payloads += 1
-        elif packet.payload:
-            self.jitter.packet_s = len(packet.payload) / CLOCK_RATE
+            return
         if agreement.may_receive:
             # On hold a peer may go on sending: counted, so that resuming shows no loss, but not played.
             self.jitter.put(sequence, packet, now, source.jitter_s)
+
+    def _measure(self, packet: RtpPacket, codec: Codec) -> bool:
+        """How long is *packet*?  False: it is none of its codec's, and would only be taken for a loss later."""
+        try:
+            samples = self._decoder(packet.payload_type, codec).samples_in(packet.payload)
+        except ParseError:
+            return False
+        self.jitter.packet_s = samples / codec.sample_rate
+        return True
+
+    def _decoder(self, payload_type: int, codec: Codec) -> Decoder:
+        known = self._decoders.get(payload_type)
+        if known is None:
+            known = self._decoders[payload_type] = codec, make_decoder(codec)
+        return known[1]
 
     def _source_of(self, packet: RtpPacket) -> SourceStatistics | None:
         """The present source; another SSRC takes its place with its second packet in a row (RFC 3550 section A.1)."""
@@ -88,38 +127,72 @@ class RtpReceiver:
         self._source = SourceStatistics(packet.ssrc, packet.sequence)
         self._last_sr = self._newcomer = self._event = None
         self._dtmf = DtmfReceiver()
+        self._decoders.clear()
+        self._last = self._noise = None
         self.jitter.reset()
         return self._source
 
     def play(self, now: float) -> bytes:
         """The 20 ms that are due: heard, concealed, or silent."""
         self.digits += self._dtmf.expire(now)
-        while len(self._pcm) < _FRAME_OCTETS:
+        octets = self._frame_octets
+        while len(self._pcm) < octets:
             taken = self.jitter.take(now)
             if isinstance(taken, RtpPacket):
                 self._pcm += self._decode(taken)
             elif taken is Nothing.LOST:
-                self._pcm += self._conceal()
+                self._pcm += self._conceal(self.jitter.packet_s, self.jitter.following)
             else:
                 # Not due, or nothing there: this frame is filled up, and the next packet waits for the next one.
-                self._pcm += self.concealer.lost() if self.jitter.playing and self._event is None else SILENCE
+                self._pcm += self._fill()
                 break
-        frame = bytes(self._pcm[:_FRAME_OCTETS])
-        del self._pcm[: max(_FRAME_OCTETS, len(self._pcm) - 10 * _FRAME_OCTETS)]
+        frame = bytes(self._pcm[:octets])
+        del self._pcm[: max(octets, len(self._pcm) - 10 * octets)]
+        frame += bytes(octets - len(frame))
         self.meter.feed(frame)
         return frame
 
+    def _fill(self) -> bytes:
+        if self._noise is not None:
+            return self._noise.read()
+        if self.jitter.playing and self._event is None:
+            return self._conceal(JitterBuffer.FRAME_S, None)
+        return bytes(self._frame_octets)
+
     def _decode(self, packet: RtpPacket) -> bytes:
         agreement = self._agreement
-        codec = None if agreement is None else agreement.receive_types.get(packet.payload_type)
+        if agreement is None:
+            return bytes(self._frame_octets)
+        codec = agreement.receive_types.get(packet.payload_type)
         if codec is not None:
-            self._event = None
-            return self.concealer.heard(g711.decode(packet.payload, codec.name))
-        if agreement is None or packet.payload_type not in agreement.receive_event_types:
-            return SILENCE
-        return bytes(2 * self._lasted(packet))
+            self._event = self._noise = None
+            return self._heard(packet, codec)
+        if packet.payload_type in agreement.receive_event_types:
+            return bytes(2 * self._lasted(packet, agreement.receive_event_types[packet.payload_type]))
+        if packet.payload_type == COMFORT_NOISE:
+            self._noise = ComfortNoise.parse(packet.payload, self.rate)
+            return self._noise.read()
+        return bytes(self._frame_octets)
 
-    def _lasted(self, packet: RtpPacket) -> int:
+    def _heard(self, packet: RtpPacket, codec: Codec) -> bytes:
+        decoder = self._decoder(packet.payload_type, codec)
+        self._last = codec, decoder
+        try:
+            pcm = decoder.decode(packet.payload)
+        except ParseError:
+            self.unknown_payloads += 1
+            return self._conceal(self.jitter.packet_s, None)
+        return self.concealer.heard(self._resampled(pcm, codec))
+
+    def _resampled(self, pcm: bytes, codec: Codec) -> bytes:
+        if codec.sample_rate == self.rate:
+            return pcm
+        resampler = self._resamplers.get(codec.sample_rate)
+        if resampler is None:
+            resampler = self._resamplers[codec.sample_rate] = Resampler(codec.sample_rate, self.rate)
+        return pcm_of(resampler.push(samples_of(pcm)))
+
+    def _lasted(self, packet: RtpPacket, clock_rate: int) -> int:
         """How many samples of silence stand for an event's packet: what it lasted longer than the one before.
 
         So the end packets, which many send three of at once, do not lengthen the delay (RFC 4733 section 2.5.1.4).
@@ -127,16 +200,27 @@ class RtpReceiver:
         try:
             duration = EventPayload.parse(packet.payload).duration
         except ParseError:
-            return FRAME
+            return self._frame_octets // 2
         timestamp, before = self._event or (packet.timestamp, 0)
         if timestamp != packet.timestamp:
             before = 0
         self._event = packet.timestamp, max(before, duration)
-        return min(_LONGEST_UPDATE, max(0, duration - before))
+        return int(min(_LONGEST_UPDATE_S, max(0, duration - before) / clock_rate) * self.rate)
 
-    def _conceal(self) -> bytes:
-        frames = max(1, round(self.jitter.packet_s / JitterBuffer.FRAME_S))
+    def _conceal(self, seconds: float, following: RtpPacket | None) -> bytes:
+        """What stands for *seconds* that were lost: the codec's own idea of it, else the last pitch period, fading."""
+        if self._last is not None:
+            codec, decoder = self._last
+            same = following is not None and self._same_codec(following, codec)
+            payload = following.payload if following is not None and same else None
+            pcm = decoder.conceal(round(seconds * codec.sample_rate), payload)
+            if pcm is not None:
+                return self._resampled(pcm, codec)
+        frames = max(1, round(seconds / JitterBuffer.FRAME_S))
         return b"".join(self.concealer.lost() for _ in range(frames))
+
+    def _same_codec(self, packet: RtpPacket, codec: Codec) -> bool:
+        return self._agreement is not None and self._agreement.receive_types.get(packet.payload_type) == codec
 
     # -- reports ------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from sipcli.errors import ParseError
 __all__ = ["CLOCK_RATE", "RtpPacket", "SourceStatistics", "is_rtcp", "parse_rtp"]
 
 CLOCK_RATE = 8000
-"""Hz: the RTP clock of every payload type this module's users know."""
+"""Hz: the RTP clock of telephony."""
 
 _HEADER = struct.Struct("!BBHII")
 _EXTENSION = struct.Struct("!HH")
@@ -131,6 +131,18 @@ class SourceStatistics:
     def lost(self) -> int:
         """May be negative: duplicates count as received (RFC 3550 section 6.4.1)."""
         return self.expected - self.received
+
+    @property
+    def clock_rate(self) -> int:
+        """Hz of the timestamps that are coming in."""
+        return self._clock_rate
+
+    def tune(self, clock_rate: int) -> None:
+        """The payload type, and with it the clock, has changed: the jitter so far is kept, in seconds."""
+        if clock_rate != self._clock_rate:
+            self._jitter *= clock_rate / self._clock_rate
+            self._transit = self._transit_timestamp = None
+            self._clock_rate = clock_rate
 
     @property
     def jitter_s(self) -> float:

@@ -133,6 +133,11 @@ class MediaDescription:
                     return parameters.strip()
         return None
 
+    def parameters_of(self, payload_type: int) -> dict[str, str]:
+        """Those of :meth:`fmtp` that are ``name=value``, names in lower case."""
+        pairs = (part.partition("=") for part in (self.fmtp(payload_type) or "").split(";"))
+        return {name.strip().lower(): value.strip() for name, equals, value in pairs if equals}
+
     def lines(self) -> list[str]:
         ports = str(self.port) if self.port_count == 1 else f"{self.port}/{self.port_count}"
         lines = [f"m={self.kind} {ports} {self.protocol} {' '.join(self.formats)}"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sipcli.media import g711
+from sipcli.media.codecs import Codec, Encoder, Format, make_encoder
 from sipcli.media.dtmf import DIGITS, GAP_MS, TONE_MS, DtmfSender, check_digits
 from sipcli.media.offer import Agreement
 from sipcli.media.quality import TxStats
 from sipcli.media.rtp import RtpPacket
-from sipcli.media.tone import FRAME, SILENCE, Oscillator, dtmf_frequencies
+from sipcli.media.tone import FRAME, Oscillator, dtmf_frequencies
 
 __all__ = ["Beginning", "RtpSender"]
 
@@ -41,6 +41,9 @@ class RtpSender:
         self.timestamp = beginning.timestamp
         self._sequence = beginning.sequence
         self._agreement: Agreement | None = None
+        self._encoder: Encoder | None = None
+        self._encodes: tuple[Codec, Format] | None = None
+        self._ticks = FRAME
         self._event_timestamp = 0
         self._talking = False
         self._inband: list[bytes] = []
@@ -51,7 +54,18 @@ class RtpSender:
         self.skipped = 0
 
     def configure(self, agreement: Agreement) -> None:
+        """What holds from now on; the encoder is a new one only if its codec, or what the peer asks of it, changed."""
         self._agreement = agreement
+        self._ticks = agreement.codec.ticks
+        self.dtmf.clock_rate = agreement.send_event_clock
+        wanted = agreement.codec, agreement.send_format
+        if wanted != self._encodes:
+            self._encodes, self._encoder = wanted, make_encoder(*wanted)
+
+    def expect_loss(self, percent: float) -> None:
+        """The peer misses so many of our packets."""
+        if self._encoder is not None:
+            self._encoder.expect_loss(percent)
 
     @property
     def dtmf_idle(self) -> bool:
@@ -64,7 +78,7 @@ class RtpSender:
         """
         wanted = check_digits(digits)
         if self._agreement is not None and self._agreement.send_event_type is None:
-            self._inband += _tones(wanted)
+            self._inband += _tones(wanted, self._agreement.codec.sample_rate)
             return "inband"
         self.dtmf.push(wanted)
         return "rfc4733"
@@ -72,13 +86,13 @@ class RtpSender:
     def beat(self, pcm: bytes | None) -> RtpPacket | None:
         """The packet of this beat, made of 20 ms of *pcm*; None: silence in our source, nothing is sent."""
         packet = self._compose(pcm)
-        self.timestamp = self.timestamp + FRAME & 0xFFFFFFFF
+        self.timestamp = self.timestamp + self._ticks & 0xFFFFFFFF
         return packet
 
     def skip(self, beats: int) -> None:
         """Beats that passed unseen: time goes on, the sequence does not."""
         self.skipped += beats
-        self.timestamp = self.timestamp + beats * FRAME & 0xFFFFFFFF
+        self.timestamp = self.timestamp + beats * self._ticks & 0xFFFFFFFF
 
     def _compose(self, pcm: bytes | None) -> RtpPacket | None:
         agreement = self._agreement
@@ -96,9 +110,14 @@ class RtpSender:
         if pcm is None:
             self._talking = False
             return None
+        assert self._encoder is not None  # it came with the agreement
+        payload = self._encoder.encode(pcm)
+        if not payload:
+            self._talking = False
+            return None
         # RFC 3551 section 4.1: M on the first packet after silence.
         marker, self._talking = not self._talking, True
-        return self._number(agreement.send_type, self.timestamp, g711.encode(pcm, agreement.codec.name), marker=marker)
+        return self._number(agreement.send_type, self.timestamp, payload, marker=marker)
 
     def _number(self, payload_type: int, timestamp: int, payload: bytes, *, marker: bool) -> RtpPacket:
         packet = RtpPacket(
@@ -127,13 +146,14 @@ class RtpSender:
         )
 
 
-def _tones(digits: str) -> list[bytes]:
+def _tones(digits: str, rate: int) -> list[bytes]:
+    silence = bytes(2 * (rate // 50))
     frames: list[bytes] = []
     for digit in digits:
         if digit not in DIGITS:
-            frames += [SILENCE] * 25
+            frames += [silence] * 25
             continue
-        tone = Oscillator(*dtmf_frequencies(digit), level_dbfs=-14.0)
+        tone = Oscillator(*dtmf_frequencies(digit), level_dbfs=-14.0, rate=rate)
         frames += [tone.read() for _ in range(TONE_MS // 20)]
-        frames += [SILENCE] * (GAP_MS // 20)
+        frames += [silence] * (GAP_MS // 20)
     return frames

@@ -31,6 +31,8 @@ __all__ = ["AudioStream", "Datagram"]
 _ENOUGH_PACKETS = 50
 """A second's worth: before that a loss rate, and a MOS, say nothing."""
 _FRAME_MS = 20
+_RATED = frozenset(("PCMU", "PCMA"))
+"""The codecs for which ITU-T G.113 has the values that a MOS is made of; for others there is none, and not a guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +151,13 @@ class AudioStream:
 
     def _heard_block(self, block: ReportBlock, now: float) -> None:
         sent = max(1, self.sender.packets)
+        assert self._agreement is not None  # whose address else would this have come from
+        clock_rate = self._agreement.codec.clock_rate
         self._remote = RemoteStats(
-            lost_pct=round(min(100.0, 100 * max(0, block.lost) / sent), 2), jitter_ms=round(block.jitter / 8, 2)
+            lost_pct=round(min(100.0, 100 * max(0, block.lost) / sent), 2),
+            jitter_ms=round(1000 * block.jitter / clock_rate, 2),
         )
+        self.sender.expect_loss(100 * block.fraction_lost / 256)
         rtt = round_trip_s(block, self._ntp(now))
         if rtt is not None:
             self._rtt_s = rtt
@@ -236,7 +242,7 @@ class AudioStream:
         codec = None if self._agreement is None else self._agreement.codec
         return MediaReport(
             codec=None if codec is None else codec.name,
-            rate=None if codec is None else codec.clock_rate,
+            rate=None if codec is None else codec.sample_rate,
             rx=rx,
             tx=self.sender.stats(),
             remote=self._remote,
@@ -249,7 +255,7 @@ class AudioStream:
     def _mos(self, missed: int) -> float | None:
         """From loss, late packets, our own delay, and half the round trip where RTCP has measured it."""
         expected = self.receiver.expected
-        if expected < _ENOUGH_PACKETS:
+        if expected < _ENOUGH_PACKETS or self._agreement is None or self._agreement.codec.name not in _RATED:
             return None
         delay_ms = _FRAME_MS + 1000 * self.receiver.jitter.delay_s + 500 * (self._rtt_s or 0.0)
         return mos(loss_pct=min(100.0, 100 * missed / expected), delay_ms=delay_ms)

@@ -1,6 +1,6 @@
 """Signals and what can be told of them: tones, DTMF pairs, RMS, Goertzel, dominant tone (ITU-T Q.23, P.56 in spirit).
 
-PCM is ``bytes``: signed 16 bit, little-endian, mono, 8000 samples a second.
+PCM is ``bytes``: signed 16 bit, little-endian, mono; 8000 samples a second where no *rate* says otherwise.
 """
 
 from __future__ import annotations
@@ -61,18 +61,21 @@ def pcm_of(samples: array[int]) -> bytes:
 class Oscillator:
     """A steady sum of sines, each at *dbfs*; phases run on from frame to frame.
 
-    A second of it is computed once (the frequencies are whole Hz, so it repeats) and then sliced.
+    A second of it is computed once (the frequencies are whole Hz, so it repeats) and then sliced.  All
+    frequencies fit into 8 kHz audio, whatever *rate* is, for nobody knows what the far end can hear.
     """
 
-    def __init__(self, *frequencies: int, level_dbfs: float = -12.0) -> None:
+    def __init__(self, *frequencies: int, level_dbfs: float = -12.0, rate: int = SAMPLE_RATE) -> None:
         for hz in frequencies:
             if not 1 <= hz < SAMPLE_RATE // 2:
                 raise ConfigError(f"a tone of {hz} Hz does not fit into 8 kHz audio", hint="1 to 3999 Hz")
-        self._period = _period(frequencies, level_dbfs)
+        self._frame = rate // 50
+        self._period = _period(frequencies, level_dbfs, rate)
         self._position = 0
 
-    def read(self, samples: int = FRAME) -> bytes:
-        """The next *samples* of it."""
+    def read(self, samples: int | None = None) -> bytes:
+        """The next *samples* of it, 20 ms by default."""
+        samples = self._frame if samples is None else samples
         start = 2 * self._position
         period = self._period
         self._position = (self._position + samples) % (len(period) // 2)
@@ -83,11 +86,11 @@ class Oscillator:
 
 
 @lru_cache(maxsize=32)
-def _period(frequencies: tuple[int, ...], level_dbfs: float) -> bytes:
+def _period(frequencies: tuple[int, ...], level_dbfs: float, rate: int) -> bytes:
     # A sine of RMS 1.0 would be clipped: full scale of dBFS is a full-scale *sine*, as meters have it (AES17).
     amplitude = 32767 * 10 ** (level_dbfs / 20)
-    length = SAMPLE_RATE // gcd(SAMPLE_RATE, *frequencies)
-    steps = [2 * pi * hz / SAMPLE_RATE for hz in frequencies]
+    length = rate // gcd(rate, *frequencies)
+    steps = [2 * pi * hz / rate for hz in frequencies]
     values = (sum(sin(step * n) for step in steps) * amplitude for n in range(length))
     return pcm_of(array("h", (max(-32768, min(32767, round(value))) for value in values)))
 
@@ -113,12 +116,12 @@ def dbfs(value: float) -> float:
     return max(FLOOR_DBFS, 20 * log10(value * sqrt(2) / 32768)) if value > 0 else FLOOR_DBFS
 
 
-def goertzel(samples: array[int], hz: float) -> float:
+def goertzel(samples: array[int], hz: float, rate: int = SAMPLE_RATE) -> float:
     """The share (0..1) of the signal's power that is at *hz*: near 1 for a pure tone."""
     total = sum_of_squares(samples)
     if not total:
         return 0.0
-    coefficient = 2 * cos(2 * pi * hz / SAMPLE_RATE)
+    coefficient = 2 * cos(2 * pi * hz / rate)
     before = last = 0.0
     for sample in samples:
         before, last = last, sample + coefficient * last - before
@@ -126,22 +129,23 @@ def goertzel(samples: array[int], hz: float) -> float:
     return 2 * power / (total * len(samples))
 
 
-def dominant_hz(samples: array[int], *, share: float = 0.5) -> float | None:
+def dominant_hz(samples: array[int], *, share: float = 0.5, rate: int = SAMPLE_RATE) -> float | None:
     """The frequency that holds at least *share* of the power, to 1 Hz or better; None when none does.
 
-    A coarse Goertzel sweep of the first 20 ms windows, then narrower ones over ever more of the signal.
+    A coarse Goertzel sweep of the first 20 ms, then narrower ones over ever more of the signal.  Looked for below
+    4 kHz only: test tones are made to pass through any codec.
     """
-    if len(samples) < FRAME:
+    if len(samples) < rate // 50:
         return None
-    window, step = samples[:FRAME], 25.0
-    best = max((hz for hz in _sweep(50.0, 3950.0, step)), key=lambda hz: goertzel(window, hz))
+    window, step = samples[: rate // 50], 25.0
+    best = max((hz for hz in _sweep(50.0, 3950.0, step)), key=lambda hz: goertzel(window, hz, rate))
     while len(window) < len(samples):
         window = samples[: 4 * len(window)]
         width, step = step, step / 4
-        best = max(_sweep(best - 1.5 * width, best + 1.5 * width, step), key=lambda hz: goertzel(window, hz))
-    if goertzel(window, best) < share:
+        best = max(_sweep(best - 1.5 * width, best + 1.5 * width, step), key=lambda hz: goertzel(window, hz, rate))
+    if goertzel(window, best, rate) < share:
         return None
-    below, at, above = (goertzel(window, best + offset) for offset in (-step, 0.0, step))
+    below, at, above = (goertzel(window, best + offset, rate) for offset in (-step, 0.0, step))
     curve = below - 2 * at + above
     return round(best + (step * (below - above) / (2 * curve) if curve else 0.0), 1)
 

@@ -36,7 +36,6 @@ __all__ = [
     "parse_audio",
 ]
 
-_FRAME_OCTETS = 2 * FRAME
 _HEADER_SEARCH = 1 << 20
 _DEVICE_HINT = "pip install 'sipcli[audio]'"
 
@@ -117,8 +116,12 @@ def parse_audio(text: str) -> AudioSpec:
 class AudioPort(Protocol):
     """One call's microphone and loudspeaker, or what stands for them.  No method waits."""
 
+    def tune(self, rate: int) -> None:
+        """From now on PCM has *rate* samples a second; 8000 before the first call."""
+        ...
+
     def read(self) -> bytes:
-        """The next 20 ms to send: 320 octets."""
+        """The next 20 ms to send."""
         ...
 
     def write(self, pcm: bytes) -> None:
@@ -152,8 +155,14 @@ def open_audio(spec: AudioSpec) -> AudioPort:
 
 
 class _NullPort:
+    def __init__(self) -> None:
+        self._silence = SILENCE
+
+    def tune(self, rate: int) -> None:
+        self._silence = bytes(2 * (rate // 50))
+
     def read(self) -> bytes:
-        return SILENCE
+        return self._silence
 
     def write(self, pcm: bytes) -> None:
         pass
@@ -164,7 +173,13 @@ class _NullPort:
 
 class _TonePort(_NullPort):
     def __init__(self, hz: int) -> None:
+        super().__init__()
+        self._hz = hz
         self._oscillator = Oscillator(hz)
+
+    def tune(self, rate: int) -> None:
+        super().tune(rate)
+        self._oscillator = Oscillator(self._hz, rate=rate)
 
     def read(self) -> bytes:
         return self._oscillator.read()
@@ -172,27 +187,39 @@ class _TonePort(_NullPort):
 
 class _MelodyPort(_NullPort):
     def __init__(self, notes: tuple[tuple[int, int], ...]) -> None:
-        self._frames = self._play(notes)
+        super().__init__()
+        self._notes = notes
+        self._frames = self._play(notes, SAMPLE_RATE)
+
+    def tune(self, rate: int) -> None:
+        super().tune(rate)
+        self._frames = self._play(self._notes, rate)
 
     def read(self) -> bytes:
         return next(self._frames)
 
     @staticmethod
-    def _play(notes: tuple[tuple[int, int], ...]) -> Iterator[bytes]:
+    def _play(notes: tuple[tuple[int, int], ...], rate: int) -> Iterator[bytes]:
+        silence = bytes(2 * (rate // 50))
         for hz, ms in cycle(notes):
-            oscillator = Oscillator(hz) if hz else None
+            oscillator = Oscillator(hz, rate=rate) if hz else None
             for _ in range(max(1, ms // 20)):
-                yield oscillator.read() if oscillator else SILENCE
+                yield oscillator.read() if oscillator else silence
 
 
 class _EchoPort(_NullPort):
     """Written just before it is read, on the same beat: so it adds nothing to the jitter buffer's delay."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._heard: deque[bytes] = deque(maxlen=1)
 
+    def tune(self, rate: int) -> None:
+        super().tune(rate)
+        self._heard.clear()
+
     def read(self) -> bytes:
-        return self._heard.popleft() if self._heard else SILENCE
+        return self._heard.popleft() if self._heard else super().read()
 
     def write(self, pcm: bytes) -> None:
         self._heard.append(pcm)
@@ -202,19 +229,28 @@ class WavPort(_NullPort):
     """Reads a second at a time from a regular file and converts it as it goes; silence after its end."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._file, header = _open_wav(path)
         self._format = header.format
         self._left = header.data_octets if header.data_octets is not None else float("inf")
+        self._frame = FRAME
         self._resampler = Resampler(header.format.rate, SAMPLE_RATE)
         self._samples: array[int] = array("h")
         self.finished = False
 
+    def tune(self, rate: int) -> None:
+        if rate // 50 != self._frame:
+            super().tune(rate)
+            self._frame = rate // 50
+            self._resampler = Resampler(self._format.rate, rate)
+            self._samples = array("h")  # some milliseconds are lost where a call changes its codec in the middle
+
     def read(self) -> bytes:
-        while len(self._samples) < FRAME and not self.finished:
+        while len(self._samples) < self._frame and not self.finished:
             self._fill()
-        frame = pcm_of(self._samples[:FRAME])
-        del self._samples[:FRAME]
-        return frame + SILENCE[len(frame) :]
+        frame = pcm_of(self._samples[: self._frame])
+        del self._samples[: self._frame]
+        return frame + bytes(2 * self._frame - len(frame))
 
     def _fill(self) -> None:
         # 20 ms at a time: the conversion in pure Python takes some 4 ms of them.

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from sipcli.errors import LocalProtocolError
+from sipcli.media.codecs import choose
 from sipcli.media.dtmf import check_digits
 from sipcli.media.offer import PTIME_MS, Address, Agreement, Negotiator
 from sipcli.media.pacing import Pacer
 from sipcli.media.quality import MediaReport
 from sipcli.media.stream import AudioStream
-from sipcli.media.tone import FRAME, SILENCE
+from sipcli.media.tone import SAMPLE_RATE
 from sipcli.ua.audio import AudioPort, AudioSpec, Device, Null, open_audio, parse_audio
+from sipcli.ua.convert import FrameConverter
 from sipcli.ua.recorder import RecordMode, WavRecorder
 from sipcli.ua.rtp_sockets import RtpSockets
 
@@ -29,7 +31,6 @@ MediaState: TypeAlias = Literal["negotiated", "flowing", "silent", "stopped"]
 
 _log = logging.getLogger(__name__)
 
-_FRAME_OCTETS = 2 * FRAME
 _NTP_EPOCH = 2_208_988_800
 """Seconds from 1900 to 1970."""
 _SILENT_AFTER_S = 2.0
@@ -58,6 +59,10 @@ class MediaSession:
     :meth:`open`; then :meth:`offer` and :meth:`accept_answer`, or :meth:`answer`; :meth:`start`; :meth:`close`.
     Negotiation raises ``MediaFailed`` and leaves what was agreed before. All of it on one event loop.
 
+    PCM - of the audio port, the recording, :meth:`read` and :meth:`write` - has :attr:`rate` samples a second: that
+    of the codec agreed on, or *rate* if one is given. *codecs*: names, in the order of preference; None: all that
+    this installation can do.
+
     *host* is our address, as the peer shall see it. *on_dtmf(digit, duration_ms)*, *on_state(state)* and
     *on_warning(code, message)* are called on the loop. *clock* and *random* are for tests.
     """
@@ -68,7 +73,8 @@ class MediaSession:
         audio: AudioSpec | str = "null",
         record: Path | str | None = None,
         record_mode: RecordMode = "received",
-        codecs: Sequence[str] = ("PCMU", "PCMA"),
+        codecs: Sequence[str] | None = None,
+        rate: int | None = None,
         host: str = "127.0.0.1",
         ports: range | None = None,
         on_dtmf: Callable[[str, int], None] | None = None,
@@ -80,7 +86,11 @@ class MediaSession:
         self._spec = parse_audio(audio) if isinstance(audio, str) else audio
         self._record = None if record is None else Path(record)
         self._record_mode: RecordMode = record_mode
-        self._codecs = tuple(codecs)
+        self._codecs = None if codecs is None else choose(codecs)
+        self._fixed_rate = rate
+        self._rate = SAMPLE_RATE if rate is None else rate
+        self._from_line: FrameConverter | None = None
+        self._to_line: FrameConverter | None = None
         self._host, self._ports = host, ports
         self._on_dtmf, self._on_state, self._on_warning = on_dtmf, on_state, on_warning
         self._given_clock, self._random = clock, random
@@ -121,7 +131,7 @@ class MediaSession:
             self._negotiator = Negotiator(
                 rtp=self._local,
                 rtcp_port=self._sockets.rtcp_port,
-                codecs=self._codecs,
+                codecs=None if self._codecs is None else [codec.name for codec in self._codecs],
                 session_id=int.from_bytes(self._random(8)) >> 1,
             )
         except BaseException:
@@ -205,7 +215,25 @@ class MediaSession:
         _, negotiator, stream = self._opened
         if negotiator.agreement is not None:
             stream.configure(negotiator.agreement)
+            self._tune(negotiator.agreement.codec.sample_rate)
             self._become("negotiated")
+
+    def _tune(self, line: int) -> None:
+        """The codec has *line* samples a second: whatever gives or takes PCM follows, or is resampled."""
+        rate = line if self._fixed_rate is None else self._fixed_rate
+        if rate != self._rate:
+            self._to_send.clear()
+        self._rate = rate
+        self._from_line, self._to_line = FrameConverter(line, rate), FrameConverter(rate, line)
+        if self._port is not None:
+            self._port.tune(rate)
+        if self._recorder is not None:
+            self._recorder.tune(rate)
+
+    @property
+    def rate(self) -> int:
+        """Samples a second of all PCM here; until there is an agreement, what it would be without one."""
+        return self._rate
 
     @property
     def _opened(self) -> tuple[RtpSockets, Negotiator, AudioStream]:
@@ -238,7 +266,9 @@ class MediaSession:
 
     def _exchange(self, heard: bytes) -> bytes:
         """Hand out what was heard; what is to be sent in return."""
-        assert self._port is not None
+        assert self._port is not None and self._from_line is not None and self._to_line is not None
+        heard = self._from_line.push(heard)
+        octets = self._octets
         if self._heard is not None:
             self._heard.append(heard)
         try:
@@ -248,16 +278,22 @@ class MediaSession:
             _log.debug("audio port failed", exc_info=True)
             self._warn("audio-failed", f"the audio source failed, silence is sent: {error}")
             self._port.close()
-            self._port, own = open_audio(Null()), SILENCE
+            self._port, own = open_audio(Null()), bytes(octets)
+            self._port.tune(self._rate)
         if self._to_send:
-            own = bytes(self._to_send[:_FRAME_OCTETS])
-            own += SILENCE[len(own) :]
-            del self._to_send[:_FRAME_OCTETS]
-        sent = SILENCE if self.muted or self.held else own
+            own = bytes(self._to_send[:octets])
+            own += bytes(octets - len(own))
+            del self._to_send[:octets]
+        sent = bytes(octets) if self.muted or self.held else own
         if self._recorder is not None:
             self._recorder.write(sent, heard)
             self._check_recording()
-        return sent
+        return self._to_line.push(sent)
+
+    @property
+    def _octets(self) -> int:
+        """Of 20 ms."""
+        return 2 * (self._rate // 50)
 
     def _check_recording(self) -> None:
         if self._recorder is not None and self._recorder.failure is not None:
@@ -316,11 +352,11 @@ class MediaSession:
         return via
 
     async def write(self, pcm: bytes) -> None:
-        """Send *pcm* (16 bit, little-endian, mono, 8 kHz) instead of the audio source; waits when 200 ms are queued."""
+        """Send *pcm* (16 bit, little-endian, mono, :attr:`rate`) instead of the source; waits when 200 ms are queued."""
         if self._closed:
             raise LocalProtocolError("the media session is closed")
         self._to_send += pcm
-        while len(self._to_send) > _AHEAD_FRAMES * _FRAME_OCTETS and not self._closed:
+        while len(self._to_send) > _AHEAD_FRAMES * self._octets and not self._closed:
             await self._next_beat()
 
     async def read(self) -> bytes | None:
@@ -334,7 +370,7 @@ class MediaSession:
         return self._heard.popleft()
 
     async def frames(self) -> AsyncIterator[bytes]:
-        """Every 20 ms that are heard, until the session closes: 320 octets each."""
+        """Every 20 ms that are heard, until the session closes; each has ``2 * rate // 50`` octets."""
         while (frame := await self.read()) is not None:
             yield frame
 
@@ -357,7 +393,7 @@ class MediaSession:
         agreement = negotiator.agreement
         return MediaFacts(
             codec=None if agreement is None else agreement.codec.name,
-            rate=None if agreement is None else agreement.codec.clock_rate,
+            rate=None if agreement is None else agreement.codec.sample_rate,
             ptime_ms=PTIME_MS,
             local=self.local,
             remote=stream.latch.destination,

@@ -1,4 +1,4 @@
-"""Recordings on disk: 16-bit WAV at 8 kHz, readable by their owner only, never through a link."""
+"""Recordings on disk: 16-bit WAV at the call's rate, readable by their owner only, never through a link."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
 
 from sipcli.errors import ConfigError
+from sipcli.media.resample import Resampler
+from sipcli.media.tone import SAMPLE_RATE, pcm_of, samples_of
 from sipcli.media.wav import HEADER_SIZE, wav_header
 
 __all__ = ["RecordMode", "WavRecorder", "create_private"]
@@ -51,12 +53,26 @@ class WavRecorder:
     def __init__(self, path: Path, mode: RecordMode = "received") -> None:
         self._channels = 2 if mode == "both" else 1
         self._octets = 0
+        self._rate = SAMPLE_RATE
+        self._resamplers: tuple[Resampler, Resampler] | None = None
         self.failure: str | None = None
         self._file = create_private(path)
         self._write(wav_header(0, channels=self._channels))
 
+    def tune(self, rate: int) -> None:
+        """From now on PCM has *rate* samples a second.  The first frame decides what the file has."""
+        if not self._octets:
+            self._rate = rate
+        same = rate == self._rate
+        self._resamplers = None if same else (Resampler(rate, self._rate), Resampler(rate, self._rate))
+
     def write(self, sent: bytes, heard: bytes) -> None:
         """20 ms of each; they have the same length."""
+        if self._resamplers is not None:
+            sent, heard = (
+                pcm_of(resampler.push(samples_of(pcm)))
+                for resampler, pcm in zip(self._resamplers, (sent, heard), strict=True)
+            )
         data = heard
         if self._channels == 2:
             both = bytearray(2 * len(heard))
@@ -81,7 +97,9 @@ class WavRecorder:
         try:
             self._file.flush()
             self._file.seek(0)
-            self._file.write(wav_header(min(self._octets, 0xFFFFFFFF), channels=self._channels)[:HEADER_SIZE])
+            self._file.write(
+                wav_header(min(self._octets, 0xFFFFFFFF), channels=self._channels, rate=self._rate)[:HEADER_SIZE]
+            )
             self._file.close()
         except OSError as error:
             self.failure = self.failure or error.strerror or str(error)

@@ -11,19 +11,20 @@ import ctypes
 import os
 import sys
 import threading
-from array import array
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from sipcli.errors import ConfigError
-from sipcli.media.resample import Resampler, filter_taps
-from sipcli.media.tone import FRAME, SAMPLE_RATE, SILENCE, pcm_of, samples_of
+from sipcli.media.tone import FRAME, SAMPLE_RATE, SILENCE
+from sipcli.ua.convert import FrameConverter
 
 __all__ = ["DeviceInfo", "DevicePort", "PcmRing", "StdioPort", "list_devices"]
 
 _FRAME_OCTETS = 2 * FRAME
+_CARD_RATE = 48000
+"""What nearly every card has of itself, and what Opus needs."""
 _PREFILL_FRAMES = 2
 _RING_FRAMES = 6
 _PIPE_FRAMES = 10
@@ -58,33 +59,6 @@ class PcmRing:
             if len(out) < octets:
                 self._filling = self._prefill > 0
         return out + bytes(octets - len(out))
-
-
-class _FastResampler(Resampler):
-    """The same filter by numpy, which the extra brings along: ten times as fast, for the card's own thread."""
-
-    def __init__(self, rate_in: int, rate_out: int) -> None:
-        super().__init__(rate_in, rate_out)
-        import numpy as np
-
-        self._np = np
-        self._bank = np.array([filter_taps(self._up, self._down, phase) for phase in range(self._up)])
-
-    def _filter(self, count: int) -> array[int]:
-        if not count:
-            return array("h")
-        np = self._np
-        windows = np.lib.stride_tricks.sliding_window_view(np.array(self._waiting), 2 * self._half)
-        starts, phases = np.divmod(self._phase + self._down * np.arange(count), self._up)
-        values = np.einsum("ij,ij->i", windows[starts], self._bank[phases])
-        return array("h", np.clip(np.rint(values), -32768, 32767).astype(np.int16).tobytes())
-
-
-def _resampler(rate_in: int, rate_out: int) -> Resampler:
-    try:
-        return _FastResampler(rate_in, rate_out)
-    except ImportError:
-        return Resampler(rate_in, rate_out)
 
 
 # -- the sound card -----------------------------------------------------------
@@ -176,7 +150,7 @@ def _quiet_stderr() -> Iterator[None]:
 
 
 class DevicePort:
-    """Microphone and loudspeaker of one device, at 8 kHz if it can, else at its own rate, resampled.
+    """Microphone and loudspeaker of one device, at its own rate; what the call has is resampled from and to it.
 
     PortAudio calls back from its own thread with blocks of its own size; both rings hold some 120 ms.
     """
@@ -184,10 +158,6 @@ class DevicePort:
     def __init__(self, name: str | None = None) -> None:
         sounddevice = _load()
         device: int | str | None = int(name) if name is not None and name.isdigit() else name
-        most, prefill = _RING_FRAMES * _FRAME_OCTETS, _PREFILL_FRAMES * _FRAME_OCTETS
-        self._microphone = PcmRing(most=most, prefill=prefill)
-        self._loudspeaker = PcmRing(most=most, prefill=prefill)
-        self._resamplers: tuple[Resampler, Resampler] | None = None
         try:
             with _quiet_stderr():
                 self._stream = self._open(sounddevice, device)
@@ -197,39 +167,39 @@ class DevicePort:
                 f"the sound card {name or '(default)'} cannot be opened: {error}",
                 hint="see `sipcli devices`, or use --audio null",
             ) from error
+        self.tune(SAMPLE_RATE)
 
     def _open(self, sounddevice: Any, device: int | str | None) -> Any:
         def stream(rate: int) -> Any:
+            self._rate = rate
+            octets = 2 * (rate // 50)
+            self._microphone = PcmRing(most=_RING_FRAMES * octets, prefill=_PREFILL_FRAMES * octets)
+            self._loudspeaker = PcmRing(most=_RING_FRAMES * octets, prefill=_PREFILL_FRAMES * octets)
             return sounddevice.RawStream(
                 samplerate=rate, channels=1, dtype="int16", device=device, latency="low", callback=self._callback
             )
 
         try:
-            return stream(SAMPLE_RATE)
+            return stream(_CARD_RATE)
         except sounddevice.PortAudioError:
             rate = int(sounddevice.query_devices(device, "output")["default_samplerate"])
-            if rate == SAMPLE_RATE:
+            if rate == _CARD_RATE:
                 raise
-            self._resamplers = _resampler(rate, SAMPLE_RATE), _resampler(SAMPLE_RATE, rate)
-            # The loudspeaker's ring holds octets at the device's rate.
-            scale = rate // SAMPLE_RATE + 1
-            self._loudspeaker = PcmRing(
-                most=_RING_FRAMES * _FRAME_OCTETS * scale, prefill=_PREFILL_FRAMES * _FRAME_OCTETS * scale
-            )
             return stream(rate)
 
+    def tune(self, rate: int) -> None:
+        """The call's PCM has *rate* from now on; the device is not touched."""
+        self._from_card, self._to_card = FrameConverter(self._rate, rate), FrameConverter(rate, self._rate)
+
     def _callback(self, indata: Any, outdata: Any, frames: int, when: Any, status: Any) -> None:
-        self._microphone.write(self._to_8k(bytes(indata)))
+        self._microphone.write(bytes(indata))
         outdata[:] = self._loudspeaker.read(len(outdata))
 
-    def _to_8k(self, pcm: bytes) -> bytes:
-        return pcm if self._resamplers is None else pcm_of(self._resamplers[0].push(samples_of(pcm)))
-
     def read(self) -> bytes:
-        return self._microphone.read(_FRAME_OCTETS)
+        return self._from_card.push(self._microphone.read(2 * (self._rate // 50)))
 
     def write(self, pcm: bytes) -> None:
-        self._loudspeaker.write(pcm if self._resamplers is None else pcm_of(self._resamplers[1].push(samples_of(pcm))))
+        self._loudspeaker.write(self._to_card.push(pcm))
 
     def close(self) -> None:
         with _quiet_stderr():
@@ -242,6 +212,8 @@ class DevicePort:
 class StdioPort:
     """Standard input is sent, what is heard goes to standard output; a daemon thread each, for both may block.
 
+    Both are 8 kHz whatever the call has, for who writes into a pipe cannot be told of a change.
+
     Input faster than real time (a file) waits in its pipe; output that nobody reads is dropped after 200 ms.
     """
 
@@ -252,16 +224,21 @@ class StdioPort:
         self._out: deque[bytes] = deque(maxlen=_PIPE_FRAMES)
         self._changed = threading.Condition()
         self._closed = False
+        self.tune(SAMPLE_RATE)
         for target in (self._pump_in, self._pump_out):
             threading.Thread(target=target, name=f"sipcli-{target.__name__}", daemon=True).start()
+
+    def tune(self, rate: int) -> None:
+        self._from_pipe, self._to_pipe = FrameConverter(SAMPLE_RATE, rate), FrameConverter(rate, SAMPLE_RATE)
 
     def read(self) -> bytes:
         with self._changed:
             frame = self._in.popleft() if self._in else b""
             self._changed.notify_all()
-        return frame + SILENCE[len(frame) :]
+        return self._from_pipe.push(frame + SILENCE[len(frame) :])
 
     def write(self, pcm: bytes) -> None:
+        pcm = self._to_pipe.push(pcm)
         with self._changed:
             self._out.append(pcm)
             self._changed.notify_all()
