@@ -41,7 +41,7 @@ def command(options: GlobalOptions, /, target: str, sender: str | None, no_regis
                     await me.register()
             async with AsyncExitStack() as keys:
                 async with _answered_in_time(run, account, said["ring_timeout"]):
-                    call = await me.call(uri, audio=talk.audio, record=talk.record)
+                    call = await me.call(uri, **talk.media, record=talk.record)
                     await keys.enter_async_context(talk.hot_keys(call))
                     await call.answered()
                 await talk.until_the_end(call)

@@ -91,7 +91,7 @@ def _draw(run: Run) -> None:
 
 
 async def _talk(agent: UserAgent, target: str) -> dict[str, Any]:
-    call = await agent.account("alice").call(target, audio=f"tone:{_TONE_HZ}")
+    call = await agent.account("alice").call(target, audio=f"tone:{_TONE_HZ}", codecs=("PCMU",))
     await call.answered(timeout=5)
     await asyncio.sleep(_TALK_S)
     await call.hangup()

@@ -35,7 +35,7 @@ _MARKS = {"ok": "\N{CHECK MARK}", "missing": "\N{MIDDLE DOT}", "broken": "\N{BAL
 @verb("doctor")
 @click.pass_obj
 def command(options: GlobalOptions) -> int:
-    """What works on this machine: configuration, keychain, terminal, audio, DNS, TLS, plug-ins."""
+    """What works on this machine: configuration, keychain, terminal, audio, codecs, DNS, TLS, plug-ins."""
 
     async def body(run: Run) -> Outcome:
         findings: list[Finding] = []
@@ -111,6 +111,19 @@ def _audio(_run: Run) -> Iterator[Finding]:
         yield Finding("audio", "missing", why or "no devices")
 
 
+def _codecs(_run: Run) -> Iterator[Finding]:
+    from sipcli.media.codecs import DEFAULT, choose
+
+    usable = {codec.name for codec in choose()}
+    yield Finding("codecs", "ok", ", ".join(name.lower() for name in DEFAULT if name in usable))
+    for name in DEFAULT:
+        if name not in usable:
+            try:
+                choose([name])
+            except ConfigError as error:
+                yield Finding("codecs", "missing", str(error), error.hint)
+
+
 def _dns(_run: Run) -> Iterator[Finding]:
     servers = _nameservers(Path("/etc/resolv.conf"))
     if servers:
@@ -159,4 +172,4 @@ def _all(look: Callable[[Run], Iterator[Finding]], run: Run) -> list[Finding]:
     return list(look(run))
 
 
-_LOOKS = (_program, _config, _keychain, _terminal, _audio, _dns, _tls, _plugins)
+_LOOKS = (_program, _config, _keychain, _terminal, _audio, _codecs, _dns, _tls, _plugins)

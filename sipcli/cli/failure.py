@@ -19,7 +19,7 @@ _NEXT_STEPS: dict[type[BaseException], str] = {
     errors.Busy: "try again later",
     errors.Declined: "they do not want to talk now",
     errors.NotReachable: "is the address right? The server knows nobody of that name",
-    errors.MediaFailed: "the two sides have no codec in common: sipcli speaks PCMU and PCMA",
+    errors.MediaFailed: "no codec is common to both sides: `sipcli doctor` lists ours, `--codec` chooses among them",
     errors.ServerFailed: "the server is in trouble: try again later, or ask its owner",
     errors.NoAnswer: "try again later, or look at what was sent with --ladder",
     errors.AuthAbandoned: "run it again and answer the prompt, or keep the password: sipcli auth save",

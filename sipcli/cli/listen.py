@@ -204,7 +204,7 @@ class _Desk:
             if step == "ask" and not await self._asked(call):
                 return
             self._answered += 1
-            await call.accept(audio=self._talk.audio, record=self._talk.recording(call.id, self._answered))
+            await call.accept(**self._talk.media, record=self._talk.recording(call.id, self._answered))
             async with self._talk.hot_keys(call):
                 await self._talk.until_the_end(call)
         except SipcliError as error:

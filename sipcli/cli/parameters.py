@@ -174,6 +174,7 @@ def media_options(function: _F) -> _F:
             show_default=True,
             help="What they hear: tone[:HZ], echo, null, FILE.wav, device[:NAME], stdio.",
         ),
+        click.option("--codec", metavar="NAME[,NAME]", help="Codecs, the dearest first: opus, g722, pcmu, pcma, l16."),
         click.option(
             "--record",
             type=click.Path(path_type=Path, dir_okay=False),

@@ -17,7 +17,6 @@ from sipcli.errors import ConfigError
 from sipcli.observe.quality import quality_lines
 
 if TYPE_CHECKING:
-    from sipcli.ua.audio import AudioSpec
     from sipcli.ua.call import Call, CallReport
 
 __all__ = ["Talk", "call_facts"]
@@ -26,13 +25,14 @@ _DIGITS = frozenset("0123456789*#ABCDabcd")
 
 
 class Talk:
-    """The wishes of one run (``--audio --record --dtmf --duration``), and what became of its calls."""
+    """The wishes of one run (``--audio --codec --record --dtmf --duration``), and what became of its calls."""
 
     def __init__(
-        self, run: Run, audio: AudioSpec, record: Path | None, dtmf: str | None, duration: float | None
+        self, run: Run, media: dict[str, Any], record: Path | None, dtmf: str | None, duration: float | None
     ) -> None:
         self._run = run
-        self.audio = audio
+        self.media = media
+        """Keywords of :class:`~sipcli.ua.media_io.MediaSession`."""
         self.record = record
         self._dtmf = dtmf
         self._duration = duration
@@ -51,7 +51,12 @@ class Talk:
             if run.options.json:
                 raise ConfigError("--json and --audio stdio both want stdout", hint="leave one of them out")
             run.console.stdout_taken = True
-        return cls(run, audio, said.pop("record"), digits, said.pop("duration"))
+        media: dict[str, Any] = {"audio": audio}
+        if (named := said.pop("codec")) is not None:
+            from sipcli.media.codecs import choose
+
+            media["codecs"] = [codec.name for codec in choose(named.split(","))]
+        return cls(run, media, said.pop("record"), digits, said.pop("duration"))
 
     async def until_the_end(self, call: Call) -> None:
         """From the answer to the last BYE."""

@@ -178,6 +178,8 @@ class _Reader:
         for key in ("ca_file", "cert_file", "key_file"):
             if key in settings:
                 settings[key] = self.file(settings[key])
+        if "codecs" in settings:
+            settings["codecs"] = tuple(settings["codecs"])
         if "credentials" in settings:
             settings["credentials"] = tuple(settings["credentials"])
         settings.update(

@@ -85,6 +85,8 @@ class AccountConfig:
     """Providers that are not asked, but may keep what another gave (``--password-file --save``)."""
     expires: int = 600
     register: bool = True
+    codecs: tuple[str, ...] | None = None
+    """Offered and taken, in this order; None: all that this installation can do."""
     realms: Mapping[str, RealmConfig] = field(default_factory=lambda: MappingProxyType({}))
     policy: PolicyConfig = field(default_factory=PolicyConfig)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from sipcli.errors import ConfigError
+
 __all__ = [
     "ACCOUNT",
     "ALGORITHMS",
@@ -49,6 +51,18 @@ def _names(value: Any) -> str | None:
     if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
         return None
     return 'must be a list of names: ["keychain", "prompt"]'
+
+
+def _codecs(value: Any) -> str | None:
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+        return 'must be a list of codecs: ["opus", "pcmu"]'
+    from sipcli.media.codecs import choose  # whoever names no codec need not load them
+
+    try:
+        choose(value)
+    except ConfigError as error:
+        return f"cannot be used: {error}"
+    return None
 
 
 def _table(value: Any) -> str | None:
@@ -112,6 +126,7 @@ ACCOUNT: Mapping[str, Rule] = {
     # RFC 3261 section 20.19: a delta-seconds; 0 would be an un-REGISTER.
     "expires": Rule(_number(1, 2**32 - 1, whole=True)),
     "register": Rule(_flag),
+    "codecs": Rule(_codecs),
     "realms": Rule(_table),
     "policy": Rule(_table),
 }

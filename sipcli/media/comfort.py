@@ -16,8 +16,8 @@ _FULL_SCALE = 32768
 class ComfortNoise:
     """White noise of *level_dbov* (0 is the loudest 16-bit square wave); half a second of it, over and over.
 
-    Payloads may also hold reflection coefficients of the noise's spectrum. They are optional to use (RFC 3389 section 3.2),
-    and nobody would hear the difference at -50 dBov.
+    A payload may also hold reflection coefficients of the noise's spectrum; they are optional to use (RFC 3389
+    section 3.2), and nobody would hear the difference at -50 dBov.
     """
 
     def __init__(self, level_dbov: int, rate: int) -> None:

@@ -114,6 +114,7 @@ class Call:
         """INVITE *target*.  *audio*: see :meth:`accept`; *media* is a session of the caller's own, open already."""
         hooks = MediaHooks()
         if media is None:
+            audio.setdefault("codecs", None if account is None else account.config.codecs)
             media = await open_media(hooks, await local_host(agent, account, target), **audio)
         try:
             with agent.turn() as engine:
@@ -147,7 +148,7 @@ class Call:
             self._incoming.ring(code)
 
     async def accept(self, *, media: MediaSession | None = None, **audio: Any) -> None:
-        """Answer.  Keywords are :class:`MediaSession`'s: *audio*, *record*, *record_mode*, *codecs*, *ports*.
+        """Answer.  Keywords are :class:`MediaSession`'s: *audio*, *record*, *record_mode*, *codecs*, *rate*, *ports*.
 
         Raises MediaFailed when there is no common codec; the caller then got 488.
         """
@@ -155,6 +156,7 @@ class Call:
         hooks = MediaHooks()
         flow = core.dialog.flow if core.dialog is not None else None
         if media is None:
+            audio.setdefault("codecs", None if self.account is None else self.account.config.codecs)
             media = await open_media(hooks, flow.local[0] if flow is not None else "127.0.0.1", **audio)
         try:
             sdp = media.offer() if core.offer is None else media.answer(core.offer)

@@ -352,7 +352,7 @@ class MediaSession:
         return via
 
     async def write(self, pcm: bytes) -> None:
-        """Send *pcm* (16 bit, little-endian, mono, :attr:`rate`) instead of the source; waits when 200 ms are queued."""
+        """Send *pcm* (16 bit, little-endian, mono, at :attr:`rate`) in place of the source; waits at 200 ms."""
         if self._closed:
             raise LocalProtocolError("the media session is closed")
         self._to_send += pcm

@@ -155,6 +155,10 @@ class DevicePort:
     PortAudio calls back from its own thread with blocks of its own size; both rings hold some 120 ms.
     """
 
+    _rate: int
+    _microphone: PcmRing
+    _loudspeaker: PcmRing
+
     def __init__(self, name: str | None = None) -> None:
         sounddevice = _load()
         device: int | str | None = int(name) if name is not None and name.isdigit() else name

@@ -16,6 +16,7 @@ import pytest
 from tests.cli.conftest import address_of
 from tests.support.certs import certificates
 from tests.support.cli import Cli, Result, Running
+from tests.support.real import require
 
 CANARY = "canary-91c4-never-seen"
 
@@ -163,17 +164,26 @@ class TestCall:
         assert "ringing" in states(done, "call")
         assert states(done, "call")[-1] == "ended"
 
-    def test_echo_is_heard_and_measured(self, alice: Cli, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("codec", ["opus", "g722", "pcmu", "pcma", "l16"])
+    def test_echo_is_heard_and_measured(self, alice: Cli, tmp_path: Path, codec: str) -> None:
+        require("opus")
         record = tmp_path / "rx.wav"
-        done = alice.run("call", "echo", "--json", "--audio", "tone:600", "--duration", "1.5", "--record", str(record))
+        wishes = ("--audio", "tone:600", "--codec", codec, "--duration", "1.5", "--record", str(record))
+        done = alice.run("call", "echo", "--json", *wishes)
         assert done.code == 0, done.stderr
         call = done.result["call"]
-        assert call["codec"] == "PCMU"
+        assert call["codec"] == codec.upper()
+        assert (call["stats"]["mos"] is None) == (codec not in ("pcmu", "pcma"))
         assert call["audio"]["tone_hz"] == pytest.approx(600, abs=8)
         assert call["stats"]["rx"]["packets"] > 40
         assert call["talk_ms"] > 1000
         assert record.stat().st_size > 8000
         assert stat.S_IMODE(record.stat().st_mode) == 0o600
+
+    def test_a_codec_that_is_none_is_one_sentence(self, alice: Cli) -> None:
+        done = alice.run("call", "echo", "--codec", "opsu", "--json")
+        assert done.code == 2
+        assert "no such codec: opsu" in done.result["message"]
 
     def test_digits_arrive(self, alice: Cli) -> None:
         done = alice.run("call", "ivr", "--json", "--dtmf", "12#", "--duration", "2.5", "--no-register")
@@ -205,7 +215,7 @@ class TestCall:
         assert done.named("registration")[-1]["state"] == "unregistered"
 
     def test_the_words(self, alice: Cli) -> None:
-        done = alice.run("call", "echo", "--audio", "tone", "--duration", "1")
+        done = alice.run("call", "echo", "--audio", "tone", "--codec", "pcmu", "--duration", "1")
         assert done.code == 0
         assert done.stdout.startswith("talked to sip:echo@127.0.0.1")
         for words in ("calling sip:echo@", "in call with sip:echo@", "received ", "MOS "):

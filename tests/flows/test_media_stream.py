@@ -294,7 +294,7 @@ def test_rubbish_is_counted_and_forgotten() -> None:
 def test_unknown_payload_types_are_not_played_and_not_lost() -> None:
     call = Call(Party(A, 440), Party(B, None))
     for n in range(60):
-        noise = RtpPacket(payload_type=13, sequence=100 + n, timestamp=160 * n, ssrc=9, payload=b"\x40")
+        noise = RtpPacket(payload_type=72, sequence=100 + n, timestamp=160 * n, ssrc=9, payload=b"\x40")
         call.a.stream.receive_rtp(noise.to_bytes(), B, call.now)
         call.run(0.02)
     assert call.a.stream.receiver.unknown_payloads == 60

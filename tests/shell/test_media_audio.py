@@ -170,6 +170,7 @@ def test_a_full_disk_is_noticed_once() -> None:
         pytest.skip("no /dev/full here")
     recorder = WavRecorder.__new__(WavRecorder)
     recorder._channels, recorder._octets, recorder.failure = 1, 0, None
+    recorder._rate, recorder._resamplers = 8000, None
     recorder._file = io.open("/dev/full", "wb", buffering=512)  # noqa: SIM115, UP020 - the recorder closes it
     for _ in range(5):
         recorder.write(SILENCE, SILENCE)

@@ -20,12 +20,14 @@ from sipcli.errors import ConfigError
 from sipcli.media.resample import Resampler
 from sipcli.media.tone import Oscillator, dominant_hz, samples_of
 from sipcli.ua import sound
+from sipcli.ua.convert import _FastResampler
 from sipcli.ua.sound import DevicePort
 from tests.support.real import ALSA_CONF, require
 
 SCRIPT = """
 import json, time
 from sipcli.media.tone import Oscillator, rms
+from sipcli.ua.convert import _FastResampler
 from sipcli.ua.sound import DevicePort, list_devices
 devices = [device.name for device in list_devices()]
 port, oscillator, loudest = DevicePort(), Oscillator(1000), 0.0
@@ -50,7 +52,7 @@ def _run(directory: Path, script: str, config: str) -> subprocess.CompletedProce
 def test_a_real_device_is_heard_and_fed(tmp_path: Path) -> None:
     """The plug-in is not paced: so what is tested is that samples pass, not when."""
     require("portaudio")
-    values = (round(9000 * sin(2 * pi * 600 * n / 8000)) for n in range(8000 * 60))
+    values = (round(9000 * sin(2 * pi * 600 * n / 48000)) for n in range(48000 * 60))
     (tmp_path / "in.raw").write_bytes(array("h", values).tobytes())
     done = _run(
         tmp_path,
@@ -152,7 +154,7 @@ def test_the_fast_filter_is_the_same_filter(rate_in: int, rate_out: int) -> None
     pytest.importorskip("numpy")
     source = random.Random(7)
     samples = array("h", (source.randint(-30000, 30000) for _ in range(3000)))
-    slow, fast = Resampler(rate_in, rate_out), sound._FastResampler(rate_in, rate_out)
+    slow, fast = Resampler(rate_in, rate_out), _FastResampler(rate_in, rate_out)
     for n in range(0, 3000, 700):
         chunk = samples[n : n + 700]
         for a, b in zip(slow.push(chunk), fast.push(chunk), strict=True):

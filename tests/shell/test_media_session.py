@@ -22,6 +22,8 @@ from sipcli.ua.audio import Melody, Tone
 from sipcli.ua.media_io import MediaSession
 from tests.support.wavs import assert_tone, read_wav
 
+G711 = ("PCMU", "PCMA")
+
 
 @asynccontextmanager
 async def call(a: MediaSession, b: MediaSession) -> AsyncIterator[None]:
@@ -51,8 +53,8 @@ def _played(session: MediaSession) -> int:
 
 async def test_two_sessions_hear_each_others_tones(tmp_path: Path) -> None:
     states: list[str] = []
-    a = MediaSession(audio="tone:440", record=tmp_path / "a.wav", on_state=states.append)
-    b = MediaSession(audio=Tone(1000), record=str(tmp_path / "b.wav"), host="127.0.0.1")
+    a = MediaSession(codecs=G711, audio="tone:440", record=tmp_path / "a.wav", on_state=states.append)
+    b = MediaSession(codecs=G711, audio=Tone(1000), record=str(tmp_path / "b.wav"), host="127.0.0.1")
     async with call(a, b):
         await until(lambda: _played(a) > 60 and _played(b) > 60)
         facts = a.facts()
@@ -65,15 +67,15 @@ async def test_two_sessions_hear_each_others_tones(tmp_path: Path) -> None:
 
 
 async def test_an_echo_comes_back(tmp_path: Path) -> None:
-    a = MediaSession(audio="tone:700", record=tmp_path / "a.wav")
-    async with call(a, MediaSession(audio="echo")):
+    a = MediaSession(codecs=G711, audio="tone:700", record=tmp_path / "a.wav")
+    async with call(a, MediaSession(codecs=G711, audio="echo")):
         await until(lambda: _played(a) > 60)
     assert_tone(tmp_path / "a.wav", 700, seconds=0.8)
 
 
 async def test_digits_arrive_and_the_caller_waits_for_them() -> None:
     heard: list[tuple[str, int]] = []
-    a, b = MediaSession(), MediaSession(on_dtmf=lambda digit, ms: heard.append((digit, ms)))
+    a, b = MediaSession(codecs=G711), MediaSession(codecs=G711, on_dtmf=lambda digit, ms: heard.append((digit, ms)))
     async with call(a, b):
         assert await a.dtmf("1#") == "rfc4733"
         await until(lambda: len(heard) == 2)
@@ -83,7 +85,7 @@ async def test_digits_arrive_and_the_caller_waits_for_them() -> None:
 
 
 async def test_programs_read_and_write_pcm() -> None:
-    a, b = MediaSession(audio="null"), MediaSession(audio="null")
+    a, b = MediaSession(codecs=G711, audio="null"), MediaSession(codecs=G711, audio="null")
     oscillator = Oscillator(1500)
     async with call(a, b):
 
@@ -104,7 +106,7 @@ async def test_programs_read_and_write_pcm() -> None:
 
 
 async def test_writing_faster_than_real_time_waits() -> None:
-    a, b = MediaSession(), MediaSession()
+    a, b = MediaSession(codecs=G711), MediaSession(codecs=G711)
     async with call(a, b):
         loop = asyncio.get_running_loop()
         begun = loop.time()
@@ -115,7 +117,7 @@ async def test_writing_faster_than_real_time_waits() -> None:
 
 
 async def test_readers_end_with_the_session() -> None:
-    a, b = MediaSession(), MediaSession()
+    a, b = MediaSession(codecs=G711), MediaSession(codecs=G711)
     async with call(a, b):
         reading = asyncio.create_task(_count(a))
         await until(lambda: _played(a) > 5)
@@ -133,7 +135,7 @@ async def test_pacing_keeps_the_grid() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))
         peer.setblocking(False)
-        session = MediaSession(audio="tone")
+        session = MediaSession(codecs=G711, audio="tone")
         await session.open()
         session.answer(_offer(peer.getsockname()[1]))
         session.start()
@@ -156,7 +158,7 @@ async def test_pacing_keeps_the_grid() -> None:
 
 
 async def test_a_held_up_loop_skips_and_does_not_burst() -> None:
-    a, b = MediaSession(audio="tone"), MediaSession()
+    a, b = MediaSession(codecs=G711, audio="tone"), MediaSession(codecs=G711)
     async with call(a, b):
         await until(lambda: _played(b) > 10)
         before = a.report(verdict=False).tx
@@ -175,7 +177,7 @@ def _offer(port: int, *lines: str, host: str = "127.0.0.1") -> bytes:
 
 
 async def test_a_stranger_is_not_heard() -> None:
-    a, b = MediaSession(audio="tone:440"), MediaSession(audio="tone:1000")
+    a, b = MediaSession(codecs=G711, audio="tone:440"), MediaSession(codecs=G711, audio="tone:1000")
     oscillator = Oscillator(2222)
     async with call(a, b):
         await until(lambda: _played(a) > 10)
@@ -194,7 +196,7 @@ async def test_a_stranger_is_not_heard() -> None:
 
 
 async def test_a_peer_elsewhere_is_learnt() -> None:
-    session = MediaSession(audio="tone")
+    session = MediaSession(codecs=G711, audio="tone")
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))
@@ -218,7 +220,7 @@ async def test_a_peer_elsewhere_is_learnt() -> None:
 async def test_silence_is_told_and_hold_is_not_silence() -> None:
     states: list[str] = []
     now = 0.0
-    session = MediaSession(on_state=states.append, clock=lambda: now)
+    session = MediaSession(codecs=G711, on_state=states.append, clock=lambda: now)
     await session.open()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))
@@ -244,7 +246,7 @@ async def test_silence_is_told_and_hold_is_not_silence() -> None:
 async def test_nothing_ever_came_is_silence_too() -> None:
     states: list[str] = []
     now = 0.0
-    session = MediaSession(on_state=states.append, clock=lambda: now)
+    session = MediaSession(codecs=G711, on_state=states.append, clock=lambda: now)
     await session.open()
     try:
         session.answer(_offer(9))
@@ -256,7 +258,7 @@ async def test_nothing_ever_came_is_silence_too() -> None:
 
 
 async def test_hold_sends_silence_and_muting_too() -> None:
-    a, b = MediaSession(audio="tone"), MediaSession(audio="tone")
+    a, b = MediaSession(codecs=G711, audio="tone"), MediaSession(codecs=G711, audio="tone")
     async with call(a, b):
         await until(lambda: _played(a) > 10)
         b.answer(offer := a.offer(hold=True))
@@ -272,7 +274,7 @@ async def test_hold_sends_silence_and_muting_too() -> None:
 
 
 async def test_a_refused_hold_leaves_the_call_as_it_was() -> None:
-    a, b = MediaSession(), MediaSession()
+    a, b = MediaSession(codecs=G711), MediaSession(codecs=G711)
     async with call(a, b):
         a.offer(hold=True)
         assert a.held
@@ -293,7 +295,7 @@ async def test_no_codec_in_common() -> None:
 
 
 async def test_order_matters() -> None:
-    session = MediaSession()
+    session = MediaSession(codecs=G711)
     for act in (session.offer, session.facts, lambda: session.answer(b""), lambda: session.local):
         with pytest.raises(LocalProtocolError):
             act()
@@ -310,7 +312,7 @@ async def test_order_matters() -> None:
 
 
 async def test_closing_during_digits_and_writes_lets_everybody_go() -> None:
-    a, b = MediaSession(), MediaSession()
+    a, b = MediaSession(codecs=G711), MediaSession(codecs=G711)
     async with call(a, b):
         waiting = [asyncio.create_task(a.dtmf("1234567890")), asyncio.create_task(a.write(bytes(320 * 500)))]
         await until(lambda: _played(b) > 5)
@@ -322,17 +324,17 @@ async def test_closing_during_digits_and_writes_lets_everybody_go() -> None:
 @pytest.mark.parametrize("host", ["192.0.2.77", "not an address"])
 async def test_an_address_that_is_not_ours(host: str, tmp_path: Path) -> None:
     with pytest.raises(NetworkError):
-        await MediaSession(host=host, record=tmp_path / "x.wav").open()
+        await MediaSession(codecs=G711, host=host, record=tmp_path / "x.wav").open()
 
 
 async def test_ports_within_a_range() -> None:
-    sessions = [MediaSession(ports=range(23450, 23458)) for _ in range(4)]
+    sessions = [MediaSession(codecs=G711, ports=range(23450, 23458)) for _ in range(4)]
     try:
         for session in sessions:
             await session.open()
         assert [session.local[1] for session in sessions] == [23450, 23452, 23454, 23456]
         with pytest.raises(NetworkError):
-            await MediaSession(ports=range(23450, 23458)).open()
+            await MediaSession(codecs=G711, ports=range(23450, 23458)).open()
     finally:
         for session in sessions:
             await session.close()
@@ -340,7 +342,7 @@ async def test_ports_within_a_range() -> None:
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")
 async def test_ipv6() -> None:
-    a, b = MediaSession(audio="tone", host="::1"), MediaSession(host="::1")
+    a, b = MediaSession(codecs=G711, audio="tone", host="::1"), MediaSession(codecs=G711, host="::1")
     try:
         await a.open()
     except NetworkError:
@@ -363,7 +365,7 @@ async def test_a_wav_file_is_sent_and_then_silence(tmp_path: Path) -> None:
     source = tmp_path / "in.wav"
     pcm = Oscillator(600).read(8000)
     source.write_bytes(wav_header(len(pcm)) + pcm)
-    a, b = MediaSession(audio=str(source)), MediaSession(record=tmp_path / "out.wav")
+    a, b = MediaSession(codecs=G711, audio=str(source)), MediaSession(codecs=G711, record=tmp_path / "out.wav")
     async with call(a, b):
         await until(lambda: _played(b) > 75)
     assert_tone(tmp_path / "out.wav", 600, seconds=0.9)
@@ -372,8 +374,8 @@ async def test_a_wav_file_is_sent_and_then_silence(tmp_path: Path) -> None:
 
 
 async def test_both_sides_are_recorded_when_asked(tmp_path: Path) -> None:
-    a = MediaSession(audio="tone:440", record=tmp_path / "a.wav", record_mode="both")
-    async with call(a, MediaSession(audio="tone:1000")):
+    a = MediaSession(codecs=G711, audio="tone:440", record=tmp_path / "a.wav", record_mode="both")
+    async with call(a, MediaSession(codecs=G711, audio="tone:1000")):
         await until(lambda: _played(a) > 50)
     data = (tmp_path / "a.wav").read_bytes()
     samples = samples_of(data[44:])
@@ -384,8 +386,8 @@ async def test_both_sides_are_recorded_when_asked(tmp_path: Path) -> None:
 
 async def test_a_full_disk_does_not_end_the_call(tmp_path: Path) -> None:
     warnings: list[str] = []
-    a = MediaSession(record=tmp_path / "a.wav", on_warning=lambda code, message: warnings.append(code))
-    async with call(a, MediaSession(audio="tone")):
+    a = MediaSession(codecs=G711, record=tmp_path / "a.wav", on_warning=lambda code, message: warnings.append(code))
+    async with call(a, MediaSession(codecs=G711, audio="tone")):
         assert a._recorder is not None
         a._recorder.failure = "No space left on device"
         before = _played(a)
@@ -395,8 +397,10 @@ async def test_a_full_disk_does_not_end_the_call(tmp_path: Path) -> None:
 
 async def test_a_failing_source_becomes_silence() -> None:
     warnings: list[str] = []
-    a = MediaSession(audio=Melody(notes=((99999, 20),)), on_warning=lambda code, message: warnings.append(code))
-    b = MediaSession()
+    a = MediaSession(
+        codecs=G711, audio=Melody(notes=((99999, 20),)), on_warning=lambda code, message: warnings.append(code)
+    )
+    b = MediaSession(codecs=G711)
     async with call(a, b):
         await until(lambda: _played(b) > 5)
     assert warnings == ["audio-failed"]
@@ -408,6 +412,6 @@ async def test_what_cannot_be_played_is_said_before_the_call(audio: str, tmp_pat
     os.mkfifo(tmp_path / "fifo.wav")
     before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
     with pytest.raises(ConfigError, match=audio):
-        await MediaSession(audio=str(tmp_path / audio)).open()
+        await MediaSession(codecs=G711, audio=str(tmp_path / audio)).open()
     if before:
         assert len(os.listdir("/proc/self/fd")) == before

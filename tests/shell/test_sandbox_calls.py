@@ -14,6 +14,8 @@ from sipcli.sip.flow import Transport
 from sipcli.ua.media_io import MediaSession
 from tests.support.softphone import Softphone, eventually
 
+G711 = ("PCMU", "PCMA")
+
 
 async def heard(media: MediaSession, frames: int) -> bytes:
     return b"".join([frame for _ in range(frames) if (frame := await media.read()) is not None])
@@ -25,7 +27,7 @@ async def test_echo_returns_the_audio(transport: Transport) -> None:
         Sandbox() as sandbox,
         Softphone("alice", "wonderland", sandbox.uri(transport=transport)) as phone,
     ):
-        media = MediaSession(audio="tone:700")
+        media = MediaSession(codecs=G711, audio="tone:700")
         await media.open()
         try:
             call = await phone.call("echo", media)
@@ -54,7 +56,7 @@ async def test_echo_returns_the_audio(transport: Transport) -> None:
 
 async def test_music_plays_by_itself() -> None:
     async with Sandbox() as sandbox, Softphone("alice", "wonderland", sandbox.uri()) as phone:
-        media = MediaSession()
+        media = MediaSession(codecs=G711)
         await media.open()
         try:
             answer = await phone.answered(await phone.call("music", media))
@@ -72,7 +74,7 @@ async def test_music_plays_by_itself() -> None:
 async def test_the_ivr_repeats_digits() -> None:
     async with Sandbox() as sandbox, Softphone("alice", "wonderland", sandbox.uri()) as phone:
         digits: list[str] = []
-        media = MediaSession(on_dtmf=lambda digit, _: digits.append(digit))
+        media = MediaSession(codecs=G711, on_dtmf=lambda digit, _: digits.append(digit))
         await media.open()
         try:
             answer = await phone.answered(await phone.call("ivr", media))
@@ -123,7 +125,7 @@ async def test_one_user_calls_another(callers: Transport, callees: Transport) ->
     ):
         assert (await alice.register()).state == "registered"
         assert (await bob.register()).state == "registered"
-        ours, theirs = MediaSession(), MediaSession()
+        ours, theirs = MediaSession(codecs=G711), MediaSession(codecs=G711)
         await ours.open()
         await theirs.open()
         try:
@@ -192,7 +194,7 @@ async def test_the_sandbox_calls_a_user_and_hangs_up() -> None:
         await alice.register()
         record = await sandbox.call("alice", "tone:500")
         incoming = (await alice.incoming()).call
-        media = MediaSession()
+        media = MediaSession(codecs=G711)
         await media.open()
         try:
             assert incoming.offer is not None
@@ -221,7 +223,7 @@ async def test_requests_inside_a_call_are_challenged_when_told(method: str) -> N
         Softphone("alice", "wonderland", sandbox.uri()) as phone,
     ):
         await phone.register()
-        media = MediaSession()
+        media = MediaSession(codecs=G711)
         await media.open()
         try:
             call = await phone.call("echo", media)
@@ -242,7 +244,7 @@ async def test_requests_inside_a_call_are_challenged_when_told(method: str) -> N
 
 async def test_a_call_on_hold_and_back() -> None:
     async with Sandbox() as sandbox, Softphone("alice", "wonderland", sandbox.uri()) as phone:
-        media = MediaSession()
+        media = MediaSession(codecs=G711)
         await media.open()
         try:
             call = await phone.call("echo", media)
@@ -265,7 +267,7 @@ async def test_a_call_on_hold_and_back() -> None:
 
 async def test_a_call_without_an_offer_gets_one() -> None:
     async with Sandbox(challenged=frozenset()) as sandbox, Softphone("alice", "", sandbox.uri()) as phone:
-        media = MediaSession(audio="tone:600")
+        media = MediaSession(codecs=G711, audio="tone:600")
         await media.open()
         try:
             with phone.endpoint.turn():

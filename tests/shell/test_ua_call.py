@@ -59,7 +59,7 @@ async def test_call_echo_and_hear_oneself() -> None:
         await advance(2)
         await live(call.hangup())
         report = await live(call.finished())
-        assert (report.by, report.codec) == ("local", "PCMU")
+        assert (report.by, report.codec) == ("local", "OPUS")
         assert report.rx.packets > 80 and report.tx.packets > 80
         assert report.audio.tone_hz == pytest.approx(440, abs=10)
         assert report.talk_ms is not None and report.talk_ms == pytest.approx(2000, abs=100)

@@ -68,6 +68,12 @@ def _portaudio() -> str | None:
     return None if ALSA_CONF.exists() else f"ALSA's plug-ins are not installed: no {ALSA_CONF}"
 
 
+def _opus() -> str | None:
+    from sipcli.media.codecs import g722, opus
+
+    return opus.missing() or g722.missing() or None
+
+
 def _root() -> str | None:
     if os.geteuid() != 0:
         return "only root may make a mount or network namespace"
@@ -81,6 +87,7 @@ _MISSING: dict[str, Callable[[], str | None]] = {
     "oidc": _oidc,
     "openbao": _openbao,
     "openssl": _program("openssl"),
+    "opus": _opus,
     "portaudio": _portaudio,
     "root": _root,
     "sipp": _program("sipp"),

@@ -64,8 +64,8 @@ def make_encoder(codec: Codec, wanted: Format | None = None) -> Encoder:
             return g722.G722Encoder()
         case "L16":
             return L16Encoder()
-        case "PCMU" | "PCMA":
-            return G711Encoder(codec.name)
+        case "PCMU" | "PCMA" as law:
+            return G711Encoder(law)
     raise ConfigError(f"no such codec: {codec.name}")
 
 
@@ -78,6 +78,6 @@ def make_decoder(codec: Codec) -> Decoder:
             return g722.G722Decoder()
         case "L16":
             return L16Decoder()
-        case "PCMU" | "PCMA":
-            return G711Decoder(codec.name)
+        case "PCMU" | "PCMA" as law:
+            return G711Decoder(law)
     raise ConfigError(f"no such codec: {codec.name}")

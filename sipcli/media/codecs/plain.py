@@ -1,4 +1,4 @@
-"""Codecs without a memory: G.711 by table, and L16, which is PCM in network order (RFC 3551 sections 4.5.11, 4.5.14)."""
+"""Codecs without a memory: G.711 by table, and L16, which is PCM in network order (RFC 3551 section 4.5)."""
 
 from __future__ import annotations
 
