@@ -64,8 +64,10 @@ def make_encoder(codec: Codec, wanted: Format | None = None) -> Encoder:
             return g722.G722Encoder()
         case "L16":
             return L16Encoder()
-        case "PCMU" | "PCMA" as law:
-            return G711Encoder(law)
+        case "PCMU":
+            return G711Encoder("PCMU")
+        case "PCMA":
+            return G711Encoder("PCMA")
     raise ConfigError(f"no such codec: {codec.name}")
 
 
@@ -78,6 +80,8 @@ def make_decoder(codec: Codec) -> Decoder:
             return g722.G722Decoder()
         case "L16":
             return L16Decoder()
-        case "PCMU" | "PCMA" as law:
-            return G711Decoder(law)
+        case "PCMU":
+            return G711Decoder("PCMU")
+        case "PCMA":
+            return G711Decoder("PCMA")
     raise ConfigError(f"no such codec: {codec.name}")
