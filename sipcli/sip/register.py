@@ -17,6 +17,7 @@ from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
 from sipcli.sip.message import Response
+from sipcli.sip.policy import GiveUp
 from sipcli.sip.targets import Target, through
 from sipcli.sip.uri import NameAddr, SipUri
 
@@ -33,6 +34,12 @@ STEADY = 120.0
 MARGIN = 32.0
 """Seconds before expiry by which a refresh goes out: one full non-INVITE transaction."""
 
+STORE_TIME = 300.0
+"""Longest pause while it is our own store that does not answer: no server is spared by a longer one."""
+LAST_CHANCE = 5.0
+"""Seconds below which what is left of a binding is not halved any more."""
+# Nobody refused anything: the secret was not to be had in time.
+_NO_SECRET = frozenset((GiveUp.NO_CREDENTIALS, GiveUp.DEADLINE))
 # Whoever gave up for these reasons was refused, or has nothing the registrar would accept.
 _REFUSALS = frozenset((401, 403, 407))
 
@@ -243,13 +250,20 @@ class Registration:
         return True
 
     def _failed(self, response: Response | None, why: Why) -> None:
-        self._account.use_service_route(())
+        left = 0.0 if self.binding is None else self.binding.expires_at - self._core.now
+        ours = why in _NO_SECRET
+        if not (ours and left > 0):  # a binding that holds keeps its routes
+            self._account.use_service_route(())
         if not self.keep:
             refused = response is not None and response.status in _REFUSALS
             self._gone("refused" if refused else "failed", response, why)
             return
         self._failures += 1
-        delay = max(self._backoff(self._failures), _retry_after(response))
+        delay = self._backoff(self._failures)
+        if ours:
+            # A store may come back any moment, and the binding must not end between two looks.
+            delay = min(delay, STORE_TIME, max(left / 2, LAST_CHANCE) if left > 0 else STORE_TIME)
+        delay = max(delay, _retry_after(response))
         self.state = State.RETRYING
         self._core.arm(self, "retry", delay)
         self._tell("retrying", response, retry_in_s=delay, why=why)
