@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,18 +12,12 @@ import pytest
 from tests.e2e.conftest import FILE_PROVIDER, StartKamailio, account
 from tests.support import plugin, wavs
 from tests.support.cli import Cli, Running
+from tests.support.probe import ping, udp_port_of
 from tests.support.real import require
 from tests.support.servers.baresip import Baresip
 from tests.support.servers.kamailio import Kamailio
 
 pytestmark = pytest.mark.real("kamailio")
-
-PROBE = (
-    "OPTIONS sip:probe@127.0.0.1 SIP/2.0\r\n"
-    "Via: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bKprobe{n};rport\r\n"
-    "From: <sip:probe@sip.test>;tag=p{n}\r\nTo: <sip:probe@127.0.0.1>\r\n"
-    "Call-ID: probe-{n}\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
-)
 
 
 def slow_cli(
@@ -44,29 +37,12 @@ def asked(cli: Cli) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-def ping(port: int, n: int) -> float:
-    """Seconds until an OPTIONS to our own user agent was answered."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        probe.settimeout(2)
-        began = time.perf_counter()
-        probe.sendto(PROBE.format(port=probe.getsockname()[1], n=n).encode(), ("127.0.0.1", port))
-        answer = probe.recv(65536)
-        assert answer.startswith(b"SIP/2.0 200")
-        return time.perf_counter() - began
-
-
 def wait_until(true: Callable[[], bool], timeout: float = 10) -> None:
     """Poll what another process does; its pace decides."""
     deadline = time.monotonic() + timeout
     while not true():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)
-
-
-def udp_port(running: Running) -> int:
-    listen = running.wait_for("ready")["listen"]
-    return next(int(entry["port"]) for entry in listen if entry["transport"] == "udp")
 
 
 def test_the_stack_goes_on_while_a_store_takes_a_minute(tmp_path: Path, kamailio: Kamailio) -> None:
@@ -95,14 +71,6 @@ def test_the_stack_goes_on_while_a_store_takes_a_minute(tmp_path: Path, kamailio
     assert done.code == 130
     assert len(asked(cli)) == 1
     assert kamailio.contacts("bob") == []
-
-
-def udp_port_of(running: Running) -> int:
-    """From the ``ready`` event, whether it came before or comes now."""
-    for event in running.events:
-        if event["event"] == "ready":
-            return next(int(entry["port"]) for entry in event["listen"] if entry["transport"] == "udp")
-    return udp_port(running)
 
 
 def test_a_nonce_that_expired_meanwhile_costs_no_second_look_up(tmp_path: Path, start_kamailio: StartKamailio) -> None:

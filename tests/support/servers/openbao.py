@@ -1,4 +1,4 @@
-"""OpenBao in development mode, filled with what the tests read."""
+"""OpenBao, filled with what the tests read: in development mode, or with a disk under it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,20 @@ from tests.support.servers.process import Server, free_port
 
 ROOT = "root"
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+_KEPT = """
+storage "raft" {{
+  path    = "{folder}"
+  node_id = "one"
+  performance_multiplier = 1
+}}
+listener "tcp" {{
+  address     = "127.0.0.1:{port}"
+  tls_disable = true
+}}
+api_addr     = "http://127.0.0.1:{port}"
+cluster_addr = "http://127.0.0.1:{cluster}"
+"""
 
 _POLICY = """
 path "secret/data/sip/*" { capabilities = ["read"] }
@@ -36,31 +50,77 @@ class OpenBao:
     userpass alice       password ``vaultpw``
     jwt sipcli           see :meth:`jwt`
     ==================== ============================================
+
+    With *kept* what it knows is on disk, and :meth:`restart` comes back sealed.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, kept: bool = False) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.port = free_port()
+        self.port = free_port(block=2)
         self.url = f"http://127.0.0.1:{self.port}"
+        self.root = ROOT
+        self._key = ""
         bao = bao_path()
         assert bao is not None, "bao is not installed"
-        argv = [bao, "server", "-dev", f"-dev-root-token-id={ROOT}", "-dev-no-store-token"]
-        argv.append(f"-dev-listen-address=127.0.0.1:{self.port}")
-        self.server = Server(argv, directory / "bao.log", cwd=directory)
-        self.server.wait_until(self._answers, timeout=20)
+        self._argv = [bao, "server"]
+        if kept:
+            (directory / "raft").mkdir()
+            config = directory / "bao.hcl"
+            config.write_text(_KEPT.format(folder=directory / "raft", port=self.port, cluster=self.port + 1))
+            self._argv.append(f"-config={config}")
+        else:
+            self._argv += ["-dev", f"-dev-root-token-id={ROOT}", "-dev-no-store-token"]
+            self._argv.append(f"-dev-listen-address=127.0.0.1:{self.port}")
+        self.server = Server(self._argv, directory / "bao.log", cwd=directory)
         try:
+            if kept:
+                self._begin()
+            self.server.wait_until(self._answers, timeout=20)
             self._fill()
         except BaseException:
             self.stop()
             raise
 
-    def call(self, method: str, path: str, data: object = None, *, token: str = ROOT, **headers: str) -> Any:
-        """One request to the API; raises HTTPError for what is refused."""
-        sent = {"X-Vault-Token": token, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    def _begin(self) -> None:
+        self.server.wait_until(lambda: self.health() == "new", timeout=20)
+        made = self.call("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+        self._key, self.root = made["keys"][0], made["root_token"]
+        self.unseal()
+        self.call("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+
+    def restart(self) -> None:
+        """Killed, and started again on what is on disk: sealed."""
+        self.kill()
+        self.server = Server(self._argv, self.directory / "bao.log", cwd=self.directory)
+        self.server.wait_until(lambda: self.health() == "sealed", timeout=20)
+
+    def kill(self) -> None:
+        """At once, as by a power cut."""
+        self.server.process.kill()
+        self.server.process.wait()
+
+    def health(self) -> str:
+        """``active``, ``standby``, ``sealed``, ``new``, or ``gone``."""
+        states = {200: "active", 429: "standby", 503: "sealed", 501: "new"}
+        try:
+            self.call("GET", "sys/health")
+            return "active"
+        except urllib.error.HTTPError as error:
+            with error:
+                return states.get(error.code, str(error.code))
+        except OSError:
+            return "gone"
+
+    def call(self, method: str, path: str, data: object = None, *, token: str | None = None, **headers: str) -> Any:
+        """One request to the API, by root unless *token* is given; raises HTTPError for what is refused."""
+        sent = {
+            "X-Vault-Token": token or self.root,
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
         body = json.dumps(data).encode() if data is not None else None
         request = urllib.request.Request(f"{self.url}/v1/{path}", body, sent, method=method)
-        with _direct.open(request, timeout=5) as answer:
+        with _direct.open(request, timeout=20) as answer:
             text = answer.read()
         return json.loads(text) if text else {}
 
@@ -97,17 +157,18 @@ class OpenBao:
         self.call("PUT", "sys/seal")
 
     def unseal(self) -> None:
-        line = next(line for line in self.server.text().splitlines() if line.startswith("Unseal Key:"))
-        self.call("PUT", "sys/unseal", {"key": line.split(":", 1)[1].strip()})
+        key = self._key
+        if not key:
+            line = next(line for line in self.server.text().splitlines() if line.startswith("Unseal Key:"))
+            key = line.split(":", 1)[1].strip()
+        self.call("PUT", "sys/unseal", {"key": key})
+        self.server.wait_until(self._answers, timeout=20)
 
     def stop(self) -> None:
         self.server.stop()
 
     def _answers(self) -> bool:
-        try:
-            return bool(self.call("GET", "sys/health"))
-        except (OSError, urllib.error.URLError):
-            return False
+        return self.health() == "active"
 
     def _fill(self) -> None:
         self.call("POST", "sys/mounts/kv1", {"type": "kv", "options": {"version": "1"}})
