@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote_plus
 
 import requests
@@ -29,6 +29,7 @@ from requests_oauthlib import OAuth2Session
 from sipcli.credentials import Denied, ProviderError, Secret, Unavailable
 from sipcli_providers import _http
 from sipcli_providers._lookup import printable
+from sipcli_providers._oauth_jwt import check_claims, claims_of, life_of
 from sipcli_providers._oauth_server import Endpoints, discover
 from sipcli_providers._patience import Patience, Wait
 from sipcli_providers._secretfile import read_secret
@@ -71,16 +72,35 @@ class Token:
         """Seconds of life, None if the server did not say."""
         return None if self.expires_at is None else max(0.0, self.expires_at - time.monotonic())
 
+    def usable(self) -> float | None:
+        """Seconds until it should be replaced: what is left when it is sent must suffice to be checked, too.
+
+        Half a minute before its end, or after two thirds of a short life; None if it does not end.
+        """
+        left = self.left()
+        if left is None or self.expires_at is None:
+            return None
+        return max(0.0, left - min(_SHORTEST_MARGIN, (self.expires_at - self.born) / 3))
+
     def is_fresh(self) -> bool:
-        """Enough life left to be sent and checked; short-lived tokens are used for two thirds of their life."""
-        if self.expires_at is None:
-            return True
-        margin = min(_SHORTEST_MARGIN, (self.expires_at - self.born) / 3)
-        return time.monotonic() < self.expires_at - margin
+        usable = self.usable()
+        return usable is None or usable > 0
 
 
 class _OAuthSession(_http.Session, OAuth2Session):  # type: ignore[misc]
     """requests-oauthlib's session on our way out."""
+
+
+_Answer: TypeAlias = tuple[Mapping[str, Any], float | None]
+"""What a token endpoint said, and what its clock showed."""
+
+
+def _dated(session: _OAuthSession, exchange: Callable[[], Mapping[str, Any]]) -> _Answer:
+    try:
+        answer = exchange()
+    except Warning as warning:  # the scope was changed; what was granted is what we have
+        answer = getattr(warning, "token", {})
+    return answer, session.server_time
 
 
 class OAuthClient:
@@ -95,8 +115,11 @@ class OAuthClient:
         audience: str | None,
         endpoints: Endpoints,
         http: _http.Http,
+        token_issuer: str | None = None,
     ) -> None:
+        """*token_issuer*: what a token may name as its issuer, the server's own by default."""
         self.client_id = client_id
+        self._token_issuer = token_issuer or endpoints.issuer
         self.scope = scope
         self._secret_file = secret_file
         self._audience = audience
@@ -145,7 +168,9 @@ class OAuthClient:
 
         def refresh_once() -> Any:
             session = _OAuthSession(http=self._http, client=WebApplicationClient(self.client_id))
-            return session.refresh_token(url, refresh_token=refresh.reveal().decode(), auth=auth, **form)
+            return _dated(
+                session, lambda: session.refresh_token(url, refresh_token=refresh.reveal().decode(), auth=auth, **form)
+            )
 
         return self._token(refresh_once, wait)
 
@@ -196,7 +221,7 @@ class OAuthClient:
             session = _OAuthSession(http=self._http, client=client, redirect_uri=redirect_uri)
             # RFC 6749 section 3.2.1: a public client names itself in the body, a confidential one authenticates.
             more: dict[str, Any] = {**fields, **self._extra(), "client_secret": form.get("client_secret")}
-            return session.fetch_token(url, auth=auth, include_client_id=auth is None, **more)
+            return _dated(session, lambda: session.fetch_token(url, auth=auth, include_client_id=auth is None, **more))
 
         return self._token(fetch_once, wait)
 
@@ -222,24 +247,28 @@ class OAuthClient:
             return None, {"client_id": self.client_id, "client_secret": secret}
         return HTTPBasicAuth(quote_plus(self.client_id), quote_plus(secret)), {}
 
-    def _token(self, exchange: Callable[[], Any], wait: Wait) -> Token:
-        now = time.monotonic()  # before the exchange: a token must not seem younger than it is
-        answer = self._explained(exchange, wait)
+    def _token(self, exchange: Callable[[], _Answer], wait: Wait) -> Token:
+        began = time.monotonic()  # before the exchange: a token must not seem younger than it is
+        answer, server_time = self._explained(exchange, wait)
         access, refresh, seconds = answer.get("access_token"), answer.get("refresh_token"), answer.get("expires_in")
         if not isinstance(access, str) or not access:
             raise Unavailable(f"{self.what} answered without a token")
+        claims = claims_of(access)
+        check_claims(claims, self.what, self._token_issuer, self._audience)
+        lives = [life_of(claims, server_time), float(seconds) if isinstance(seconds, int | float) else None]
+        life = min((each for each in lives if each is not None), default=None)
+        if life is not None and life <= 0:
+            raise Unavailable(f"{self.what} gave a token that has expired already: look at its clock")
         return Token(
             Secret(access),
             Secret(refresh) if isinstance(refresh, str) and refresh else None,
-            now + seconds if isinstance(seconds, int | float) and seconds > 0 else None,
-            now,
+            None if life is None else began + life,
+            began,
         )
 
     def _explained(self, exchange: Callable[[], Any], wait: Wait) -> Any:
         try:
             return self.call(exchange, wait)
-        except Warning as warning:  # the scope was changed; what was granted is what we have
-            return getattr(warning, "token", {})
         except (Pending, ProviderError):
             raise
         except OAuth2Error as error:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,12 +41,16 @@ from sipcli_providers._lookup import Template, bare_aor, printable, user_of
 from sipcli_providers._oauth_client import GrantGone, OAuthClient, Token
 from sipcli_providers._oauth_server import Endpoints
 from sipcli_providers._oauth_signin import SignIn
-from sipcli_providers._oauth_store import TokenStore
+from sipcli_providers._oauth_store import InFile, InKeychain, Place, TokenStore
 from sipcli_providers._options import Options
 from sipcli_providers._patience import Wait
 
 FLOWS = ("client_credentials", "device", "code")
 USES = ("bearer", "password", "fetch")
+
+_SHORTEST_USE = 2.0
+"""Seconds a token must live to be worth sending."""
+_LONGEST_PAUSE = 60.0
 
 
 @dataclass(slots=True)
@@ -56,6 +62,9 @@ class _Account:
     handed_out: bool = False
     renewed_at: int | None = None
     """The attempt at which the server's refusal made us renew: a refusal after that is final."""
+    failures: int = 0
+    not_before: float = 0.0
+    """While the old token lives, no new one is asked for before this (monotonic)."""
 
 
 class OAuthProvider:
@@ -92,10 +101,13 @@ class OAuthProvider:
             audience=options.optional("audience"),
             endpoints=endpoints,
             http=http,
+            token_issuer=options.optional("token_issuer"),
         )
+        self._terminal = context.terminal
         self._signin = _sign_in(options, self.name, self._client, context.terminal)
-        kept = options.choice("store", ("none", "keychain"), "none") == "keychain"
-        self._store = TokenStore(self._issuer or str(endpoints.token), context.terminal, self.name) if kept else None
+        place = _place(options, self._issuer or str(endpoints.token))
+        self._store = TokenStore(place, context.terminal, self.name) if place else None
+        self._kept = f", refresh token in {place.name}" if place else ""
         options.done()
         self._accounts: dict[str, _Account] = {}
         self._guard = threading.Lock()
@@ -120,8 +132,8 @@ class OAuthProvider:
                 account.token = Token(account.token.access, account.token.refresh, expires_at=0.0, born=0.0)
 
     def describe(self) -> str:
-        kept = ", refresh token in the keychain" if self._store else ""
-        return f"OAuth {self._flow} at {self._client.what.removeprefix('the login server ')}, used as {self._use}{kept}"
+        where = self._client.what.removeprefix("the login server ")
+        return f"OAuth {self._flow} at {where}, used as {self._use}{self._kept}"
 
     # -- which token ------------------------------------------------------------------------------------------------
 
@@ -142,10 +154,22 @@ class OAuthProvider:
         refused = request.rejected is not None and request.rejected.provider == self.name and account.handed_out
         if refused and account.renewed_at is not None and request.attempt > account.renewed_at:
             raise Denied(f"the SIP server refuses the tokens of {self._client.what}, also a new one: look at scope")
-        if account.token is not None and account.token.is_fresh() and not refused:
-            return account.token
-        account.token = self._obtain(account, request, wait)
+        old = None if refused else account.token
+        if old is not None and (old.is_fresh() or (_serves(old) and time.monotonic() < account.not_before)):
+            return old
+        try:
+            account.token = self._obtain(account, request, wait)
+        except (Unavailable, NotFound) as error:
+            if old is None or not _serves(old):
+                raise
+            account.failures += 1
+            longest = min(_LONGEST_PAUSE, 2.0 ** min(account.failures, 10))
+            asked = min(error.retry_after or 0.0, longest) if isinstance(error, Unavailable) else 0.0
+            pause = random.uniform(longest / 2, longest)  # noqa: S311 - a pause, no secret
+            account.not_before = time.monotonic() + max(pause, asked)
+            return old
         account.handed_out = False
+        account.failures = 0
         account.renewed_at = request.attempt if refused else None
         return account.token
 
@@ -153,14 +177,19 @@ class OAuthProvider:
         if self._flow == "client_credentials":
             return self._client.by_client_credentials(wait)
         held = account.token.refresh if account.token is not None else None
-        token = self._refreshed(held, request, wait)
+        with self._store.held(wait) if self._store else contextlib.nullcontext():
+            token, refused = self._refreshed(held, request, wait)
         if token is None:
-            token = self._signed_in(request, wait)
-            self._keep(request, token, None, wait)
+            token = self._signed_in(request, wait, refused=refused)
+            with self._store.held(wait) if self._store else contextlib.nullcontext():
+                self._keep(request, token, None, wait)
         return token
 
-    def _refreshed(self, held: Secret | None, request: CredentialRequest, wait: Wait) -> Token | None:
-        """By the newest refresh token, or None.  Another process may have rotated the stored one meanwhile."""
+    def _refreshed(self, held: Secret | None, request: CredentialRequest, wait: Wait) -> tuple[Token | None, bool]:
+        """By the newest refresh token, or None, and whether one was refused.
+
+        Another process may have rotated the stored one meanwhile.
+        """
         stored = self._store.find(bare_aor(request), wait) if self._store else None
         candidates = [secret for secret in (stored, held) if secret is not None]
         if len(candidates) == 2 and candidates[0] == candidates[1]:
@@ -173,10 +202,16 @@ class OAuthProvider:
                     self._store.erase(bare_aor(request), refresh, wait)
                 continue
             self._keep(request, token, refresh, wait)
-            return token
-        return None
+            return token, False
+        return None, bool(candidates)
 
-    def _signed_in(self, request: CredentialRequest, wait: Wait) -> Token:
+    def _signed_in(self, request: CredentialRequest, wait: Wait, *, refused: bool) -> Token:
+        if refused:
+            # A server that rotates takes a second use for theft, and ends the whole sign-in (RFC 9700 section 4.14).
+            self._terminal.show(
+                f"{self.name}: {self._client.what} no longer takes the sign-in that was kept (invalid_grant): it was "
+                "revoked, is too old, or was used elsewhere; if no other sipcli has it, somebody may have copied it"
+            )
         if not request.interactive:
             raise NotFound(
                 f"somebody has to sign in at {self._client.what}, and nobody may be asked now: "
@@ -198,9 +233,10 @@ class OAuthProvider:
         try:
             match self._use:
                 case "bearer":
-                    return BearerCredentials(_copy(token.access), expires_in=token.left(), ref=ref)
+                    return BearerCredentials(_copy(token.access), expires_in=_life(account, token), ref=ref)
                 case "password":
-                    return PasswordCredentials(user_of(request), _copy(token.access), expires_in=token.left(), ref=ref)
+                    life = _life(account, token)
+                    return PasswordCredentials(user_of(request), _copy(token.access), expires_in=life, ref=ref)
                 case _:
                     wait = wait.until(max(wait.deadline, token.born + 10.0))
                     return self._fetched(account, token, request, wait)
@@ -286,6 +322,29 @@ def _held(lock: threading.Lock, wait: Wait, what: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _serves(token: Token) -> bool:
+    """It lives long enough to be sent and looked at, however soon it is to be replaced."""
+    left = token.left()
+    return left is None or left > _SHORTEST_USE
+
+
+def _life(account: _Account, token: Token) -> float | None:
+    """How long the token is to be used before we are asked again: renewed before its end, not after (A28)."""
+    if token.is_fresh():
+        return token.usable()
+    return max(_SHORTEST_USE, min(token.left() or 0.0, account.not_before - time.monotonic()))
+
+
+def _place(options: Options, issuer: str) -> Place | None:
+    store = options.choice("store", ("none", "keychain", "file"), "none")
+    file = options.file("store_file")
+    if (store == "file") != (file is not None):
+        raise ValueError(f'{options.where} store = "file" and store_file = "..." go together')
+    if file is not None:
+        return InFile(file)
+    return InKeychain(issuer) if store == "keychain" else None
 
 
 def _configured_endpoints(options: Options, flow: str) -> Endpoints:
