@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ __all__ = [
     "Credentials",
     "Denied",
     "Describes",
+    "DigestInput",
     "Forgets",
     "Ha1Credentials",
     "NotFound",
@@ -36,6 +38,10 @@ __all__ = [
     "Rejection",
     "Remembers",
     "Secret",
+    "Signature",
+    "SignedCredentials",
+    "SigningCredentials",
+    "Signs",
     "Terminal",
     "Unavailable",
     "UserAction",
@@ -195,7 +201,112 @@ class BearerCredentials:
         return self.token
 
 
-Credentials: TypeAlias = PasswordCredentials | Ha1Credentials | BearerCredentials
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class SigningCredentials:
+    """The *name* of a key that never leaves its store: whoever gave it signs each answer (:class:`Signs`).
+
+    *algorithms* are those the key signs, without ``-sess``; AKA is understood
+    only where a key names it.  *ref* tells the keys of one user apart: the
+    server that refuses one will not be sent another of the same user and *ref*.
+    """
+
+    username: str
+    realm: str = "*"
+    algorithms: tuple[str, ...] = ("SHA-512-256", "SHA-256", "MD5")
+    expires_in: float | None = None
+    ref: str | None = None
+    scheme: ClassVar[Literal["digest"]] = "digest"
+
+    def __post_init__(self) -> None:
+        _refuse_controls("the user name", self.username)
+
+    @property
+    def secret(self) -> Secret:
+        """What stands for the key where a refused one must be known again; it tells nobody anything."""
+        return Secret(f"key {self.ref}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestInput:
+    """What one response is computed over, but for the secret (RFC 7616 section 3.4.1).
+
+    *username* is as it is hashed, whatever the header will say (``userhash``);
+    *nc* is eight hex digits; *nc* and *cnonce* are empty without a *qop*, which a
+    ``-sess`` algorithm never is.  *body_hash* is H(body) in lower-case hex for
+    ``auth-int``, else empty.  It is good for one sending.
+    """
+
+    username: str
+    realm: str
+    nonce: str
+    algorithm: str
+    method: str
+    uri: str
+    qop: Literal["", "auth", "auth-int"] = "auth"
+    nc: str = ""
+    cnonce: str = ""
+    body_hash: str = ""
+    charset: str | None = None
+
+
+_DIGEST = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{32})?")
+_AUTS = re.compile(r"[A-Za-z0-9+/]{19}=")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The digest *response*, 32 or 64 lower-case hex digits; neither it nor the rest tells the secret.
+
+    *rspauth* is what a server that knows the secret will prove itself with
+    (section 3.5; not for ``auth-int``, which covers a body yet to come): without
+    it the server's proof goes unchecked.  *auts*, 14 octets in base64, asks an
+    AKA server to resynchronise; *response* is then that of an empty password
+    (RFC 3310 section 3.4).  Raises ValueError for anything else.
+    """
+
+    response: str
+    rspauth: str | None = None
+    auts: str | None = None
+
+    def __post_init__(self) -> None:
+        # These go into a header as they are; and what is wrong may be a secret, so it is not quoted.
+        for name, value in (("response", self.response), ("rspauth", self.rspauth)):
+            if value is not None and not _DIGEST.fullmatch(value):
+                raise ValueError(f"the signature's {name} is not 32 or 64 lower-case hex digits")
+        if self.auts is not None and not _AUTS.fullmatch(self.auts):
+            raise ValueError("the signature's auts is not 14 octets in base64")
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class SignedCredentials:
+    """An answer that *key* has signed: for this one challenge and this one sending."""
+
+    key: SigningCredentials
+    inputs: DigestInput
+    signature: Signature
+    expires_in: ClassVar[None] = None
+    scheme: ClassVar[Literal["digest"]] = "digest"
+
+    @property
+    def username(self) -> str:
+        return self.key.username
+
+    @property
+    def realm(self) -> str:
+        return self.inputs.realm
+
+    @property
+    def ref(self) -> str | None:
+        return self.key.ref
+
+    @property
+    def secret(self) -> Secret:
+        return self.key.secret
+
+
+Credentials: TypeAlias = (
+    PasswordCredentials | Ha1Credentials | BearerCredentials | SigningCredentials | SignedCredentials
+)
 
 
 class CancelSignal:
@@ -334,6 +445,17 @@ class CredentialProvider(Protocol):
 
     def get(self, request: CredentialRequest) -> Credentials | Awaitable[Credentials]:
         """The credentials, or NotFound, Denied, Unavailable, Cancelled."""
+        ...
+
+
+@runtime_checkable
+class Signs(Protocol):
+    """Optional: answers with a :class:`SigningCredentials` from ``get``, and then signs what it is given."""
+
+    def sign(
+        self, request: CredentialRequest, credentials: SigningCredentials, digest: DigestInput
+    ) -> Signature | Awaitable[Signature]:
+        """The response to one challenge.  Asked like ``get``: same lane, deadline, cancel signal and errors."""
         ...
 
 

@@ -25,7 +25,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from sipcli.credentials import Credentials
+from sipcli.credentials import Credentials, DigestInput, SignedCredentials, SigningCredentials
 from sipcli.errors import LocalProtocolError, TokenSpent
 from sipcli.sip.authinfo import find_impostor
 from sipcli.sip.challenge import Challenge, Skipped, parse_challenges
@@ -47,6 +47,7 @@ from sipcli.sip.decision import (
     Settlement,
     Used,
 )
+from sipcli.sip.digest import choose_qop, make_input, signs
 from sipcli.sip.origin import Origin
 from sipcli.sip.policy import RELAYED, AuthPolicy, GiveUp, Pins, choose, shows_acceptance
 from sipcli.sip.proof import NonceCounter, Proof, ProofCache, Reach, reaches_of
@@ -196,7 +197,9 @@ class AuthSession:
         server = exchange.origin.server
         for state in exchange.realms.values():
             proof = state.proof
-            if proof is not None and state.origin.server == server and self._may_go(proof, exchange.origin, now):
+            if proof is None or state.origin.server != server or not self._may_go(proof, exchange.origin, now):
+                continue
+            if proof.fits(request.method, request.uri_text, request.body):
                 request = self._attach(request, state, proof, now)
         return request
 
@@ -205,7 +208,7 @@ class AuthSession:
 
         Statuses that say nothing about a secret (5xx, 408, 487...) change nothing.
         """
-        carried = [state for state in exchange.realms.values() if state.sent is not None]
+        carried = [state for state in exchange.realms.values() if state.sent is not None and not state.sent.resync]
         if not carried or not exchange.origin.bound or not shows_acceptance(response.status):
             return
         impostor = find_impostor(response, carried, self.clock())
@@ -220,10 +223,11 @@ class AuthSession:
             state.accepted = True
             self._pins.learn(proof.challenge, exchange.origin, exchange.method)
             reaches = reaches_of(proof.challenge, exchange.call_id, exchange.request.uri_text, self.policy.proxy_realms)
-            self._cache.keep(exchange.origin, reaches, proof)
+            if not proof.signed:  # what was signed was for that one request
+                self._cache.keep(exchange.origin, reaches, proof)
             if not proof.accepted:
                 proof.accepted = True
-                used.append((state.realm, proof.credentials))
+                used.append((state.realm, proof.owner))
         if used:
             self.emit(AuthAccepted(self, exchange.account, tuple(used), exchange))
 
@@ -234,9 +238,9 @@ class AuthSession:
         call that is forbidden, and the secret is as good as it was.
         """
         used = tuple(
-            (state.realm, state.proof.credentials)
+            (state.realm, state.proof.owner)
             for state in exchange.realms.values()
-            if state.sent is not None and state.proof is not None and not state.proof.accepted
+            if state.sent is not None and state.proof is not None and not (state.proof.accepted or state.sent.resync)
         )
         if exchange.origin.bound:
             self._reject(exchange, used, response.status)
@@ -263,6 +267,31 @@ class AuthSession:
         """Why :meth:`reinit_request` gives None: REFUSED if what we have was refused before, or NO_CREDENTIALS."""
         answers = pick_all(token.doors, tuple(credentials) or self._credentials)
         return answers if isinstance(answers, GiveUp) else None
+
+    def digest_inputs(self, token: ChallengeToken, key: SigningCredentials) -> tuple[DigestInput, ...]:
+        """What *key* must sign to answer *token*, one for each door that it serves; none where it was refused.
+
+        Reserves a nonce count and a cnonce each, so ask once for each answer.  What
+        was signed goes into :meth:`reinit_request` as :class:`~sipcli.credentials.SignedCredentials`.
+        """
+        request, inputs = token.request, []
+        for state in token.doors:
+            challenge = next((offer for offer in state.offers if signs(offer, key)), None)
+            if challenge is None or state.refuses(key):
+                continue
+            inputs.append(
+                make_input(
+                    challenge,
+                    key.username,
+                    request.method,
+                    request.uri_text,
+                    qop=choose_qop(challenge, integrity=self.policy.min_qop == "auth-int"),
+                    nc=self._counter.next(challenge.nonce),
+                    cnonce=self._random(12).hex(),
+                    body=request.body,
+                )
+            )
+        return tuple(inputs)
 
     def send_request(self, token: ChallengeToken, plan: Plan) -> None:
         """Answer: the exchange sends its request again, with *plan*.  Raises TokenSpent the second time."""
@@ -367,6 +396,8 @@ class AuthSession:
         for state, challenge, credentials in answers:
             lease = credentials.expires_in
             state.proof = Proof(challenge, credentials, now, None if lease is None else now + lease)
+            if isinstance(credentials, SignedCredentials) and credentials.signature.auts is not None:
+                state.resyncs += 1
             in_clear = challenge.algorithm.startswith("MD5") and not exchange.origin.secure
             if in_clear and self.policy.md5_over_udp == "warn":
                 words = f"realm {challenge.realm!r} asks for MD5 without TLS: whoever listens can try passwords at home"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sipcli.sip.message import Response
 
 __all__ = [
+    "AKA",
     "MAX_CHALLENGES",
     "MAX_CHALLENGE_TEXT",
     "MAX_NONCE",
@@ -31,12 +32,15 @@ __all__ = [
 SUPPORTED = ("SHA-512-256", "SHA-512-256-sess", "SHA-256", "SHA-256-sess", "MD5", "MD5-sess")
 """The algorithms we can compute, in the spelling of the IANA registry (RFC 7616 section 6.1)."""
 
+AKA = ("AKAv1-MD5", "AKAv2-MD5")
+"""RFC 3310 and RFC 4169: a SIM must sign, for no password answers these.  Policy lets them in where there is one."""
+
 # A server's text costs us memory, and we send most of it back: without caps a 401 amplifies (threat T13).
 MAX_CHALLENGES = 20
 MAX_CHALLENGE_TEXT = 8192
 MAX_NONCE = 1024
 
-_CANONICAL = {name.lower(): name for name in SUPPORTED}
+_CANONICAL = {name.lower(): name for name in (*SUPPORTED, *AKA)}
 
 # challenge = auth-scheme LWS auth-param *(COMMA auth-param)      auth-param = name EQUAL ( token / quoted-string )
 # Several challenges may share one header value, so that a comma ends either a parameter or a challenge: what tells

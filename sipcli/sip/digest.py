@@ -14,9 +14,17 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
-from sipcli.credentials import BearerCredentials, Credentials, Ha1Credentials, PasswordCredentials
+from sipcli.credentials import (
+    BearerCredentials,
+    Credentials,
+    DigestInput,
+    Ha1Credentials,
+    PasswordCredentials,
+    SignedCredentials,
+    SigningCredentials,
+)
 from sipcli.errors import LocalProtocolError
-from sipcli.sip.challenge import SUPPORTED, Challenge, Skipped, parse_challenges
+from sipcli.sip.challenge import AKA, SUPPORTED, Challenge, Skipped, parse_challenges
 from sipcli.sip.grammar import escape, quote
 
 __all__ = [
@@ -31,8 +39,11 @@ __all__ = [
     "hash_function",
     "make_ha1",
     "make_header",
+    "make_input",
     "make_session_ha1",
+    "make_signed_header",
     "parse_challenges",
+    "signs",
     "verify_rspauth",
 ]
 
@@ -72,11 +83,13 @@ _HASHES: Mapping[str, Callable[[bytes], str]] = {
     "SHA-256-sess": _sha256,
     "SHA-512-256": _best_sha512_256(),
     "SHA-512-256-sess": _best_sha512_256(),
+    "AKAv1-MD5": _md5,
+    "AKAv2-MD5": _md5,
 }
 
 
 def hash_function(algorithm: str) -> Callable[[bytes], str]:
-    """The RFC's ``H``: octets to lower-case hex.  *algorithm* is one of :data:`SUPPORTED`."""
+    """The RFC's ``H``: octets to lower-case hex.  *algorithm* is one of :data:`SUPPORTED` or :data:`AKA`."""
     return _HASHES[algorithm]
 
 
@@ -181,6 +194,47 @@ def make_header(
     response = compute_response(
         challenge.algorithm, ha1, nonce, method=method, uri=uri, qop=qop, nc=nc, cnonce=cnonce, body=body
     )
+    return _spell(challenge, username, uri, response, nonce=nonce, qop=qop, nc=f"{nc:08x}", cnonce=cnonce)
+
+
+def make_signed_header(challenge: Challenge, signed: SignedCredentials) -> str:
+    """The same for a response that somebody else computed; AKA may ask to resynchronise (RFC 3310 section 3.4)."""
+    inputs, signature = signed.inputs, signed.signature
+    header = _spell(
+        challenge,
+        inputs.username,
+        inputs.uri,
+        signature.response,
+        nonce=inputs.nonce,
+        qop=inputs.qop,
+        nc=inputs.nc,
+        cnonce=inputs.cnonce,
+    )
+    return header if signature.auts is None else f'{header}, auts="{signature.auts}"'
+
+
+def make_input(
+    challenge: Challenge, username: str, method: str, uri: str, *, qop: Qop, nc: int, cnonce: str, body: bytes
+) -> DigestInput:
+    """What a signing key must be given to answer *challenge*: everything but the secret."""
+    return DigestInput(
+        username=_user_text(challenge, username),
+        realm=challenge.realm,
+        nonce=challenge.nonce,
+        algorithm=challenge.algorithm,
+        method=method,
+        uri=uri,
+        qop=qop,
+        nc=f"{nc:08x}" if qop else "",
+        cnonce=cnonce if qop else "",
+        body_hash=hash_function(challenge.algorithm)(body) if qop == "auth-int" else "",
+        charset=challenge.charset,
+    )
+
+
+def _spell(
+    challenge: Challenge, username: str, uri: str, response: str, *, nonce: str, qop: Qop, nc: str, cnonce: str
+) -> str:
     header = (
         f"Digest {_username(challenge, username)}, realm={quote(challenge.realm)}, nonce={quote(nonce)}, "
         f'uri={quote(uri)}, response="{response}"'
@@ -189,7 +243,7 @@ def make_header(
         header += f", algorithm={challenge.algorithm}"
     if qop:
         # Without a qop in the challenge neither cnonce nor nc may be sent: RFC 3261 section 22.4(8).
-        header += f", cnonce={quote(cnonce)}, qop={qop}, nc={nc:08x}"
+        header += f", cnonce={quote(cnonce)}, qop={qop}, nc={nc}"
     if challenge.opaque is not None:
         header += f", opaque={quote(challenge.opaque)}"
     return header + ", userhash=true" if challenge.userhash else header
@@ -227,6 +281,8 @@ def digest_header(
         raise LocalProtocolError(f"these credentials cannot answer a {challenge.scheme} challenge for this realm")
     if isinstance(credentials, BearerCredentials):
         return "Bearer " + credentials.token.reveal().decode("ascii")
+    if isinstance(credentials, SigningCredentials | SignedCredentials):
+        raise LocalProtocolError("a signing key computes its answers itself")
     ha1 = make_ha1(challenge, credentials)
     if challenge.algorithm.endswith("-sess"):
         ha1 = make_session_ha1(challenge.algorithm, ha1, challenge.nonce, cnonce)
@@ -239,15 +295,39 @@ def can_answer(challenge: Challenge, credentials: Credentials) -> bool:
 
     Realms are compared exactly (RFC 7616 section 3.3); ``"*"`` is our own
     spelling for "any realm of the account".  An HA1 serves its own realm and
-    algorithm: an MD5 one cannot answer SHA-256.
+    algorithm: an MD5 one cannot answer SHA-256.  A signing key answers nothing
+    itself, but what it signed does, and nothing else answers AKA.
     """
+    if isinstance(credentials, SigningCredentials):
+        return False
     if credentials.scheme != challenge.scheme or not credentials.secret:
         return False
     if isinstance(credentials, BearerCredentials):
         fits = _B64TOKEN.fullmatch(credentials.token.reveal()) is not None
         return fits and credentials.realm in ("*", challenge.realm)
+    if isinstance(credentials, SignedCredentials):
+        return _was_signed_for(challenge, credentials)
+    if challenge.algorithm in AKA:
+        return False
     if isinstance(credentials, Ha1Credentials):
         algorithm = challenge.algorithm.removesuffix("-sess").lower()
         serves = credentials.realm == challenge.realm and credentials.algorithm.lower() == algorithm
         return serves and _HEX[algorithm == "md5"].fullmatch(credentials.ha1.reveal()) is not None
     return credentials.realm in ("*", challenge.realm)
+
+
+def signs(challenge: Challenge, key: SigningCredentials) -> bool:
+    """May *key* be given this challenge to sign?"""
+    algorithms = {name.lower() for name in key.algorithms}
+    fits = challenge.scheme == key.scheme and challenge.algorithm.removesuffix("-sess").lower() in algorithms
+    return fits and key.realm in ("*", challenge.realm)
+
+
+def _was_signed_for(challenge: Challenge, signed: SignedCredentials) -> bool:
+    inputs = signed.inputs
+    asked = (challenge.realm, challenge.nonce, challenge.algorithm)
+    if (inputs.realm, inputs.nonce, inputs.algorithm) != asked or not signs(challenge, signed.key):
+        return False
+    if signed.signature.auts is not None and challenge.algorithm not in AKA:
+        return False
+    return len(signed.signature.response) == len(hash_function(challenge.algorithm)(b""))

@@ -12,13 +12,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar
 
-from sipcli.sip.challenge import Challenge, Skipped
+from sipcli.sip.challenge import AKA, Challenge, Skipped
 from sipcli.sip.origin import Origin
 
 __all__ = ["RELAYED", "AuthPolicy", "GiveUp", "Pins", "choose", "shows_acceptance"]
 
-_STRENGTH = {"MD5": 1, "SHA-256": 2, "SHA-512-256": 3}
-"""RFC 7616 section 3.7 and the hashes' own standing; only the order counts."""
+_STRENGTH = {"MD5": 1, "SHA-256": 2, "SHA-512-256": 3, "AKAv1-MD5": 4, "AKAv2-MD5": 5}
+"""RFC 7616 section 3.7 and the hashes' own standing; only the order counts.
+
+AKA's passwords serve once and the server proves itself, so no list of words helps
+against them; its second version binds them to their use (RFC 4169 section 1).
+"""
 
 
 MAX_PINS = 256
@@ -66,7 +70,8 @@ class AuthPolicy:
     max_stale      ``stale=true`` in a row, answered with the same secret
     max_realms     realms one exchange may be asked for: each would be a fresh start for a bad server
     schemes        ``digest`` and ``bearer``, less what this account never answers with
-    algorithms     the hashes we accept, ``-sess`` included; drop MD5 to refuse it
+    algorithms     the hashes we accept, ``-sess`` included; drop MD5 to refuse it, and name AKA's
+                   where a signing key answers them
     min_qop        refuse a digest challenge that offers less (threat T06)
     realms         the account's realms; None: any, from its own servers
     proxy_realms   the configured outbound proxy's own realms: only for these may a proxy's nonce
@@ -177,7 +182,7 @@ def _objection(challenge: Challenge, origin: Origin, policy: AuthPolicy) -> str:
         return "" if origin.secure else "a token is sent over verified TLS only"
     algorithm = challenge.algorithm.removesuffix("-sess")
     if algorithm not in policy.algorithms:
-        return "algorithm not allowed by policy"
+        return "no SIM of this account signs it" if algorithm in AKA else "algorithm not allowed by policy"
     if algorithm == "MD5" and policy.md5_over_udp == "refuse" and not origin.secure:
         return "MD5 without TLS is refused by policy"
     if policy.min_qop == "auth-int" and "auth-int" not in challenge.qop:

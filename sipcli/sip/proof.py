@@ -11,10 +11,20 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from sipcli.credentials import BearerCredentials, Credentials, Secret
+from sipcli.credentials import BearerCredentials, Credentials, Secret, SignedCredentials, SigningCredentials
 from sipcli.errors import LocalProtocolError
 from sipcli.sip.challenge import MAX_NONCE, Challenge
-from sipcli.sip.digest import Qop, choose_qop, compute_response, make_ha1, make_header, make_session_ha1, verify_rspauth
+from sipcli.sip.digest import (
+    Qop,
+    choose_qop,
+    compute_response,
+    hash_function,
+    make_ha1,
+    make_header,
+    make_session_ha1,
+    make_signed_header,
+    verify_rspauth,
+)
 from sipcli.sip.origin import Origin
 
 __all__ = ["NonceCounter", "Proof", "ProofCache", "Reach", "Sent", "reaches_of"]
@@ -53,6 +63,8 @@ class Sent(NamedTuple):
     qop: Qop = ""
     nc: int = 0
     cnonce: str = ""
+    resync: bool = False
+    """AKA: it answered nothing, but asked for a newer sequence number (RFC 3310 section 3.4)."""
 
 
 @dataclass(eq=False, slots=True)
@@ -72,9 +84,29 @@ class Proof:
     nonce: str = field(default="")
     _cnonce: str = field(default="", repr=False)
     _ha1: Secret | None = field(default=None, repr=False)
+    _spent: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         self.nonce = self.nonce or self.challenge.nonce
+
+    @property
+    def owner(self) -> Credentials:
+        """Whose secret it is: the credentials, or the key that signed them.  Verdicts are about this."""
+        return self.credentials.key if isinstance(self.credentials, SignedCredentials) else self.credentials
+
+    @property
+    def signed(self) -> bool:
+        """Somebody else computed it, for one sending: it cannot be computed again for another nonce or request."""
+        return isinstance(self.credentials, SignedCredentials)
+
+    def fits(self, method: str, uri: str, body: bytes) -> bool:
+        """May it go with this very request?  What was signed may not if anything it covers has changed, or twice."""
+        if not isinstance(self.credentials, SignedCredentials):
+            return True
+        inputs = self.credentials.inputs
+        if self._spent or (inputs.method, inputs.uri) != (method, uri):
+            return False
+        return inputs.qop != "auth-int" or inputs.body_hash == hash_function(inputs.algorithm)(body)
 
     def usable(self, now: float) -> bool:
         """Not wiped, and its lease not over."""
@@ -111,6 +143,12 @@ class Proof:
             if not token:
                 raise LocalProtocolError("this token is empty, or was wiped")
             return f"Bearer {token}", Sent("", now, preemptive, method, uri)
+        if isinstance(credentials, SignedCredentials):
+            self._spent = True
+            inputs, resync = credentials.inputs, credentials.signature.auts is not None
+            count = int(inputs.nc or "0", 16)
+            sent = Sent(inputs.nonce, now, preemptive, method, uri, inputs.qop, count, inputs.cnonce, resync)
+            return make_signed_header(challenge, credentials), sent
         qop = choose_qop(challenge, integrity=integrity)
         nc = counter.next(self.nonce)
         # A -sess key holds the first cnonce, so that one is kept: a server that computes A1 anew from each
@@ -132,7 +170,13 @@ class Proof:
         return value, Sent(self.nonce, now, preemptive, method, uri, qop, nc, cnonce)
 
     def vouches(self, sent: Sent, rspauth: str, body: bytes) -> bool:
-        """Is *rspauth* what only somebody with our secret can say?  *body* is the response's."""
+        """Is *rspauth* what only somebody with our secret can say?  *body* is the response's.
+
+        Where somebody else signed, only he can tell; if he did not, nobody is blamed.
+        """
+        if isinstance(self.credentials, SignedCredentials):
+            told = self.credentials.signature.rspauth
+            return told is None or sent.qop == "auth-int" or verify_rspauth(told, rspauth)
         expected = compute_response(
             self.challenge.algorithm,
             self._hashed(sent.cnonce),
@@ -149,8 +193,8 @@ class Proof:
     def _hashed(self, cnonce: str) -> str:
         """H(A1): made once, kept beside the secret for this realm and algorithm only."""
         credentials, challenge = self.credentials, self.challenge
-        if isinstance(credentials, BearerCredentials):
-            raise LocalProtocolError("a token has no digest")
+        if isinstance(credentials, BearerCredentials | SigningCredentials | SignedCredentials):
+            raise LocalProtocolError("a token, or a key that never left its store, has no digest")
         if self._ha1 is None or not credentials.secret:
             ha1 = make_ha1(challenge, credentials)
             if challenge.algorithm.endswith("-sess"):

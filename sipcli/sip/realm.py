@@ -16,7 +16,7 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sipcli.credentials import Credentials
+from sipcli.credentials import Credentials, SignedCredentials
 from sipcli.sip.challenge import Challenge
 from sipcli.sip.digest import can_answer
 from sipcli.sip.origin import Origin
@@ -33,6 +33,10 @@ class Meaning(enum.Enum):
     AGAIN = "the same secret, this nonce"
     REFUSED = "the secret was refused"
     LOOP = "stale once too often"
+
+
+MAX_RESYNCS = 2
+"""How often one exchange asks an AKA server for a newer sequence number; one that then knows it needs no second."""
 
 
 @dataclass(eq=False, slots=True)
@@ -59,6 +63,8 @@ class RealmState:
     accepted: bool = False
     spared: bool = False
     """The present secret has had its second chance."""
+    resyncs: int = 0
+    """How often the answer was ``auts``."""
 
     @property
     def challenge(self) -> Challenge | None:
@@ -69,8 +75,8 @@ class RealmState:
 
     @property
     def credentials(self) -> Credentials | None:
-        """What answers it, None while undecided."""
-        return None if self.proof is None else self.proof.credentials
+        """What answers it - of what was signed, the key -, None while undecided."""
+        return None if self.proof is None else self.proof.owner
 
     @property
     def sent_at(self) -> float | None:
@@ -88,6 +94,9 @@ class RealmState:
         if sent is None:
             # The request went out without it: another server took over (RFC 3263 section 4.3), the secret is in hand.
             return self._again(proof, now)
+        if sent.resync:
+            # We refused the server's sequence number, not the server our key (RFC 3310 section 3.4).
+            return Meaning.ASK
         stale = [challenge for challenge in self.offers if challenge.stale]
         if stale:
             self.stale_run += 1
@@ -98,13 +107,18 @@ class RealmState:
         if self._deserves_another_chance(sent, late=late):
             self.spared = True
             return self._again(proof, now)
-        self.rejected += (proof.credentials,)
+        self.rejected += (proof.owner,)
         self.attempt += 1
         self.spared = False
         return Meaning.REFUSED
 
     def refuses(self, credentials: Credentials) -> bool:
-        """Was this refused here - this very object, or the same user with the same value?  In constant time."""
+        """Was this refused here - this very object, or the same user with the same value?  In constant time.
+
+        Of what was signed it is the key that counts.
+        """
+        if isinstance(credentials, SignedCredentials):
+            credentials = credentials.key
         return bool(self.rejected) and any(
             refused is credentials
             or (refused.username == credentials.username and refused.secret == credentials.secret)
@@ -127,8 +141,11 @@ class RealmState:
                 return challenge, general
         return None
 
+    def may_resync(self) -> bool:
+        return self.resyncs < MAX_RESYNCS
+
     def _again(self, proof: Proof, now: float) -> Meaning:
-        if proof.usable(now):
+        if proof.usable(now) and not proof.signed:
             for challenge in self.offers:
                 if can_answer(challenge, proof.credentials):
                     self.proof = proof.renewed(challenge, now)
@@ -172,6 +189,10 @@ def pick_all(doors: Sequence[RealmState], candidates: Sequence[Credentials]) -> 
     answers = []
     for state in doors:
         picked = state.pick(candidates)
+        if picked is not None and isinstance(signed := picked[1], SignedCredentials):
+            if signed.signature.auts is not None and not state.may_resync():
+                return GiveUp.TOO_MANY_ATTEMPTS
+            candidates = [candidate for candidate in candidates if candidate is not signed]  # it goes out once
         if picked is None:
             refused = any(state.refuses(candidate) for candidate in candidates)
             return GiveUp.REFUSED if refused else GiveUp.NO_CREDENTIALS
