@@ -1,6 +1,8 @@
-"""Writes docs/conformance.md: each item of docs/conformance.toml beside the tests that carry its id in their names.
+"""Writes docs/conformance.md: each item of docs/conformance.toml, its verdict, and the tests whose NAMES carry its id.
 
-An item without a test is shown as such; ``--check`` says (exit status 1) that the page is out of date.
+A docstring claims nothing: ``test_A07_T13_...`` counts for A07 and T13, and for no other.  An item without a test is
+"not met"; a threat whose defence nobody has taken out to see a test fail (tests/defences.toml, ``make prove``) is not
+plainly "met" either.  ``--check`` says (exit status 1) that the page is out of date.
 """
 
 from __future__ import annotations
@@ -10,76 +12,97 @@ import re
 import sys
 import tomllib
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA, PAGE = ROOT / "docs" / "conformance.toml", ROOT / "docs" / "conformance.md"
-ID = re.compile(r"(?<![A-Za-z0-9])([A-E]|T)(\d\d)(?!\d)")
-SHOWN = 3
+ID = re.compile(r"(?<=_)([A-ERT]\d\d)(?=_|$)", re.IGNORECASE)
+PROVEN = re.compile(r"\bFails without\b")
+SHOWN = 4
 
 HEAD = """# Conformance
 
-What is met, and the tests that show it; their ids are in their names, or in the docstring of their class or module.
-Written by `make docs` from [conformance.toml](conformance.toml) and the tests themselves.
+What must be so, whether it is, and the tests that show it: their ids are in their names. Written by `make docs` from
+[conformance.toml](conformance.toml) and from the tests themselves.
+
+*met* - a test carries the item's id. For a threat it also means that the test is known to fail when the defence is
+taken out: `make prove` does that again for every row of `tests/defences.toml`. *met, not proven by removal* - there is
+a test, and nobody took the defence out. *in part* - what the tests show is less than the item says; the rest is named.
+*not met* - no test, and the reason.
 """
 
 
-def tests_by_id() -> dict[str, list[str]]:
-    """``{"A05": ["tests/unit/…::test_A05_…", …]}``; an id in a docstring counts for every test below it."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        name = str(path.relative_to(ROOT))
-        tree = ast.parse(path.read_text())
-        _collect(tree, name, ids_of(ast.get_docstring(tree)), found)
+@dataclass
+class Evidence:
+    """The tests that name an item, and whether one of them is known to fail without what it guards."""
+
+    tests: list[str] = field(default_factory=list)
+    proven: bool = False
+
+
+def evidence(root: Path) -> dict[str, Evidence]:
+    """``{"A05": Evidence(["tests/unit/…::test_A05_…"])}``, from the names of the test functions below ``root``."""
+    found: dict[str, Evidence] = defaultdict(Evidence)
+    for path in sorted((root / "tests").rglob("test_*.py")):
+        for place, test in tests_of(ast.parse(path.read_text()), str(path.relative_to(root))):
+            for item in ids_in(test.name):
+                found[item].tests.append(place)
+                found[item].proven |= bool(PROVEN.search(ast.get_docstring(test) or ""))
+    for row in tomllib.loads((root / "tests" / "defences.toml").read_text()).get("defence", ()):
+        found[row["id"]].proven = True
     return found
 
 
-def _collect(node: ast.Module | ast.ClassDef, place: str, inherited: set[str], found: dict[str, list[str]]) -> None:
+def tests_of(
+    node: ast.Module | ast.ClassDef, place: str
+) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for child in node.body:
         if isinstance(child, ast.ClassDef):
-            _collect(child, f"{place}::{child.name}", ids_of(child.name, ast.get_docstring(child)) or inherited, found)
+            yield from tests_of(child, f"{place}::{child.name}")
         elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and child.name.startswith("test_"):
-            own = ids_of(child.name.replace("_", " "), ast.get_docstring(child))
-            for item in own or inherited:
-                found[item].append(f"{place}::{child.name}")
+            yield f"{place}::{child.name}", child
 
 
-def ids_of(*texts: str | None) -> set[str]:
-    found: set[str] = set()
-    for text in texts:
-        spread = re.sub(r"([A-ET])(\d\d)-\1?(\d\d)", _range, text or "")
-        found |= {letter + number for letter, number in ID.findall(spread)}
-    return found
+def ids_in(name: str) -> set[str]:
+    """The ids a test's name carries: ``test_A07_t13_x`` gives A07 and T13."""
+    return {item.upper() for item in ID.findall(name)}
 
 
-def _range(match: re.Match[str]) -> str:
-    letter, first, last = match.groups()
-    return " ".join(f"{letter}{number:02d}" for number in range(int(first), int(last) + 1))
+def verdict(item: str, shown: Evidence, told: Mapping[str, Any], otherwise: str) -> str:
+    """``told`` is conformance.toml: what it says is missing of an item stays said beside the tests there are."""
+    if not shown.tests:
+        return f"**not met:** {told['not_met'].get(item, otherwise)}"
+    if part := told["in_part"].get(item):
+        return f"**in part:** {part}"
+    return "met" if shown.proven or not item.startswith("T") else "met, not proven by removal"
 
 
-def page() -> str:
-    found = tests_by_id()
+def page(root: Path) -> str:
+    found = evidence(root)
+    told = tomllib.loads((root / "docs" / "conformance.toml").read_text())
     lines = [HEAD]
-    for part in tomllib.loads(DATA.read_text())["part"]:
-        lines += [f"## {part['title']}", "", "| id | what | tests |", "|---|---|---|"]
-        for item, clause, words, *still_open in part["items"]:
-            tests = found.get(item, [])
+    for part in told["part"]:
+        lines += [f"## {part['title']}", "", "| id | what | verdict | tests |", "|---|---|---|---|"]
+        for item, source, words in part["items"]:
+            tests = found[item].tests
             shown = "<br/>".join(f"`{test.removeprefix('tests/')}`" for test in tests[:SHOWN])
             more = f"<br/>and {len(tests) - SHOWN} more" if len(tests) > SHOWN else ""
-            verdict = f"**not met:** {still_open[0]}" if still_open else shown + more or "**no test**"
-            lines.append(f"| {item} | {words}{f' ({clause})' if clause else ''} | {verdict} |")
+            said = verdict(item, found[item], told, part.get("otherwise", "no test carries its id"))
+            lines.append(f"| {item} | {words}{f' ({source})' if source else ''} | {said} | {shown}{more} |")
         lines.append("")
     return "\n".join(lines)
 
 
 def main() -> int:
-    fresh = page()
+    fresh, place = page(ROOT), ROOT / "docs" / "conformance.md"
     if "--check" in sys.argv:
-        stale = not PAGE.exists() or PAGE.read_text() != fresh
+        stale = not place.exists() or place.read_text() != fresh
         if stale:
             print("docs/conformance.md is out of date: run `make docs`", file=sys.stderr)
         return int(stale)
-    PAGE.write_text(fresh)
+    place.write_text(fresh)
     return 0
 
 

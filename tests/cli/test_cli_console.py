@@ -70,7 +70,7 @@ def test_verbosity_chooses_what_is_said() -> None:
     assert desk.err.getvalue() == "level 0\nlevel 1\n"
 
 
-def test_escape_sequences_of_others_never_arrive() -> None:
+def test_T12_escape_sequences_of_others_never_arrive() -> None:
     desk = Desk(color="always")
     desk.console.say("evil \x1b]52;c;aGk=\x07\r\n\u202etxet", style=Style.BAD)
     desk.console.data("data \x1b[2J\nsecond line")

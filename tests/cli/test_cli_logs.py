@@ -32,7 +32,7 @@ def logged(verbose: int = 0, *, json_lines: bool = False) -> tuple[io.StringIO, 
         "refresh_token='hunter2'",
     ],
 )
-def test_nothing_secret_gets_through(text: str) -> None:
+def test_T14_nothing_secret_gets_through(text: str) -> None:
     assert "hunter2" not in redact(text)
     assert "***" in redact(text)
 
@@ -60,7 +60,7 @@ def test_a_traceback_is_for_two_vs() -> None:
         assert "hunter2" not in err.getvalue()
 
 
-def test_escapes_and_broken_formats_are_no_trouble() -> None:
+def test_T12_escapes_and_broken_formats_are_no_trouble() -> None:
     _, err, console = logged()
     with logs_on(console):
         logging.getLogger("sipcli").warning("evil \x1b[2J%s")

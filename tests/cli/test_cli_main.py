@@ -243,7 +243,7 @@ class TestSafety:
         assert "No space left" in done.stderr
         assert "Traceback" not in done.stderr
 
-    def test_no_core_can_be_written(self) -> None:
+    def test_T14_no_core_can_be_written(self) -> None:
         code = (
             "import resource, sipcli.cli.environment as e\ne.forbid_core(); e.hide_memory()\n"
             "print(resource.getrlimit(resource.RLIMIT_CORE))\n"

@@ -46,7 +46,7 @@ class TestThePrompt:
             assert status == 0
             assert '"ok":true' in said
 
-    def test_three_wrong_ones_are_enough(self, cli: Cli, address: str) -> None:
+    def test_T03_three_wrong_ones_are_enough(self, cli: Cli, address: str) -> None:
         with terminal(cli, "register", address, "--once") as child:
             for number in range(3):
                 child.expect(PROMPT)
@@ -96,7 +96,7 @@ class TestThePrompt:
             assert child.getecho()
 
     @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-    def test_signals_restore_the_terminal_and_leave(
+    def test_T25_signals_restore_the_terminal_and_leave(
         self, cli: Cli, address: str, number: signal.Signals, status: int
     ) -> None:
         with terminal(cli, "register", address) as child:
@@ -108,13 +108,13 @@ class TestThePrompt:
             assert ended(child)[0] == status
             assert time.monotonic() - began < 2.5
 
-    def test_no_input_never_asks(self, cli: Cli, address: str) -> None:
+    def test_T26_no_input_never_asks(self, cli: Cli, address: str) -> None:
         with terminal(cli, "register", address, "--once", "--no-input") as child:
             status, said = ended(child)
             assert status == 4
             assert "Password" not in said
 
-    def test_a_hostile_realm_moves_no_cursor(self, cli: Cli) -> None:
+    def test_T12_a_hostile_realm_moves_no_cursor(self, cli: Cli) -> None:
         sandbox = cli.start("sandbox", "--json", "--realm", "\u202eevil\x9b31m\u2028")
         try:
             at = sandbox.wait_for("ready")["listen"][0]
@@ -129,7 +129,7 @@ class TestThePrompt:
         finally:
             sandbox.kill()
 
-    def test_keys_typed_before_it_are_not_the_password(self, cli: Cli) -> None:
+    def test_T25_keys_typed_before_it_are_not_the_password(self, cli: Cli) -> None:
         sandbox = cli.start("sandbox", "--json", "--delay", "0.7")
         try:
             at = sandbox.wait_for("ready")["listen"][0]

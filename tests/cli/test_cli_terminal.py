@@ -72,7 +72,7 @@ def test_a_line_is_the_secret_and_is_never_shown(spawn: Spawn) -> None:
     assert child.getecho()
 
 
-def test_what_was_typed_before_the_prompt_is_not_the_secret(spawn: Spawn) -> None:
+def test_T25_what_was_typed_before_the_prompt_is_not_the_secret(spawn: Spawn) -> None:
     child = spawn("--delay", "0.5")
     child.expect_exact("begun")
     child.send("typed ahead\nand more")
@@ -105,7 +105,7 @@ def test_control_d_in_the_middle_of_a_line_sends_nothing_yet(spawn: Spawn) -> No
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 4)], ids=lambda x: str(x)
 )
-def test_signals_end_it_with_echo_on(spawn: Spawn, number: signal.Signals, status: int) -> None:
+def test_T25_signals_end_it_with_echo_on(spawn: Spawn, number: signal.Signals, status: int) -> None:
     child = ask(spawn)
     child.send("half a secr")
     began = time.monotonic()
@@ -117,7 +117,7 @@ def test_signals_end_it_with_echo_on(spawn: Spawn, number: signal.Signals, statu
     assert "Traceback" not in said
 
 
-def test_sigquit_ends_as_a_signal_does_with_echo_on_and_without_a_core(spawn: Spawn) -> None:
+def test_T25_sigquit_ends_as_a_signal_does_with_echo_on_and_without_a_core(spawn: Spawn) -> None:
     child = ask(spawn)
     os.kill(child.pid, signal.SIGQUIT)
     until_echo(child, True)
@@ -134,7 +134,7 @@ def test_a_prompt_that_nobody_answers_ends_in_time(spawn: Spawn) -> None:
     assert child.getecho()
 
 
-def test_a_cancelled_prompt_ends_at_once_and_swallows_what_was_typed(spawn: Spawn) -> None:
+def test_T25_a_cancelled_prompt_ends_at_once_and_swallows_what_was_typed(spawn: Spawn) -> None:
     child = ask(spawn, "--cancel-after", "0.2")
     child.send("half a secr")
     status, _, said = ended(child)
@@ -151,7 +151,7 @@ def test_news_do_not_land_in_the_prompt_which_is_asked_again_below(spawn: Spawn)
     assert (status, GOT in said) == (0, True), said
 
 
-def test_a_terminal_that_hangs_up(spawn: Spawn) -> None:
+def test_T25_a_terminal_that_hangs_up(spawn: Spawn) -> None:
     child = ask(spawn)
     child.ptyproc.fileobj.close()
     deadline = time.monotonic() + 3
@@ -195,7 +195,7 @@ class TestJobControl:
         shell.sendline(line)
         shell.expect_exact(line)
 
-    def test_stopped_the_shell_has_its_echo_and_continued_it_asks_again(self, shell: pexpect.spawn[str]) -> None:
+    def test_T25_stopped_the_shell_has_its_echo_and_continued_it_asks_again(self, shell: pexpect.spawn[str]) -> None:
         self.run(shell, f"{sys.executable} -m tests.support.asker")
         shell.expect_exact("Secret: ")
         until_echo(shell, False)
@@ -211,7 +211,7 @@ class TestJobControl:
         shell.expect_exact("READY> ")
         assert shell.getecho()
 
-    def test_in_the_background_nobody_is_asked_and_nothing_is_stopped(self, shell: pexpect.spawn[str]) -> None:
+    def test_T26_in_the_background_nobody_is_asked_and_nothing_is_stopped(self, shell: pexpect.spawn[str]) -> None:
         self.run(shell, f"{sys.executable} -m tests.support.asker & wait $!; echo status $?")
         shell.expect_exact("not in the foreground")
         shell.expect_exact("status 4")

@@ -258,7 +258,7 @@ class TestTalker:
         assert sentence is not None
         assert sentence.level == level
 
-    def test_a_needed_person_is_told_only_where_none_can_be_asked(self) -> None:
+    def test_T26_a_needed_person_is_told_only_where_none_can_be_asked(self) -> None:
         fields = {"challenge": "c", "provider": "prompt", "expires_in_s": 120.0}
         assert Talker(can_ask=lambda: True).sentence("auth.needed", fields) is None
         sentence = Talker(can_ask=lambda: False).sentence("auth.needed", fields)
@@ -329,7 +329,7 @@ class TestTraceFile:
         trace.close()
         trace.write("trace", {"sip": "after the end"})
 
-    def test_is_ours_alone_whatever_the_umask(self, tmp_path: Path) -> None:
+    def test_T32_is_ours_alone_whatever_the_umask(self, tmp_path: Path) -> None:
         before = os.umask(0)
         try:
             self.write(tmp_path / "t.jsonl")
@@ -339,7 +339,7 @@ class TestTraceFile:
         [line] = (tmp_path / "t.jsonl").read_text().splitlines()
         assert json.loads(line)["sip"] == "x"
 
-    def test_an_old_file_loses_its_readers_before_it_gets_our_first_octet(self, tmp_path: Path) -> None:
+    def test_T32_an_old_file_loses_its_readers_before_it_gets_our_first_octet(self, tmp_path: Path) -> None:
         path = tmp_path / "t.jsonl"
         path.write_text("old")
         path.chmod(0o666)
@@ -348,7 +348,7 @@ class TestTraceFile:
         assert "old" not in path.read_text()
 
     @pytest.mark.parametrize("kind", ["link", "dangling", "hard link", "pipe", "folder"])
-    def test_never_through_a_link_nor_into_anything_strange(self, tmp_path: Path, kind: str) -> None:
+    def test_T32_never_through_a_link_nor_into_anything_strange(self, tmp_path: Path, kind: str) -> None:
         path, other = tmp_path / "t.jsonl", tmp_path / "precious"
         other.write_text("keep me")
         match kind:
@@ -406,5 +406,5 @@ class TestSilentTerminal:
         ]
         assert not terminal.interrupt()
 
-    def test_the_host_comes_first(self) -> None:
+    def test_T30_the_host_comes_first(self) -> None:
         assert "open evil.example:" in action_words(UserAction(provider="p", url="https://evil.example/login.example"))

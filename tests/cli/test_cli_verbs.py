@@ -88,7 +88,7 @@ class TestRegister:
         assert hint.startswith("  ")
         assert "Traceback" not in done.stderr
 
-    def test_nobody_to_ask_is_four_at_once(self, cli: Cli, sandbox: str) -> None:
+    def test_T26_nobody_to_ask_is_four_at_once(self, cli: Cli, sandbox: str) -> None:
         done = cli.run("register", f"sip:alice@{sandbox}", "--once", "--json", "--no-input")
         assert done.code == 4
         assert done.result["outcome"] == "no_credentials"
@@ -375,7 +375,7 @@ class TestMessageAndOptions:
 
 
 class TestRulesOfTheHouse:
-    def test_no_canary_in_anything_we_leave_behind(self, cli: Cli, sandbox: str, tmp_path: Path) -> None:
+    def test_T14_no_canary_in_anything_we_leave_behind(self, cli: Cli, sandbox: str, tmp_path: Path) -> None:
         secret, trace = cli.secret("secret", CANARY), tmp_path / "trace.jsonl"
         arguments = ("register", f"sip:alice@{sandbox}", "--once", "--password-file", str(secret), "-vv", "--ladder")
         for more in ((), ("--json",)):
@@ -395,7 +395,7 @@ class TestRulesOfTheHouse:
                 len(word) == 64 and set(word) <= set("0123456789abcdef") for word in sip.replace('"', " ").split()
             )
 
-    def test_no_canary_in_the_process_table(self, alice: Cli, sandbox: str) -> None:
+    def test_T14_no_canary_in_the_process_table(self, alice: Cli, sandbox: str) -> None:
         running = alice.start("register", "--json")
         try:
             running.wait_for("registration", state="registered")
@@ -421,7 +421,7 @@ class TestRulesOfTheHouse:
         done = cli.run("register", f"sip:alice@{sandbox}", "--once", "--password-file", str(secret))
         assert done.code == 0, done.stderr
 
-    def test_a_prompt_needs_a_terminal(self, cli: Cli, sandbox: str) -> None:
+    def test_T26_a_prompt_needs_a_terminal(self, cli: Cli, sandbox: str) -> None:
         done = cli.run("register", f"sip:alice@{sandbox}", "--once", "--json", stdin="wonderland\n")
         assert done.code == 4
 

@@ -69,7 +69,7 @@ def ended(victim: Running) -> Result:
 
 @CHALLENGES
 @TRANSPORTS
-def test_a_direct_caller(
+def test_T01_a_direct_caller(
     cli: Cli, victims: list[Running], tmp_path: Path, transport: str, code: int, realm: str
 ) -> None:
     require("sipp")
@@ -87,7 +87,7 @@ def test_a_direct_caller(
 @pytest.mark.real("kamailio")
 @CHALLENGES
 @TRANSPORTS
-def test_a_caller_whose_challenge_kamailio_carries(
+def test_T01_a_caller_whose_challenge_kamailio_carries(
     cli: Cli,
     victims: list[Running],
     start_kamailio: StartKamailio,
@@ -114,7 +114,7 @@ def test_a_caller_whose_challenge_kamailio_carries(
     [(("OPEN",), 407, "sip.test"), (("OPEN",), 401, "sip.test"), ((), 401, "sip.test"), ((), 407, "*")],
     ids=["open-407", "open-401", "challenged-401", "challenged-any"],
 )
-def test_a_callee_behind_kamailio(
+def test_T01_a_callee_behind_kamailio(
     cli: Cli, start_kamailio: StartKamailio, tmp_path: Path, switches: tuple[str, ...], code: int, realm: str
 ) -> None:
     """Where it challenged our INVITE itself, a challenge of another kind or realm than its own is not its own."""
@@ -133,7 +133,7 @@ def test_a_callee_behind_kamailio(
         mallory.stop()
 
 
-def test_the_attack_is_noticed_where_it_succeeds(tmp_path: Path) -> None:
+def test_T01_the_attack_is_noticed_where_it_succeeds(tmp_path: Path) -> None:
     """A victim who answers: SIPp itself.  The scenario must end with a failure, or it proves nothing above."""
     require("sipp")
     victim = sipp.SippCallee(tmp_path / "victim", "uas_leak_victim")

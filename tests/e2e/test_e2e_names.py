@@ -52,7 +52,7 @@ def via(done_events: list[dict[str, object]]) -> str:
     return f"{place['transport']} {place['remote']}"
 
 
-def test_srv_says_the_port(cli: Cli, kamailio: Kamailio, resolved: StartDns) -> None:
+def test_C01_srv_says_the_port(cli: Cli, kamailio: Kamailio, resolved: StartDns) -> None:
     resolved({("_sip._udp.sip.test.", "SRV"): [f"10 0 {kamailio.port} pbx.sip.test."]})
     nothing_but_an_address(cli)
     done = cli.run("register", "--once", "--json")
@@ -60,7 +60,7 @@ def test_srv_says_the_port(cli: Cli, kamailio: Kamailio, resolved: StartDns) -> 
     assert via(done.events) == f"udp 127.0.0.1:{kamailio.port}"
 
 
-def test_naptr_says_the_transport(cli: Cli, kamailio: Kamailio, resolved: StartDns) -> None:
+def test_C01_naptr_says_the_transport(cli: Cli, kamailio: Kamailio, resolved: StartDns) -> None:
     """RFC 3263 section 4.1: TCP is preferred by the domain, although UDP is there."""
     record = f"10 0 {kamailio.port} pbx.sip.test."
     server = resolved(
@@ -81,7 +81,7 @@ def test_naptr_says_the_transport(cli: Cli, kamailio: Kamailio, resolved: StartD
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_the_second_server_is_tried_when_the_first_is_not_there(
+def test_C01_the_second_server_is_tried_when_the_first_is_not_there(
     cli: Cli, kamailio: Kamailio, resolved: StartDns, transport: str
 ) -> None:
     resolved(

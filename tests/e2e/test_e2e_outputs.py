@@ -109,7 +109,7 @@ class TestEveryVerb:
 @pytest.mark.real("kamailio")
 @pytest.mark.xdist_group("kamailio")
 @pytest.mark.parametrize("right", [True, False], ids=["accepted", "refused"])
-def test_a_canary_secret_is_nowhere_but_on_the_wire(tmp_path: Path, right: bool) -> None:
+def test_T14_a_canary_secret_is_nowhere_but_on_the_wire(tmp_path: Path, right: bool) -> None:
     require("kamailio")
     server = Kamailio(tmp_path / "kamailio", users={"alice": CANARY if right else "another"})
     try:

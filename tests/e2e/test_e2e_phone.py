@@ -190,7 +190,7 @@ class TestWhoMayCall:
                 return b""
 
     @pytest.mark.parametrize("anonymous", [False, True])
-    def test_a_scanner(self, carol: Cli, running: list[Running], anonymous: bool) -> None:
+    def test_T20_a_scanner(self, carol: Cli, running: list[Running], anonymous: bool) -> None:
         more = ("--allow-anonymous",) if anonymous else ()
         listening = carol.start("listen", "--json", "--answer", "busy", *more)
         running.append(listening)
@@ -199,7 +199,7 @@ class TestWhoMayCall:
         answer = self.knock(port, int(anonymous))
         assert answer.startswith(b"SIP/2.0 486" if anonymous else b"") and bool(answer) is anonymous
 
-    def test_a_call_straight_to_a_port_without_a_registrar(
+    def test_T20_a_call_straight_to_a_port_without_a_registrar(
         self, tmp_path: Path, carol: Cli, running: list[Running]
     ) -> None:
         require("sipp")

@@ -87,7 +87,7 @@ def test_control_c_and_control_d_abandon_with_four(asking: Cli, key: str) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
-def test_a_signal_at_the_prompt_restores_the_terminal(asking: Cli, number: signal.Signals) -> None:
+def test_T25_a_signal_at_the_prompt_restores_the_terminal(asking: Cli, number: signal.Signals) -> None:
     with terminal(asking, "register", "--once") as child:
         child.expect("[Pp]assword")
         wait_for_echo(child, False)
@@ -98,7 +98,7 @@ def test_a_signal_at_the_prompt_restores_the_terminal(asking: Cli, number: signa
         assert echoes(child)
 
 
-def test_keys_typed_before_the_prompt_are_not_the_password(asking: Cli, kamailio: Kamailio) -> None:
+def test_T25_keys_typed_before_the_prompt_are_not_the_password(asking: Cli, kamailio: Kamailio) -> None:
     before = len(kamailio.verdicts())
     with terminal(asking, "register", "--once") as child:
         child.send("typed-ahead\r")
@@ -111,7 +111,7 @@ def test_keys_typed_before_the_prompt_are_not_the_password(asking: Cli, kamailio
     assert all(line.endswith("verdict=1") for line in answers)
 
 
-def test_the_secret_is_in_no_argv_and_no_environment_while_it_is_used(asking: Cli) -> None:
+def test_T14_the_secret_is_in_no_argv_and_no_environment_while_it_is_used(asking: Cli) -> None:
     with terminal(asking, "register") as child:
         child.expect("[Pp]assword")
         wait_for_echo(child, False)

@@ -103,7 +103,7 @@ def test_password_file_from_standard_input(cli: Cli, kamailio: Kamailio) -> None
     assert done.code == 0, done.stderr
 
 
-def test_no_input_and_nobody_to_ask_is_four_at_once(cli: Cli, kamailio: Kamailio) -> None:
+def test_T26_no_input_and_nobody_to_ask_is_four_at_once(cli: Cli, kamailio: Kamailio) -> None:
     cli.configure(account(kamailio.address(), credentials='"prompt"'))
     done = cli.run("register", "--once", "--json", "--no-input")
     assert done.code == 4
@@ -131,7 +131,7 @@ class TestTlsIdentity:
         assert done.code == 0, done.stderr
 
     @pytest.mark.parametrize("certificate", ["expired", "wrong", "dnsuri", "foreign"])
-    def test_wrong_ones_are_refused_with_seven(
+    def test_C02_T19_wrong_ones_are_refused_with_seven(
         self, cli: Cli, start_kamailio: StartKamailio, certs: Path, certificate: str
     ) -> None:
         require("root")

@@ -169,7 +169,7 @@ class TestBearer:
         assert done.named("auth.done")[0]["scheme"] == "Bearer"
         assert [line.rsplit("=", 1)[1] for line in kamailio.saved("alice")[-2:]] == ["600", "0"]
 
-    def test_never_without_tls(self, cli: Cli, bearer: Callable[..., Kamailio], oidc: OidcProvider) -> None:
+    def test_T10_never_without_tls(self, cli: Cli, bearer: Callable[..., Kamailio], oidc: OidcProvider) -> None:
         bearer(transport="tcp")
         before = len(oidc.granted())
         done = cli.run("register", "--once", "--json", "--no-input")
@@ -177,7 +177,7 @@ class TestBearer:
         assert len(oidc.granted()) == before, "nobody may even fetch a token for a hop without TLS"
         assert "TLS" in done.stdout + done.stderr
 
-    def test_a_foreign_authorization_server_gets_nothing(
+    def test_T09_a_foreign_authorization_server_gets_nothing(
         self, cli: Cli, start_kamailio: StartKamailio, certs: Path, oidc: OidcProvider, bearer: Callable[..., Kamailio]
     ) -> None:
         """The challenge names another server than the configured issuer (T09): no token is fetched for it."""

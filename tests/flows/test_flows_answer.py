@@ -41,7 +41,7 @@ def test_a_call_rings_is_accepted_and_the_caller_hangs_up() -> None:
     wire.drain()
 
 
-def test_received_and_rport_bring_the_response_back() -> None:
+def test_B13_received_and_rport_bring_the_response_back() -> None:
     wire, bob = Wire(), Caller(address="10.0.0.5:5099")
     incoming(wire, bob)
     wire.run(0.3)
@@ -210,6 +210,8 @@ def test_t20_a_stranger_gets_silence_and_our_own_server_an_answer() -> None:
     bob = Caller(uri="sip:100@192.0.2.99", to="<sip:100@192.0.2.99>", call_id="scan")
     wire.deliver(bob.request("INVITE", body=OFFER), stranger)
     wire.deliver(bob.request("MESSAGE", body=b"spam", kind="text/plain"), stranger)
+    guess = Caller(uri="sip:alice@example.com", to="<sip:alice@example.com>", call_id="guess")
+    wire.deliver(guess.request("INVITE", body=OFFER), stranger)
     wire.run(5)
     assert wire.silent()
     assert not wire.told(events.CallIncoming)

@@ -299,7 +299,7 @@ def test_it_rings_for_ever_and_the_limit_ends_it() -> None:
 @pytest.mark.parametrize(
     ("code", "reason"), [(486, "Busy Here"), (603, "Decline"), (404, "Not Found"), (302, "Moved"), (488, "No")]
 )
-def test_refusals_end_the_call_with_their_code(code: int, reason: str) -> None:
+def test_T22_refusals_end_the_call_with_their_code(code: int, reason: str) -> None:
     wire = Wire()
     wire.call()
     wire.deliver(response(wire.one(), code, reason, "Contact: <sip:carol@elsewhere.example>"))

@@ -64,7 +64,7 @@ def test_a_stopped_oneshot_tells_nothing_more() -> None:
     wire.drain()
 
 
-def test_a_message_that_is_large_goes_by_tcp() -> None:
+def test_D05_a_message_that_is_large_goes_by_tcp() -> None:
     """D05: RFC 3428 section 8 wants congestion control beyond 1300 octets."""
     wire = Wire(account=False)
     wire.do(lambda: wire.engine.message(None, SipUri.parse("sip:bob@big.example"), b"x" * 1300))
@@ -130,7 +130,7 @@ def test_the_ack_has_no_way_to_go() -> None:
     wire.drain()
 
 
-def test_more_forks_than_anybody_needs() -> None:
+def test_T23_more_forks_than_anybody_needs() -> None:
     wire = Wire()
     call = wire.call()
     invite = wire.one()

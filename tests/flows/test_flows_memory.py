@@ -146,7 +146,7 @@ def closed_while_challenged(wire: Wire, number: int) -> None:
         closed_while_challenged,
     ],
 )
-def test_nothing_is_left(story: Callable[[Wire, int], None]) -> None:
+def test_T04_T23_nothing_is_left(story: Callable[[Wire, int], None]) -> None:
     wire = Wire()
 
     def happens(numbers: range) -> None:

@@ -150,13 +150,13 @@ def survives(data: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-def test_any_octets(data: bytes) -> None:
+def test_T24_any_octets(data: bytes) -> None:
     survives(data)
 
 
 @settings(max_examples=300)
 @given(st.data())
-def test_damaged_torture(data: st.DataObject) -> None:
+def test_T24_damaged_torture(data: st.DataObject) -> None:
     octets = bytearray(data.draw(st.sampled_from(SEEDS)))
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(octets) - 1))
@@ -184,7 +184,7 @@ GRAMMAR_TEXT = st.text('sip:@<>"\\;,=?&%20aA[]: \t.tag*()!é\0', max_size=60)
 @example("<sip:/>")
 @example("sip:%@h")
 @example("[")
-def test_every_parser_of_text(text: str) -> None:
+def test_T24_every_parser_of_text(text: str) -> None:
     for parse in (
         SipUri.parse,
         parse_uri,
@@ -238,7 +238,7 @@ TWO = b"SIP/2.0 200 OK\r\nContent-Length : 0\r\n\r\n"
 
 
 @given(st.lists(st.sampled_from([ONE, TWO, KEEPALIVE, b"\r\n" + ONE, ONE + b"\r\n" + TWO]), max_size=5), st.data())
-def test_framing_at_any_cuts(parts: list[bytes], data: st.DataObject) -> None:
+def test_B16_framing_at_any_cuts(parts: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(parts)
     whole = frames([stream])
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
@@ -247,7 +247,7 @@ def test_framing_at_any_cuts(parts: list[bytes], data: st.DataObject) -> None:
     assert [frame for frame in whole if isinstance(frame, bytes)].count(TWO) == stream.count(TWO)
 
 
-def test_framing_at_every_cut_and_octet_by_octet() -> None:
+def test_B16_framing_at_every_cut_and_octet_by_octet() -> None:
     stream = ONE + KEEPALIVE + TWO + b"\r\n" + ONE
     whole = [ONE, Ping.PING, TWO, ONE]
     assert frames([stream]) == whole
@@ -257,7 +257,7 @@ def test_framing_at_every_cut_and_octet_by_octet() -> None:
 
 
 @given(st.lists(st.binary(max_size=80), max_size=8))
-def test_framing_any_octets(pieces: list[bytes]) -> None:
+def test_T24_framing_any_octets(pieces: list[bytes]) -> None:
     framer = StreamFramer()
     try:
         for piece in pieces:
@@ -304,7 +304,7 @@ EVIL: dict[str, Callable[[int], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", EVIL)
-def test_time_is_linear(kind: str) -> None:
+def test_T24_time_is_linear(kind: str) -> None:
     def cost(n: int) -> float:
         data, best = EVIL[kind](n), float("inf")
         for _ in range(9):

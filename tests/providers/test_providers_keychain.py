@@ -195,7 +195,7 @@ class TestStates:
 class TestWhichKeychain:
     """Plain text is refused, and nothing but the user's own configuration may choose a backend."""
 
-    def test_an_installed_plain_text_backend_is_not_even_loaded(self, start: Start, rogue: Path) -> None:
+    def test_T15_T16_an_installed_plain_text_backend_is_not_even_loaded(self, start: Start, rogue: Path) -> None:
         (kind, *_), *_ = child(start("nobus"), "get", path=(rogue,))
         assert kind == "Unavailable"
         assert not (rogue / "loaded").exists()
@@ -210,19 +210,19 @@ class TestWhichKeychain:
         assert found[2] == "secret123"
 
     @pytest.mark.parametrize("state", ["nobus", "unlocked"])
-    def test_the_environment_does_not_choose(self, start: Start, rogue: Path, state: State) -> None:
+    def test_T16_the_environment_does_not_choose(self, start: Start, rogue: Path, state: State) -> None:
         env = {"PYTHON_KEYRING_BACKEND": "rogue_backend.PlaintextKeyring"}
         (result, *_) = child(start(state), "get", path=(rogue,), env=env)
         assert result[0] == ("found" if state == "unlocked" else "Unavailable")
         assert "from plain text" not in result
         assert not (rogue / "loaded").exists()
 
-    def test_the_environment_does_not_set_properties(self, start: Start) -> None:
+    def test_T16_the_environment_does_not_set_properties(self, start: Start) -> None:
         env = {"KEYRING_PROPERTY_PREFERRED_COLLECTION": "/org/freedesktop/secrets/collection/evil"}
         (result, *_) = child(start("unlocked"), "get", env=env)
         assert result == ["found", "alice", "secret123"]
 
-    def test_named_in_our_options_it_is_refused_until_allowed(self, start: Start, rogue: Path) -> None:
+    def test_T15_named_in_our_options_it_is_refused_until_allowed(self, start: Start, rogue: Path) -> None:
         session = start("unlocked")
         options: dict[str, Any] = {"backend": "rogue_backend.PlaintextKeyring"}
         (refused, *_) = child(session, "get", path=(rogue,), options=options)
@@ -242,7 +242,7 @@ class TestWhichKeychain:
             ("no_such_module.Keyring", "Unavailable"),
         ],
     )
-    def test_the_users_keyringrc_is_honoured_and_judged(
+    def test_T15_the_users_keyringrc_is_honoured_and_judged(
         self, start: Start, rogue: Path, backend: str, kind: str
     ) -> None:
         session = start("unlocked")
@@ -332,7 +332,7 @@ class TestKeychainAlone:
             self.provider(**options)
         assert says in str(caught.value)
 
-    def test_a_dialog_nobody_answers_ends_at_the_deadline(self) -> None:
+    def test_T17_a_dialog_nobody_answers_ends_at_the_deadline(self) -> None:
         provider = self.provider()
         closed = threading.Event()
         provider._keychain._backends = lambda: [_Dialog(closed)]
@@ -344,7 +344,7 @@ class TestKeychainAlone:
 class TestPatience:
     """The threads behind calls that cannot be interrupted."""
 
-    def test_stuck_calls_are_bounded_and_named(self) -> None:
+    def test_T17_stuck_calls_are_bounded_and_named(self) -> None:
         patience, release = Patience("the store", width=2), threading.Event()
         for _ in range(2):
             with pytest.raises(Unavailable, match="the store did not answer in time: try again later"):

@@ -214,7 +214,7 @@ class TestClientCredentials:
         )
         assert ask(provider, bearer(oidc)).scheme == "bearer"
 
-    def test_a_wrong_secret_is_denied_and_not_shown(
+    def test_T14_a_wrong_secret_is_denied_and_not_shown(
         self, oidc: OidcProvider, service: dict[str, Any], file: File
     ) -> None:
         error = error_of(oauth(service, client_secret_file=file("bad", "hunter2-canary")), bearer(oidc))
@@ -363,7 +363,7 @@ class TestBrowserFlow:
         threading.Thread(target=lambda: terminal.acted.wait(10) and request.cancel.set(), daemon=True).start()
         assert isinstance(error_of(oauth(person | {"flow": "code"}, terminal), request), Cancelled)
 
-    def test_pkce_and_state_are_there(self, oidc: OidcProvider, person: dict[str, Any]) -> None:
+    def test_T09_pkce_and_state_are_there(self, oidc: OidcProvider, person: dict[str, Any]) -> None:
         terminal = FakeTerminal()
         request = bearer(oidc)
         threading.Thread(target=lambda: terminal.acted.wait(10) and request.cancel.set(), daemon=True).start()
@@ -437,7 +437,7 @@ class TestNothingLeaks:
         assert credentials.scheme == "bearer"
         assert not [name for name in os.environ if name.startswith("OAUTHLIB")]
 
-    def test_no_token_in_the_log_at_debug(
+    def test_T14_no_token_in_the_log_at_debug(
         self, oidc: OidcProvider, person: dict[str, Any], caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.DEBUG):
@@ -448,7 +448,7 @@ class TestNothingLeaks:
         for secret in (credentials.secret, token.refresh):
             assert secret.reveal().decode() not in caplog.text
 
-    def test_planted_environment_changes_nothing(
+    def test_T31_planted_environment_changes_nothing(
         self, oidc: OidcProvider, service: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / ".netrc").write_text("machine 127.0.0.1 login x password hunter2-canary\n")

@@ -131,7 +131,7 @@ class TestWhichServer:
             "file:///etc/passwd",
         ],
     )
-    def test_look_alikes_are_not_found_and_nobody_is_asked(
+    def test_T09_T11_look_alikes_are_not_found_and_nobody_is_asked(
         self, named: str | None, secret_file: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[object] = []
@@ -144,7 +144,7 @@ class TestWhichServer:
         assert not asked
 
     @pytest.mark.parametrize("said", ["https://evil.test", "https://127.0.0.1", None, 7])
-    def test_metadata_of_another_issuer_is_refused(self, login: Login, secret_file: str, said: object) -> None:
+    def test_T11_metadata_of_another_issuer_is_refused(self, login: Login, secret_file: str, said: object) -> None:
         login.metadata["issuer"] = said
         error = error_of(login.provider(client_secret_file=secret_file), login.request())
         assert isinstance(error, Denied)
@@ -164,21 +164,21 @@ class TestWhichServer:
             7,
         ],
     )
-    def test_endpoints_must_be_fit_for_a_secret(self, login: Login, secret_file: str, endpoint: object) -> None:
+    def test_T11_endpoints_must_be_fit_for_a_secret(self, login: Login, secret_file: str, endpoint: object) -> None:
         login.metadata["token_endpoint"] = endpoint
         assert isinstance(error_of(login.provider(client_secret_file=secret_file), login.request()), Denied)
 
     @pytest.mark.parametrize(
         "host", ["127.0.0.1:1", "2130706433", "169.254.169.254", "[::1]", "[::ffff:127.0.0.1]", "10.0.0.1", "0x7f.1"]
     )
-    def test_a_named_address_inside_is_not_connected_to(self, login: Login, secret_file: str, host: str) -> None:
+    def test_T11_a_named_address_inside_is_not_connected_to(self, login: Login, secret_file: str, host: str) -> None:
         """Server-side request forgery: the login server's metadata must not reach what only this machine can."""
         login.metadata["token_endpoint"] = f"https://{host}/token"
         error = error_of(login.provider(client_secret_file=secret_file), login.request())
         assert isinstance(error, Unavailable)
         assert "inside this network" in str(error)
 
-    def test_a_rebound_name_is_noticed_after_connecting(
+    def test_T11_a_rebound_name_is_noticed_after_connecting(
         self, login: Login, secret_file: str, certs: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """First public, then 127.0.0.1: the second answer is the one that is connected to."""
@@ -208,7 +208,7 @@ class TestWhichServer:
 class TestBadAnswers:
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     @pytest.mark.parametrize("where", ["/.well-known/oauth-authorization-server", "/token", "/sip-password"])
-    def test_a_redirect_carries_nothing_away(
+    def test_T31_a_redirect_carries_nothing_away(
         self, login: Login, secret_file: str, status: int, where: str, certs: Path
     ) -> None:
         with FaultServer(lambda _: Answer(), certs=certs) as thief:
@@ -264,7 +264,7 @@ class TestBadAnswers:
             (Answer(500, b"{}"), "500"),
         ],
     )
-    def test_too_much_too_slow_too_busy(self, login: Login, secret_file: str, answer: Answer, says: str) -> None:
+    def test_T11_too_much_too_slow_too_busy(self, login: Login, secret_file: str, answer: Answer, says: str) -> None:
         login.answers["/token"] = answer
         started = time.monotonic()
         error = error_of(login.provider(client_secret_file=secret_file), login.request())
@@ -421,7 +421,7 @@ class TestDevicePolling:
             7,
         ],
     )
-    def test_nobody_is_sent_to_a_strange_page(self, login: Login, page: object) -> None:
+    def test_T30_nobody_is_sent_to_a_strange_page(self, login: Login, page: object) -> None:
         self.starting(login, verification_uri=page)
         terminal = FakeTerminal()
         error = error_of(login.provider("device", terminal), login.request())
@@ -441,7 +441,7 @@ class TestDevicePolling:
         ]
 
     @pytest.mark.parametrize("code", [None, "", 7, "A\x1b[2J", "x" * 33])
-    def test_an_odd_code_is_not_shown(self, login: Login, code: object) -> None:
+    def test_T30_T12_an_odd_code_is_not_shown(self, login: Login, code: object) -> None:
         self.starting(login, user_code=code)
         terminal = FakeTerminal()
         assert isinstance(error_of(login.provider("device", terminal), login.request()), Unavailable)
@@ -487,7 +487,7 @@ class TestComingBack:
         login.metadata["authorization_response_iss_parameter_supported"] = True
         assert self.coming_back(login, code="c", iss=login.url) == b"t"
 
-    def test_with_another_issuer(self, login: Login) -> None:
+    def test_T09_with_another_issuer(self, login: Login) -> None:
         error = self.coming_back(login, code="c", iss="https://evil.test")
         assert isinstance(error, Denied)
         assert "another server" in str(error)
@@ -557,7 +557,7 @@ class TestBrowser:
         monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
         assert _oauth_signin.open_browser("https://login.test") is False
 
-    def test_the_url_is_one_argument_and_https(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_T11_the_url_is_one_argument_and_https(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         seen = tmp_path / "seen"
         program = tmp_path / "xdg-open"
         program.write_text(f'#!/bin/sh\necho noise; echo noise >&2; printf "%s" "$#:$1" > {seen}\n')
@@ -581,7 +581,7 @@ class TestAddresses:
             "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1",
         ],
     )  # fmt: skip
-    def test_inside(self, address: str) -> None:
+    def test_T11_inside(self, address: str) -> None:
         assert not _http.is_public(address)
 
     @pytest.mark.parametrize("address", ["93.184.215.14", "2606:4700::1111", "64:ff9b::5db8:d70e", "::ffff:8.8.8.8"])

@@ -127,20 +127,20 @@ class TestLoading:
 
 
 class TestThirdParties:
-    def test_one_is_loaded_when_it_is_named(self, elsewhere: Path) -> None:
+    def test_T16_one_is_loaded_when_it_is_named(self, elsewhere: Path) -> None:
         assert not (elsewhere / "loaded").exists()
         provider: Any = load_provider("mine", {"type": "good", "colour": "red"}, FakeTerminal())
         assert (provider.name, provider.options) == ("mine", {"colour": "red"})
         assert (elsewhere / "loaded").exists()
 
-    def test_none_is_loaded_for_looking_around(self, elsewhere: Path) -> None:
+    def test_T16_none_is_loaded_for_looking_around(self, elsewhere: Path) -> None:
         listed = {info.type: info for info in describe()}
         assert listed["good"].distribution == "elsewhere 1.2"
         assert listed["good"].builtin is False
         make_provider("prompt", {}, FakeTerminal())
         assert not (elsewhere / "loaded").exists()
 
-    def test_nobody_takes_a_built_in_name(self, elsewhere: Path) -> None:
+    def test_T16_nobody_takes_a_built_in_name(self, elsewhere: Path) -> None:
         options = {"url": "https://v.test", "path": "x", "auth": {"method": "token", "token_file": "/t"}}
         assert type(load_provider("vault", options, FakeTerminal())).__module__ == "sipcli_providers.vault"
         assert [info.builtin for info in describe() if info.type == "vault"] == [True]

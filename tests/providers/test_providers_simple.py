@@ -138,7 +138,7 @@ class TestEnv:
         monkeypatch.setitem(os.environb, b"SIP_SECRET", b"\xff p\xc3\xa4ss ")
         assert ask(self.provider(variable="SIP_SECRET"), make_request()).secret.reveal() == b"\xff p\xc3\xa4ss "
 
-    def test_a_line_break_is_denied_and_not_shown(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_T13_T14_a_line_break_is_denied_and_not_shown(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SIP_SECRET", "hunter2\r\nVia: x")
         error = error_of(self.provider(variable="SIP_SECRET"))
         assert isinstance(error, Denied)
@@ -227,7 +227,7 @@ class TestFile:
         monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
         assert ask(from_file(path), make_request()).secret.reveal() == b"x"
 
-    def test_below_run_secrets_others_may_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_T33_below_run_secrets_others_may_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Docker mounts there with 0444, Kubernetes through links."""
         data = tmp_path / "secrets" / "..2026_11_22"
         data.mkdir(parents=True)
@@ -254,7 +254,7 @@ class TestFile:
         assert ask(from_file(tmp_path / "link"), make_request()).secret.reveal() == b"x"
 
     @pytest.mark.skipif(not AS_ROOT, reason="only root can give a file away")
-    def test_another_owner_is_denied(self, tmp_path: Path) -> None:
+    def test_T33_another_owner_is_denied(self, tmp_path: Path) -> None:
         path = write(tmp_path / "s", "x")
         os.chown(path, 12345, 12345)
         error = error_of(from_file(path))
@@ -279,7 +279,7 @@ class TestFile:
             )
         assert done.stdout == "b'x'\n", done.stderr
 
-    def test_a_folder_where_all_may_write(self, tmp_path: Path) -> None:
+    def test_T33_a_folder_where_all_may_write(self, tmp_path: Path) -> None:
         path = write(tmp_path / "s", "x")
         tmp_path.chmod(0o777)
         assert isinstance(error_of(from_file(path)), Denied)
@@ -312,7 +312,7 @@ class TestFile:
         assert credentials.ref == "container:~/work-alice@example.com"
 
     @pytest.mark.parametrize("username", ["../alice", "..", "/etc/passwd", "a\0b", "a\nb"])
-    def test_a_name_cannot_leave_the_folder(self, tmp_path: Path, username: str) -> None:
+    def test_T33_a_name_cannot_leave_the_folder(self, tmp_path: Path, username: str) -> None:
         write(tmp_path / "alice", "x")
         (tmp_path / "sub").mkdir()
         assert isinstance(error_of(from_file(tmp_path / "sub/{username}"), make_request(username=username)), Denied)
@@ -405,7 +405,7 @@ class TestPrompt:
         run()
         assert terminal.asked[0].startswith("The server refused that password (401). Password for alice@example.com")
 
-    def test_the_realm_cannot_paint_the_terminal(self) -> None:
+    def test_T12_the_realm_cannot_paint_the_terminal(self) -> None:
         hostile = 'x"\r\n\x1b[2J\u202e\u2066 Password for bank: ' + "y" * 1000
         terminal, run = self.asked(make_request(realm=hostile), "typed")
         run()
@@ -427,7 +427,7 @@ class TestPrompt:
         with pytest.raises(kind):
             run()
 
-    def test_nobody_is_asked_in_the_background_or_for_a_token(self) -> None:
+    def test_T03_nobody_is_asked_in_the_background_or_for_a_token(self) -> None:
         for request in (make_request(interactive=False), make_request(scheme="bearer")):
             terminal, run = self.asked(request, "typed")
             with pytest.raises(NotFound):
@@ -476,7 +476,7 @@ class TestNames:
         assert path.count("/") == 3
 
     @given(st.text(max_size=300))
-    def test_printable_is_printable_and_bounded(self, text: str) -> None:
+    def test_T12_printable_is_printable_and_bounded(self, text: str) -> None:
         shown = printable(text, 50)
         assert shown.isprintable()
         assert len(shown) <= 51

@@ -138,7 +138,7 @@ class TestVaultAgainstOpenBao:
         ],
         ids=lambda auth: auth["method"],
     )
-    def test_bad_login_is_denied_and_the_secret_is_not_in_the_error(self, file: File, auth: dict[str, Any]) -> None:
+    def test_T14_bad_login_is_denied_and_the_secret_is_not_in_the_error(self, file: File, auth: dict[str, Any]) -> None:
         bad = file("bad", "hunter2-canary")
         error = error_of(vault(self.bao.url, auth={k: bad if v == "bad" else v for k, v in auth.items()}))
         assert isinstance(error, Denied)
@@ -184,7 +184,7 @@ class TestVaultAgainstOpenBao:
         ):
             assert isinstance(error_of(vault(self.bao.url, **auth, **options), request), NotFound)
 
-    def test_no_permission_is_denied_and_names_the_path_for_the_policy(self, file: File) -> None:
+    def test_T18_no_permission_is_denied_and_names_the_path_for_the_policy(self, file: File) -> None:
         error = error_of(vault(self.bao.url, path="other/{username}", **by_token(file("t", self.bao.token()))))
         assert isinstance(error, Denied)
         assert "secret/data/other/alice" in str(error)
@@ -217,7 +217,7 @@ class TestVaultAgainstOpenBao:
             ask(provider, make_request())
             assert counting.paths().count("/v1/auth/approle/login") == 2
 
-    def test_a_refusal_after_the_new_login_is_final(self, file: File) -> None:
+    def test_T18_a_refusal_after_the_new_login_is_final(self, file: File) -> None:
         auth = {"method": "userpass", "username": "alice", "password_file": file("p", "vaultpw")}
         with FaultServer(forward_to(self.bao.url)) as counting:
             provider = vault(counting.url, auth=auth, path="other/{username}", kv_version=2)
@@ -273,7 +273,7 @@ class TestVaultAgainstOpenBao:
             assert got == [b"secret123"] * 20
             assert counting.paths().count("/v1/auth/userpass/login/alice") == 1
 
-    def test_sealed_is_unavailable_and_works_again_after(self, tmp_path: Path, file: File) -> None:
+    def test_T18_sealed_is_unavailable_and_works_again_after(self, tmp_path: Path, file: File) -> None:
         own = OpenBao(tmp_path / "own")
         try:
             provider = vault(own.url, **by_token(file("t", own.token())))
@@ -287,7 +287,9 @@ class TestVaultAgainstOpenBao:
         finally:
             own.stop()
 
-    def test_the_environment_changes_nothing(self, file: File, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_T31_the_environment_changes_nothing(
+        self, file: File, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         (tmp_path / ".netrc").write_text("machine 127.0.0.1 login x password hunter2-canary\n")
         (tmp_path / ".vault-token").write_text("hunter2-canary")
         monkeypatch.setenv("HOME", str(tmp_path))
@@ -322,7 +324,7 @@ class TestVaultMeetsTrouble:
     """What no real server does on request."""
 
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-    def test_a_redirect_carries_nothing_away(self, file: File, status: int) -> None:
+    def test_T31_a_redirect_carries_nothing_away(self, file: File, status: int) -> None:
         with FaultServer(lambda _: Answer()) as thief:
             with FaultServer(lambda _: redirect_to(f"{thief.url}/v1/x", status)) as server:
                 error = error_of(vault(server.url, **by_token(file("t", "hunter2-canary"))))
@@ -341,13 +343,13 @@ class TestVaultMeetsTrouble:
         with FaultServer(lambda _: Answer(429, b"{}")) as server:
             assert isinstance(error_of(vault(server.url, **by_token(file("t", "x")))), Unavailable)
 
-    def test_an_endless_body_is_cut_off(self, file: File) -> None:
+    def test_T17_an_endless_body_is_cut_off(self, file: File) -> None:
         with FaultServer(lambda _: Answer(200, b" " * 1_000_000)) as server:
             error = error_of(vault(server.url, **by_token(file("t", "x"))))
         assert isinstance(error, Unavailable)
         assert "64 KiB" in str(error)
 
-    def test_a_dripping_body_does_not_outlive_the_time_out(self, file: File) -> None:
+    def test_T17_a_dripping_body_does_not_outlive_the_time_out(self, file: File) -> None:
         options = {"path": "sip/{username}", **by_token(file("t", "x"))}
         with FaultServer(lambda _: Answer(200, b"x" * 100, drip=0.1)) as server:
             provider = VaultProvider(make_context({"url": server.url, **options}, http_timeout=0.5))

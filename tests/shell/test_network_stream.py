@@ -136,7 +136,7 @@ async def test_no_answer_is_waited_for_only_so_long() -> None:
     await ways.close()
 
 
-async def test_a_lost_frame_earns_400_and_the_end(ways: Transports, notebook: Notebook, serve: Serve) -> None:
+async def test_B16_a_lost_frame_earns_400_and_the_end(ways: Transports, notebook: Notebook, serve: Serve) -> None:
     server = await serve()
     flow = await ways.open(tcp(server), "h", None)
     await until(lambda: server.transports)
@@ -148,7 +148,7 @@ async def test_a_lost_frame_earns_400_and_the_end(ways: Transports, notebook: No
 
 
 @stepped
-async def test_a_message_has_ten_seconds() -> None:
+async def test_T23_a_message_has_ten_seconds() -> None:
     notebook, server = Notebook(), await StreamServer.start()
     ways = transports(notebook, keepalive_stream=0)
     flow = await ways.open(tcp(server), "h", None)
@@ -220,7 +220,7 @@ async def test_a_peer_that_does_not_read(ways: Transports, notebook: Notebook, s
 
 
 @stepped
-async def test_somebody_connects_and_says_nothing() -> None:
+async def test_T23_somebody_connects_and_says_nothing() -> None:
     notebook = Notebook()
     ways = transports(notebook)
     host, port = await ways.listen("tcp", "127.0.0.1", 0)
@@ -246,7 +246,7 @@ async def test_an_answer_on_the_connection_it_came_on(ways: Transports, notebook
     writer.close()
 
 
-async def test_strangers_get_so_many_connections(ways: Transports, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_T23_strangers_get_so_many_connections(ways: Transports, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sipcli.ua.transport.MAX_ACCEPTED", 3)
     assert MAX_ACCEPTED == 100
     host, port = await ways.listen("tcp", "127.0.0.1", 0)
@@ -336,7 +336,9 @@ async def test_the_right_certificate(serve: Serve, settings: TlsSettings, kind: 
         ("foreign", "sip.test", "the certificate of sip.test is not trusted: unable to get local issuer certificate"),
     ],
 )
-async def test_the_wrong_certificate(serve: Serve, settings: TlsSettings, kind: str, domain: str, says: str) -> None:
+async def test_T19_the_wrong_certificate(
+    serve: Serve, settings: TlsSettings, kind: str, domain: str, says: str
+) -> None:
     server = await serve(tls_server(kind))
     with pytest.raises(TlsError) as caught:
         await opened(server, domain, settings)
@@ -381,7 +383,7 @@ async def test_the_authorities_of_the_system_do_not_know_us(serve: Serve) -> Non
         await opened(server, "sip.test", TlsSettings())
 
 
-async def test_nothing_older_than_tls_1_2(serve: Serve, settings: TlsSettings) -> None:
+async def test_T19_nothing_older_than_tls_1_2(serve: Serve, settings: TlsSettings) -> None:
     old = tls_server("good")
     with pytest.warns(DeprecationWarning):
         old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
@@ -432,7 +434,7 @@ async def test_a_server_that_asks_for_ours(serve: Serve, settings: TlsSettings) 
     await ways.close()
 
 
-async def test_a_connection_is_one_domains_only(serve: Serve, settings: TlsSettings) -> None:
+async def test_C03_T19_a_connection_is_one_domains_only(serve: Serve, settings: TlsSettings) -> None:
     """C03: the same address, another name: another handshake, and here none that ends well."""
     server = await serve(tls_server("strict"))
     ways = transports(Notebook(), tls=settings)
@@ -444,7 +446,7 @@ async def test_a_connection_is_one_domains_only(serve: Serve, settings: TlsSetti
     await ways.close()
 
 
-async def test_a_connection_is_one_trusts_only(serve: Serve, settings: TlsSettings) -> None:
+async def test_C03_a_connection_is_one_trusts_only(serve: Serve, settings: TlsSettings) -> None:
     """What one account trusts, another need not."""
     server = await serve(tls_server("good"))
     by_account = {"a": settings, "b": settings, "c": TlsSettings()}
@@ -497,7 +499,7 @@ async def test_a_failed_handshake_takes_no_place(settings: TlsSettings) -> None:
     await server.close()
 
 
-def test_the_key_log_of_the_environment_is_ignored(
+def test_T31_the_key_log_of_the_environment_is_ignored(
     settings: TlsSettings, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Threat T31: ``ssl.create_default_context`` would write our session keys there."""

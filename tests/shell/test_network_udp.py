@@ -139,7 +139,7 @@ def test_nobody_there_on_uvloop(peer: Peer) -> None:
         runner.run(run())
 
 
-async def test_strangers_are_forgotten_those_we_chose_are_not(bind: Bind) -> None:
+async def test_T23_strangers_are_forgotten_those_we_chose_are_not(bind: Bind) -> None:
     udp, _ = bind("127.0.0.1")
     chosen = udp.flow_to("127.0.0.1", 5)
     for n in range(MAX_FLOWS + 10):
@@ -151,7 +151,7 @@ async def test_strangers_are_forgotten_those_we_chose_are_not(bind: Bind) -> Non
 
 
 @stepped
-async def test_a_host_that_sends_too_much_is_not_listened_to_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_T23_a_host_that_sends_too_much_is_not_listened_to_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sipcli.ua.udp.MAX_RATE", 5)
     notebook, noisy, friend = Notebook(), Peer(), Peer()
     udp = UdpSocket(asyncio.get_running_loop(), notebook, "127.0.0.1", 0, itertools.count(1).__next__)
@@ -214,7 +214,7 @@ async def test_a_socket_per_family_bound_when_needed(peer: Peer) -> None:
     await ways.close()
 
 
-async def test_what_listens_is_what_sends(peer: Peer) -> None:
+async def test_B13_what_listens_is_what_sends(peer: Peer) -> None:
     notebook = Notebook()
     ways = transports(notebook)
     host, port = await ways.listen("udp", "127.0.0.1", 0)

@@ -153,7 +153,7 @@ async def test_a_job_withdrawn_in_the_queue_never_runs() -> None:
 
 
 @stepped
-async def test_who_ignores_the_signal_is_an_orphan_and_is_replaced() -> None:
+async def test_T17_who_ignores_the_signal_is_an_orphan_and_is_replaced() -> None:
     with bench(width=1) as b:
         gate = threading.Event()
         stuck = b.submit(gate.wait, "vault")
@@ -190,7 +190,7 @@ async def test_a_returning_orphan_keeps_its_thread_when_there_is_no_other() -> N
 
 
 @stepped
-async def test_four_orphans_and_the_lanes_refuse_by_name(caplog: pytest.LogCaptureFixture) -> None:
+async def test_T17_four_orphans_and_the_lanes_refuse_by_name(caplog: pytest.LogCaptureFixture) -> None:
     with bench() as b:
         gate = threading.Event()
         stuck = [b.submit(gate.wait, name) for name in ("vault", "vault", "sso", "env")]
@@ -252,7 +252,7 @@ async def test_the_signals_descriptors_are_closed_when_the_job_ends_and_not_befo
 
 
 @stepped
-async def test_ten_thousand_waiting_jobs_open_no_descriptor() -> None:
+async def test_T17_ten_thousand_waiting_jobs_open_no_descriptor() -> None:
     with bench(width=2) as b:
         import os
 
@@ -269,7 +269,7 @@ async def test_ten_thousand_waiting_jobs_open_no_descriptor() -> None:
 
 
 @stepped
-async def test_an_idle_thread_keeps_no_secret_alive() -> None:
+async def test_T27_an_idle_thread_keeps_no_secret_alive() -> None:
     with bench() as b:
         secret = Secret("hunter2")
         gone = weakref.ref(secret)
@@ -589,7 +589,7 @@ class _Awaitable:
 # --- the process ----------------------------------------------------------------------------------------------
 
 
-def test_a_stuck_provider_does_not_hold_the_exit_of_the_process() -> None:
+def test_T17_a_stuck_provider_does_not_hold_the_exit_of_the_process() -> None:
     code = """
         import asyncio, threading
         from sipcli.ua.threads import ThreadRegistry
@@ -634,7 +634,7 @@ def test_a_worker_hop_is_a_matter_of_microseconds() -> None:
     assert asyncio.run(main()) < 0.002
 
 
-def test_labels_are_logged_not_arguments(caplog: pytest.LogCaptureFixture) -> None:
+def test_T14_labels_are_logged_not_arguments(caplog: pytest.LogCaptureFixture) -> None:
     @stepped
     async def run() -> None:
         with bench() as b, caplog.at_level(logging.DEBUG):

@@ -82,13 +82,13 @@ def test_every_message_has_its_expectation() -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_the_user_agent_does_what_the_oracle_says(name: str) -> None:
+def test_R01_the_user_agent_does_what_the_oracle_says(name: str) -> None:
     _, sent, events = feed(octets(name))
     assert outcome(sent, events) in EXPECTED[name], ORACLE[name]["expected_uas_behaviour"]
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_the_engine_lives_on(name: str) -> None:
+def test_R01_the_engine_lives_on(name: str) -> None:
     """Whatever came, the next OPTIONS is answered, and all timers run out."""
     engine, _, events = feed(octets(name))
     for event in events:
@@ -178,10 +178,10 @@ IPV6: dict[str, set[int | str]] = {
 
 
 @pytest.mark.parametrize("name", IPV6)
-def test_ipv6(name: str) -> None:
+def test_R02_ipv6(name: str) -> None:
     _, sent, events = feed((HERE / "rfc5118" / f"{name}.dat").read_bytes())
     assert outcome(sent, events) in IPV6[name]
 
 
-def test_all_of_rfc5118_are_fed() -> None:
+def test_R02_all_of_rfc5118_are_fed() -> None:
     assert set(IPV6) == {path.stem for path in (HERE / "rfc5118").glob("*.dat")}

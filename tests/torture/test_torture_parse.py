@@ -44,7 +44,7 @@ def test_the_oracle_and_the_messages_belong_together() -> None:
 
 
 @pytest.mark.parametrize("name", ORACLE)
-def test_taken_or_refused_as_the_oracle_says(name: str) -> None:
+def test_R01_taken_or_refused_as_the_oracle_says(name: str) -> None:
     if ORACLE[name]["parse"] == "reject":
         refusal(octets(name))
     else:
@@ -76,7 +76,7 @@ def test_a_refused_request_can_be_answered(name: str, status: int | None) -> Non
     assert answer.endswith(b"Content-Length: 0\r\n\r\n")
 
 
-def test_every_refusal_is_looked_at() -> None:
+def test_R01_every_refusal_is_looked_at() -> None:
     assert set(REFUSALS) == {name for name, row in ORACLE.items() if row["parse"] == "reject"}
 
 
@@ -253,18 +253,18 @@ def ipv6(name: str) -> Request:
     return message
 
 
-def test_all_of_rfc5118_are_here() -> None:
+def test_R02_all_of_rfc5118_are_here() -> None:
     assert len(list((HERE / "rfc5118").glob("*.dat"))) == 12
 
 
-def test_ipv6_good() -> None:
+def test_R02_ipv6_good() -> None:
     register = ipv6("ipv6-good")
     assert register.uri.host == "2001:db8::10"
     assert (register.via.host, register.via.port) == ("2001:db8::9:1", None)
     assert register.contacts[0].sip_uri.host == "2001:db8::1"
 
 
-def test_ipv6_bad_has_no_brackets() -> None:
+def test_R02_ipv6_bad_has_no_brackets() -> None:
     error = refusal((HERE / "rfc5118" / "ipv6-bad.dat").read_bytes())
     assert (error.status, error.partial.method) == (400, "REGISTER")
 

@@ -28,14 +28,14 @@ def test_modes_that_let_nobody_else_write(file: Path, mode: int) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o602, 0o620, 0o622, 0o664, 0o666, 0o777])
-def test_modes_that_let_others_write_are_refused(file: Path, mode: int) -> None:
+def test_T15_modes_that_let_others_write_are_refused(file: Path, mode: int) -> None:
     file.chmod(mode)
     with pytest.raises(ConfigError, match="can be written by others") as caught:
         load_config(file)
     assert caught.value.hint == f"chmod go-w {file}"
 
 
-def test_a_link_is_followed_and_its_target_judged(file: Path, tmp_path: Path) -> None:
+def test_T15_a_link_is_followed_and_its_target_judged(file: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.toml"
     link.symlink_to(file)
     assert "work" in load_config(link).accounts
@@ -44,7 +44,7 @@ def test_a_link_is_followed_and_its_target_judged(file: Path, tmp_path: Path) ->
         load_config(link)
 
 
-def test_a_folder_that_everybody_can_write_is_refused_unless_sticky(file: Path) -> None:
+def test_T15_a_folder_that_everybody_can_write_is_refused_unless_sticky(file: Path) -> None:
     file.parent.chmod(0o777)
     with pytest.raises(ConfigError, match="everybody can write"):
         load_config(file)
@@ -52,7 +52,7 @@ def test_a_folder_that_everybody_can_write_is_refused_unless_sticky(file: Path) 
     assert "work" in load_config(file).accounts
 
 
-def test_the_folder_of_a_links_target_counts_too(file: Path, tmp_path: Path) -> None:
+def test_T15_the_folder_of_a_links_target_counts_too(file: Path, tmp_path: Path) -> None:
     open_folder = tmp_path / "open"
     open_folder.mkdir()
     moved = file.rename(open_folder / "real.toml")
@@ -63,7 +63,7 @@ def test_the_folder_of_a_links_target_counts_too(file: Path, tmp_path: Path) -> 
         load_config(link)
 
 
-def test_somebody_elses_file_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_T15_somebody_elses_file_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() == 0:
         os.chown(file, 12345, -1)
     else:  # only root can give files away; anybody can become somebody else in a test

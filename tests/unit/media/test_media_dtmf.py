@@ -14,7 +14,7 @@ def _event(digit: str, timestamp: int, duration: int, *, end: bool = False) -> R
     return RtpPacket(payload_type=101, sequence=0, timestamp=timestamp, ssrc=1, payload=payload)
 
 
-def test_the_payload_of_the_rfc() -> None:
+def test_D06_the_payload_of_the_rfc() -> None:
     """RFC 4733 section 2.3.1: event, E, R, volume, duration."""
     assert EventPayload(9, True, 7, 1600).to_bytes() == bytes([9, 0x87, 0x06, 0x40])
     assert EventPayload.parse(bytes([9, 0x87, 0x06, 0x40])) == EventPayload(9, True, 7, 1600)
@@ -22,7 +22,7 @@ def test_the_payload_of_the_rfc() -> None:
         EventPayload.parse(b"\x09\x87\x06")
 
 
-def test_one_digit_on_the_wire() -> None:
+def test_D06_one_digit_on_the_wire() -> None:
     sender = DtmfSender()
     sender.push("5")
     steps = []
@@ -53,7 +53,7 @@ def test_what_cannot_be_dialled() -> None:
         check_digits("12x")
 
 
-def test_a_digit_is_heard_once() -> None:
+def test_D06_a_digit_is_heard_once() -> None:
     receiver = DtmfReceiver()
     heard = []
     for n, (duration, end) in enumerate([(160, False), (320, False), (480, True), (480, True), (480, True)]):

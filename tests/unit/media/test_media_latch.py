@@ -21,7 +21,7 @@ def test_the_negotiated_address_is_believed_at_once() -> None:
     assert not latch.learnt
 
 
-def test_once_locked_a_stranger_is_never_heard() -> None:
+def test_T21_once_locked_a_stranger_is_never_heard() -> None:
     latch = _latch()
     latch.accepts(PEER, 1)
     assert not any(latch.accepts(STRANGER, 1) for _ in range(1000))
@@ -29,7 +29,7 @@ def test_once_locked_a_stranger_is_never_heard() -> None:
     assert latch.destination == PEER
 
 
-def test_behind_a_nat_the_third_packet_teaches() -> None:
+def test_T21_behind_a_nat_the_third_packet_teaches() -> None:
     latch = _latch()
     assert [latch.accepts(NAT, 5) for _ in range(4)] == [False, False, True, True]
     assert latch.learnt
@@ -37,7 +37,7 @@ def test_behind_a_nat_the_third_packet_teaches() -> None:
     assert not any(latch.accepts(STRANGER, 5) for _ in range(10))
 
 
-def test_mixed_sources_and_mixed_ssrcs_teach_nothing() -> None:
+def test_T21_mixed_sources_and_mixed_ssrcs_teach_nothing() -> None:
     latch = _latch()
     assert not any(latch.accepts(source, 5) for source in (NAT, STRANGER) * 10)
     assert not any(latch.accepts(NAT, ssrc) for ssrc in range(20))
@@ -65,7 +65,7 @@ def test_a_new_address_is_a_new_lesson_and_the_same_one_is_not() -> None:
     assert not latch.accepts(NAT, 5)
 
 
-def test_before_the_negotiation_nobody_is_believed() -> None:
+def test_T21_before_the_negotiation_nobody_is_believed() -> None:
     latch = SourceLatch()
     assert not any(latch.accepts(STRANGER, 5) for _ in range(10))
     assert latch.destination is None

@@ -70,7 +70,7 @@ def test_static_types_need_no_rtpmap_and_dynamic_ones_are_heeded() -> None:
     assert "a=rtpmap:98 telephone-event/8000" in _lines(answer)
 
 
-def test_every_media_line_is_answered_in_its_place() -> None:
+def test_D01_every_media_line_is_answered_in_its_place() -> None:
     b = _ours()
     answer = parse_sdp(
         b.answer(
@@ -100,7 +100,9 @@ def test_every_media_line_is_answered_in_its_place() -> None:
         ("inactive", "inactive", False, False),
     ],
 )
-def test_directions_are_mirrored(offered: Direction, answered: Direction, may_send: bool, may_receive: bool) -> None:
+def test_D01_directions_are_mirrored(
+    offered: Direction, answered: Direction, may_send: bool, may_receive: bool
+) -> None:
     assert mirrored(offered) == answered
     for media in (["m=audio 6000 RTP/AVP 0", f"a={offered}"], ["m=audio 6000 RTP/AVP 0"]):
         b = _ours()
@@ -110,7 +112,7 @@ def test_directions_are_mirrored(offered: Direction, answered: Direction, may_se
         assert (b.agreement.may_send, b.agreement.may_receive) == (may_send, may_receive)
 
 
-def test_the_hold_of_rfc_2543() -> None:
+def test_D01_the_hold_of_rfc_2543() -> None:
     b = _ours()
     b.answer(_offer("m=audio 6000 RTP/AVP 0"))
     assert b.agreement is not None and b.agreement.may_send
@@ -161,7 +163,7 @@ def _version(sdp: bytes) -> int:
     return parse_sdp(sdp).origin.version
 
 
-def test_the_version_grows_by_one_and_only_with_a_change() -> None:
+def test_D01_the_version_grows_by_one_and_only_with_a_change() -> None:
     a = _ours()
     first = a.offer()
     assert a.offer() == first
@@ -175,7 +177,7 @@ def test_the_version_grows_by_one_and_only_with_a_change() -> None:
     assert _version(answers[2]) == _version(answers[1]) + 1
 
 
-def test_a_late_offer_is_an_offer() -> None:
+def test_D01_a_late_offer_is_an_offer() -> None:
     """An INVITE without SDP: we offer in the 200, the answer comes in the ACK."""
     b = _ours()
     offer = b.offer()
@@ -208,7 +210,7 @@ def test_a_new_offer_keeps_the_places_of_refused_media() -> None:
     ],
     ids=["nonsense", "no media", "no codec", "srtp", "port 0", "video", "other family", "no address", "rfc5118"],
 )
-def test_what_cannot_be_answered_is_488(offer: bytes) -> None:
+def test_D01_what_cannot_be_answered_is_488(offer: bytes) -> None:
     b = _ours()
     with pytest.raises(MediaFailed) as caught:
         b.answer(offer)

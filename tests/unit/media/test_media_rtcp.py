@@ -25,7 +25,7 @@ BLOCK = ReportBlock(ssrc=1, fraction_lost=64, lost=-3, highest_sequence=70000, j
 REPORT = SenderReport(ssrc=9, ntp=0x0102030405060708, rtp_timestamp=10, packets=11, octets=12, blocks=(BLOCK,))
 
 
-def test_a_sender_report_octet_by_octet() -> None:
+def test_E01_a_sender_report_octet_by_octet() -> None:
     assert build_compound(REPORT) == bytes.fromhex(
         "81c8000c 00000009 01020304 05060708 0000000a 0000000b 0000000c"
         "00000001 40fffffd 00011170 0000000c 00000005 00000006"
@@ -117,7 +117,7 @@ def test_a_round_trip_below_zero_is_zero_and_an_absurd_one_is_none() -> None:
     assert round_trip_s(block(0), (0x10000 + (61 << 16)) << 16) is None
 
 
-def test_the_schedule_is_random_between_bounds() -> None:
+def test_E01_the_schedule_is_random_between_bounds() -> None:
     minimum = RtcpSchedule.MINIMUM_S / 1.21828
     assert 0 <= RtcpSchedule(100.0, 0.0).next - 100 <= RtcpSchedule(100.0, 0.999).next - 100 <= 0.25
     schedule = RtcpSchedule(0.0, 0.5)

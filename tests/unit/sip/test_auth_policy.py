@@ -30,8 +30,9 @@ def test_T05_md5_placed_first_is_passed_over_once_sha_256_was_accepted() -> None
     rig = Rig(password("x"))
     registered(rig, digest(algorithm=SHA256))
     exchange = rig.exchange("OPTIONS", origin=HOME_TLS)
-    exchange.receive(asks(digest(algorithm=MD5), digest(algorithm=SHA256, nonce="n2")))
-    assert exchange.answer()["algorithm"] == SHA256
+    again = exchange.receive(asks(digest(algorithm=MD5, nonce="n2"), digest(algorithm=SHA256, nonce="n3")))
+    assert isinstance(again, Retry)
+    assert (exchange.answer()["algorithm"], exchange.answer()["nonce"]) == (SHA256, "n3")
 
 
 @pytest.mark.parametrize("weaker", [digest(), digest(algorithm=MD5), digest(algorithm="MD5-sess")])
@@ -140,3 +141,26 @@ def test_no_warning_where_there_is_nothing_to_warn_of(policy: dict[str, Any], or
 def test_T02_a_wildcard_realm_from_the_network_is_just_a_name() -> None:
     rig = Rig(password("x", realm="example.com"))
     assert rig.exchange().receive(asks(digest("*"))) is GiveUp.NO_CREDENTIALS
+
+
+@pytest.mark.parametrize(
+    "realm",
+    [
+        "Example.com",
+        "EXAMPLE.COM",
+        "example.com.",
+        "example.com ",
+        " example.com",
+        "ex\u0430mple.com",
+        "ex\u200bample.com",
+        "*",
+    ],
+)
+def test_T02_a_realm_that_only_looks_like_ours_is_not_ours(realm: str) -> None:
+    """Case, a trailing dot or space, a Cyrillic letter, an invisible one: another protection space (RFC 7616 3.3).
+
+    Fails without the exact comparison in ``policy._objection``.
+    """
+    rig = Rig(password("x"), realms=frozenset(["example.com"]))
+    assert rig.exchange().receive(asks(digest(realm))) is GiveUp.UNSUPPORTED
+    assert isinstance(rig.exchange().receive(asks(digest("example.com"))), Retry)

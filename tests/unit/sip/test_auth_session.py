@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sipcli.credentials import BearerCredentials, Ha1Credentials, Secret
@@ -689,11 +691,20 @@ def test_T01_a_strangers_challenge_reaches_nobody(method: str, realm: str, proxy
     assert (told.why, rig.session.pending, len(exchange.sent)) == (GiveUp.FOREIGN_ORIGIN, (), 1)
 
 
-def test_T01_even_a_token_of_before_sends_nothing_to_a_stranger() -> None:
+def test_T01_T29_even_a_token_of_before_sends_nothing_to_a_stranger() -> None:
     """The flow changed between challenge and answer: the retry goes out bare."""
     rig = Rig(password(GOOD), asynchronous=True)
     exchange, asked = rig.pending(digest())
     exchange.origin = STRANGER
+    rig.session.decline(asked)
+    assert exchange.carried() == []
+
+
+def test_T29_not_even_the_same_address_is_ours_for_ever() -> None:
+    """It was the account's own when it asked; when the answer is there it is not any more, so no name goes there."""
+    rig = Rig(password(GOOD), asynchronous=True)
+    exchange, asked = rig.pending(digest())
+    exchange.origin = replace(exchange.origin, bound=False)
     rig.session.decline(asked)
     assert exchange.carried() == []
 

@@ -12,7 +12,7 @@ HEAD = b"OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\n"
 GOOD = HEAD + b"l: 2\r\n\r\nhi"
 
 
-def test_two_in_one_and_the_rest_waits() -> None:
+def test_B16_two_in_one_and_the_rest_waits() -> None:
     framer = StreamFramer()
     assert list(framer.feed(GOOD + GOOD + GOOD[:9])) == [GOOD, GOOD]
     assert framer.pending
@@ -35,7 +35,7 @@ def test_two_in_one_and_the_rest_waits() -> None:
         HEAD + b"X: y\r\n" * MAX_HEADERS + b"l: 0\r\n\r\n",
     ],
 )
-def test_a_lost_frame_stays_lost(data: bytes) -> None:
+def test_B16_a_lost_frame_stays_lost(data: bytes) -> None:
     framer = StreamFramer()
     got = framer.feed(GOOD + data)
     assert next(got) == GOOD
@@ -47,11 +47,11 @@ def test_a_lost_frame_stays_lost(data: bytes) -> None:
         list(framer.feed(GOOD))
 
 
-def test_a_fold_may_hold_the_length() -> None:
+def test_B16_a_fold_may_hold_the_length() -> None:
     assert list(StreamFramer().feed(HEAD + b"Content-Length:\r\n 2\r\n\r\nhi")) != []
 
 
-def test_an_endless_line_ends_before_memory_does() -> None:
+def test_T23_an_endless_line_ends_before_memory_does() -> None:
     framer, fed = StreamFramer(), 0
     with pytest.raises(ParseError):
         while fed < 10 * MAX_LINE:
@@ -60,7 +60,7 @@ def test_an_endless_line_ends_before_memory_does() -> None:
     assert fed <= MAX_LINE + 200
 
 
-def test_an_endless_header_ends_before_memory_does() -> None:
+def test_T23_an_endless_header_ends_before_memory_does() -> None:
     framer, fed = StreamFramer(), 0
     with pytest.raises(ParseError):
         while fed < 10 * MAX_MESSAGE:

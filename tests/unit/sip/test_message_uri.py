@@ -44,7 +44,7 @@ def test_other_schemes(text: str) -> None:
     assert caught.value.status == 416
 
 
-def test_a_uri_has_a_length() -> None:
+def test_T23_a_uri_has_a_length() -> None:
     with pytest.raises(ParseError):
         SipUri.parse("sip:" + "a" * 2048 + "@h")
 
@@ -150,7 +150,7 @@ def test_no_name_addr(text: str) -> None:
         NameAddr.parse(text)
 
 
-def test_a_list_minds_quotes_and_brackets() -> None:
+def test_B17_a_list_minds_quotes_and_brackets() -> None:
     found = parse_addresses('"a,b" <sip:x,y@h>;q=1 , <sip:c@h>,, sip:d@h')
     assert [str(address.uri) for address in found] == ["sip:x,y@h", "sip:c@h", "sip:d@h"]
 
@@ -160,7 +160,7 @@ def test_a_tag_is_set_in_its_place() -> None:
     assert str(NameAddr.parse("<sip:a@h>").with_tag("9")) == "<sip:a@h>;tag=9"
 
 
-def test_a_display_name_cannot_break_out() -> None:
+def test_T13_a_display_name_cannot_break_out() -> None:
     with pytest.raises(ParseError):
         str(NameAddr("a\r\nX: y", SipUri("sip", None, "h")))
     assert str(NameAddr('a"; <b>', SipUri("sip", None, "h"))) == '"a\\"; <b>" <sip:h>'

@@ -24,7 +24,7 @@ def caller() -> Caller:
 # -- INVITE -------------------------------------------------------------------------------------
 
 
-def test_an_unanswered_invite_goes_out_seven_times_and_times_out_at_32_s(bench: Bench, caller: Caller) -> None:
+def test_B01_an_unanswered_invite_goes_out_seven_times_and_times_out_at_32_s(bench: Bench, caller: Caller) -> None:
     tx = bench.layer.request(request(), UDP, caller)
     bench.advance(31.999)
     assert bench.times("INVITE") == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5]
@@ -35,14 +35,14 @@ def test_an_unanswered_invite_goes_out_seven_times_and_times_out_at_32_s(bench: 
     assert bench.times("ACK") == []
 
 
-def test_over_tcp_an_invite_goes_out_once(bench: Bench, caller: Caller) -> None:
+def test_B01_over_tcp_an_invite_goes_out_once(bench: Bench, caller: Caller) -> None:
     bench.layer.request(request(transport="TCP"), TCP, caller)
     bench.advance(32)
     assert bench.times("INVITE") == [0]
     assert caller.ends == ["timeout"]
 
 
-def test_a_1xx_ends_the_repetitions_and_the_time_out(bench: Bench, caller: Caller) -> None:
+def test_B02_a_1xx_ends_the_repetitions_and_the_time_out(bench: Bench, caller: Caller) -> None:
     invite = request()
     tx = bench.layer.request(invite, UDP, caller)
     bench.advance(2)
@@ -53,7 +53,9 @@ def test_a_1xx_ends_the_repetitions_and_the_time_out(bench: Bench, caller: Calle
     assert (caller.codes, caller.ends, tx.state) == ([100, 180, 183], [], State.PROCEEDING)
 
 
-def test_a_2xx_waits_for_its_siblings_for_64_t1_and_is_never_acknowledged_here(bench: Bench, caller: Caller) -> None:
+def test_B02_a_2xx_waits_for_its_siblings_for_64_t1_and_is_never_acknowledged_here(
+    bench: Bench, caller: Caller
+) -> None:
     invite = request()
     tx = bench.layer.request(invite, UDP, caller)
     for tag in ("fork-1", "fork-1", "fork-2"):
@@ -136,7 +138,9 @@ def test_over_tcp_the_transaction_ends_with_the_failure(bench: Bench, caller: Ca
 # -- not INVITE ---------------------------------------------------------------------------------
 
 
-def test_an_unanswered_register_is_repeated_up_to_every_t2_and_times_out_at_32_s(bench: Bench, caller: Caller) -> None:
+def test_B03_an_unanswered_register_is_repeated_up_to_every_t2_and_times_out_at_32_s(
+    bench: Bench, caller: Caller
+) -> None:
     bench.layer.request(request("REGISTER"), UDP, caller)
     bench.advance(40)
     assert bench.times("REGISTER") == [0, 0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
@@ -144,7 +148,7 @@ def test_an_unanswered_register_is_repeated_up_to_every_t2_and_times_out_at_32_s
     assert len(bench.layer) == 0
 
 
-def test_after_a_1xx_a_non_invite_goes_on_every_t2(bench: Bench, caller: Caller) -> None:
+def test_B03_after_a_1xx_a_non_invite_goes_on_every_t2(bench: Bench, caller: Caller) -> None:
     register = request("REGISTER")
     bench.layer.request(register, UDP, caller)
     bench.advance(1)
@@ -154,7 +158,7 @@ def test_after_a_1xx_a_non_invite_goes_on_every_t2(bench: Bench, caller: Caller)
     assert (caller.codes, caller.ends) == ([100], ["timeout"])
 
 
-def test_a_final_response_is_delivered_once_and_its_repetitions_are_buffered_for_t4(
+def test_B03_a_final_response_is_delivered_once_and_its_repetitions_are_buffered_for_t4(
     bench: Bench, caller: Caller
 ) -> None:
     options = request("OPTIONS")
@@ -169,7 +173,7 @@ def test_a_final_response_is_delivered_once_and_its_repetitions_are_buffered_for
     assert not bench.layer.on_response(response(options, 200), UDP)
 
 
-def test_over_tcp_a_non_invite_is_sent_once_and_ends_with_its_answer(bench: Bench, caller: Caller) -> None:
+def test_B03_over_tcp_a_non_invite_is_sent_once_and_ends_with_its_answer(bench: Bench, caller: Caller) -> None:
     options = request("OPTIONS", transport="TCP")
     tx = bench.layer.request(options, TCP, caller)
     bench.advance(20)
@@ -196,14 +200,14 @@ def test_a_user_may_send_its_next_request_while_it_is_told(bench: Bench) -> None
 # -- matching (17.1.3, 8.1.3.3, 18.1.2) ---------------------------------------------------------
 
 
-def test_a_response_to_a_cancel_is_not_one_to_the_invite(bench: Bench, caller: Caller) -> None:
+def test_B06_a_response_to_a_cancel_is_not_one_to_the_invite(bench: Bench, caller: Caller) -> None:
     invite = request()
     bench.layer.request(invite, UDP, caller)
     assert not bench.layer.on_response(response(invite, 200, method="CANCEL"), UDP)
     assert caller.codes == []
 
 
-def test_strangers_responses_are_dropped(bench: Bench, caller: Caller) -> None:
+def test_B06_B14_strangers_responses_are_dropped(bench: Bench, caller: Caller) -> None:
     invite = request()
     bench.layer.request(invite, UDP, caller)
     good = response(invite, 200)
@@ -227,7 +231,7 @@ def test_received_and_rport_in_the_via_of_a_response_do_not_disturb(bench: Bench
     assert caller.codes == [180]
 
 
-def test_branches_are_random_have_the_cookie_and_may_not_be_used_twice() -> None:
+def test_B13_branches_are_random_have_the_cookie_and_may_not_be_used_twice() -> None:
     layer = Bench().layer
     layer._random = __import__("os").urandom
     branches = {layer.new_branch() for _ in range(1000)}
@@ -278,7 +282,7 @@ def test_stop_is_silent(bench: Bench, caller: Caller) -> None:
 # -- CANCEL (9.1) -------------------------------------------------------------------------------
 
 
-def test_no_cancel_before_a_1xx_none_after_the_final_and_only_one(bench: Bench, caller: Caller) -> None:
+def test_B09_no_cancel_before_a_1xx_none_after_the_final_and_only_one(bench: Bench, caller: Caller) -> None:
     invite = request()
     tx = bench.layer.request(invite, UDP, caller)
     assert tx.cancel() is None
@@ -294,7 +298,7 @@ def test_no_cancel_before_a_1xx_none_after_the_final_and_only_one(bench: Bench, 
     assert (caller.ends, len(bench.layer)) == ([], 0)
 
 
-def test_what_a_cancel_is_made_of(bench: Bench, caller: Caller) -> None:
+def test_B09_what_a_cancel_is_made_of(bench: Bench, caller: Caller) -> None:
     invite = request(headers=(("Route", "<sip:p1.example.com;lr>"), ("Require", "100rel"), ("Proxy-Require", "x")))
     tx = bench.layer.request(invite, UDP, caller)
     bench.layer.on_response(response(invite, 180, to_tag="early"), UDP)
@@ -321,7 +325,7 @@ def test_a_cancel_is_repeated_like_any_request_and_a_challenge_to_it_is_ignored(
     assert (bench.times("CANCEL"), caller.codes) == ([0, 0.5, 1.5], [180])
 
 
-def test_without_a_487_in_64_t1_the_invite_counts_as_cancelled(bench: Bench, caller: Caller) -> None:
+def test_B09_without_a_487_in_64_t1_the_invite_counts_as_cancelled(bench: Bench, caller: Caller) -> None:
     invite = request()
     tx = bench.layer.request(invite, UDP, caller)
     bench.layer.on_response(response(invite, 180), UDP)
@@ -334,7 +338,7 @@ def test_without_a_487_in_64_t1_the_invite_counts_as_cancelled(bench: Bench, cal
     assert (caller.ends, tx.terminated) == (["timeout"], True)
 
 
-def test_a_2xx_that_crosses_the_cancel_is_delivered(bench: Bench, caller: Caller) -> None:
+def test_B09_a_2xx_that_crosses_the_cancel_is_delivered(bench: Bench, caller: Caller) -> None:
     invite = request()
     tx = bench.layer.request(invite, UDP, caller)
     bench.layer.on_response(response(invite, 180), UDP)

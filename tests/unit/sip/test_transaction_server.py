@@ -39,7 +39,7 @@ def ack_of(invite: Request, to_tag: str, **changes: object) -> Request:
 # -- INVITE -------------------------------------------------------------------------------------
 
 
-def test_100_goes_out_after_200_ms_and_without_a_to_tag(bench: Bench) -> None:
+def test_B04_100_goes_out_after_200_ms_and_without_a_to_tag(bench: Bench) -> None:
     take(bench, request())
     bench.advance(0.199)
     assert bench.sent == []
@@ -50,7 +50,7 @@ def test_100_goes_out_after_200_ms_and_without_a_to_tag(bench: Bench) -> None:
     assert codes(bench) == [100]
 
 
-def test_no_100_when_the_user_answers_in_time(bench: Bench) -> None:
+def test_B04_no_100_when_the_user_answers_in_time(bench: Bench) -> None:
     tx, _ = take(bench, request())
     bench.advance(0.1)
     tx.reply(180)
@@ -68,7 +68,7 @@ def test_a_repeated_invite_gets_the_latest_provisional_and_is_not_delivered_agai
     assert {message.to.tag for _, _, message in bench.sent} == {tx.local_tag}
 
 
-def test_a_failure_is_repeated_until_the_ack_and_then_acks_are_absorbed_for_t4(bench: Bench) -> None:
+def test_B04_a_failure_is_repeated_until_the_ack_and_then_acks_are_absorbed_for_t4(bench: Bench) -> None:
     invite = request()
     tx, callee = take(bench, invite)
     tx.reply(486)
@@ -87,7 +87,7 @@ def test_a_failure_is_repeated_until_the_ack_and_then_acks_are_absorbed_for_t4(b
     assert (tx.terminated, callee.told, len(bench.layer), len(bench.wheel)) == (True, [], 0, 0)
 
 
-def test_a_failure_without_an_ack_ends_after_64_t1_and_the_user_is_told(bench: Bench) -> None:
+def test_B04_a_failure_without_an_ack_ends_after_64_t1_and_the_user_is_told(bench: Bench) -> None:
     tx, callee = take(bench, request())
     tx.reply(486)
     bench.advance(32)
@@ -104,7 +104,7 @@ def test_over_tcp_a_failure_is_sent_once_and_the_ack_ends_it(bench: Bench) -> No
     assert (bench.times(603), tx.terminated, callee.told) == ([0], True, [])
 
 
-def test_a_2xx_is_never_repeated_here_and_the_invite_is_absorbed_for_64_t1(bench: Bench) -> None:
+def test_B04_a_2xx_is_never_repeated_here_and_the_invite_is_absorbed_for_64_t1(bench: Bench) -> None:
     invite = request()
     tx, _ = take(bench, invite)
     tx.reply(200)
@@ -165,7 +165,7 @@ def test_a_lost_flow_leaves_an_invite_where_it_is(bench: Bench) -> None:
 # -- not INVITE ---------------------------------------------------------------------------------
 
 
-def test_a_non_invite_is_answered_once_and_its_repetitions_get_the_same_for_64_t1(bench: Bench) -> None:
+def test_B05_a_non_invite_is_answered_once_and_its_repetitions_get_the_same_for_64_t1(bench: Bench) -> None:
     message = request("MESSAGE")
     tx, _ = take(bench, message)
     assert bench.layer.on_request(message, UDP) is None
@@ -187,7 +187,7 @@ def test_over_tcp_a_non_invite_ends_with_its_answer(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("flow", [UDP, TCP], ids=["udp", "tcp"])
-def test_a_slow_user_makes_the_transaction_say_100_when_timer_e_reaches_t2(bench: Bench, flow: Flow) -> None:
+def test_B05_a_slow_user_makes_the_transaction_say_100_when_timer_e_reaches_t2(bench: Bench, flow: Flow) -> None:
     message = request("MESSAGE")
     tx, _ = take(bench, message, flow)
     bench.advance(10)
@@ -198,7 +198,7 @@ def test_a_slow_user_makes_the_transaction_say_100_when_timer_e_reaches_t2(bench
     assert codes(bench) == [100, 100, 202]
 
 
-def test_over_udp_a_100_before_its_time_is_kept_back_and_over_tcp_it_is_not(bench: Bench) -> None:
+def test_B05_over_udp_a_100_before_its_time_is_kept_back_and_over_tcp_it_is_not(bench: Bench) -> None:
     slow, _ = take(bench, request("MESSAGE", call_id="udp"))
     slow.reply(100)
     assert bench.sent == []
@@ -209,7 +209,7 @@ def test_over_udp_a_100_before_its_time_is_kept_back_and_over_tcp_it_is_not(benc
     assert bench.times(100) == [0, 3.5]
 
 
-def test_who_is_too_late_says_nothing_at_all(bench: Bench) -> None:
+def test_B05_who_is_too_late_says_nothing_at_all(bench: Bench) -> None:
     tx, callee = take(bench, request("MESSAGE"))
     bench.advance(32)
     assert (callee.told, tx.terminated, codes(bench)) == (["timeout"], True, [100])
@@ -218,7 +218,7 @@ def test_who_is_too_late_says_nothing_at_all(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 180, 183, 199])
-def test_what_must_never_answer_a_non_invite_is_refused(bench: Bench, status: int) -> None:
+def test_B05_what_must_never_answer_a_non_invite_is_refused(bench: Bench, status: int) -> None:
     tx, _ = take(bench, request("BYE", to_tag="here"))
     with pytest.raises(LocalProtocolError):
         tx.reply(status)
@@ -237,7 +237,7 @@ def test_a_lost_flow_ends_a_non_invite(bench: Bench) -> None:
 # -- matching (17.2.3) --------------------------------------------------------------------------
 
 
-def test_the_same_branch_from_another_sent_by_or_method_is_another_request(bench: Bench) -> None:
+def test_B06_the_same_branch_from_another_sent_by_or_method_is_another_request(bench: Bench) -> None:
     branch = "z9hG4bKsame"
     first = request("OPTIONS", branch=branch, call_id="a")
     assert bench.layer.on_request(first, UDP) is not None
@@ -249,7 +249,7 @@ def test_the_same_branch_from_another_sent_by_or_method_is_another_request(bench
 
 
 @pytest.mark.parametrize("branch", ["", "oldstyle", "z9hG4bK"], ids=["none", "2543", "bare cookie"])
-def test_without_the_magic_cookie_the_rules_of_rfc_2543_hold(bench: Bench, branch: str) -> None:
+def test_B06_without_the_magic_cookie_the_rules_of_rfc_2543_hold(bench: Bench, branch: str) -> None:
     invite = request(branch=branch)
     tx, callee = take(bench, invite)
     assert bench.layer.on_request(request(branch=branch), UDP) is None, "the same in all that counts"
@@ -289,7 +289,7 @@ def test_a_request_without_an_identity_is_a_parse_error_and_leaves_nothing(bench
     assert len(bench.layer) == 0
 
 
-def test_the_table_is_capped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_T23_the_table_is_capped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(bench.layer), "MAX_SERVERS", 3)
     taken = [bench.layer.on_request(request("OPTIONS", call_id=f"{n}"), UDP) for n in range(5)]
     assert [tx is not None for tx in taken] == [True, True, True, False, False]
@@ -303,13 +303,15 @@ def test_the_table_is_capped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
-def test_the_same_request_by_another_way_is_482(bench: Bench, method: str) -> None:
+def test_B11_the_same_request_by_another_way_is_482(bench: Bench, method: str) -> None:
     take(bench, request(method))
     assert bench.layer.on_request(request(method), UDP) is None
     assert codes(bench) == [482]
 
 
-def test_not_merged_are_the_next_cseq_another_method_a_dialogs_request_and_one_whose_twin_is_gone(bench: Bench) -> None:
+def test_B11_not_merged_are_the_next_cseq_another_method_a_dialogs_request_and_one_whose_twin_is_gone(
+    bench: Bench,
+) -> None:
     take(bench, request())
     assert bench.layer.on_request(request(cseq=2), UDP) is not None
     assert bench.layer.on_request(request("OPTIONS"), UDP) is not None
@@ -330,7 +332,7 @@ def test_a_third_way_is_482_too_although_the_second_is_over(bench: Bench) -> Non
 # -- CANCEL (9.2) -------------------------------------------------------------------------------
 
 
-def test_a_cancel_is_answered_200_the_invite_487_and_both_have_one_to_tag(bench: Bench) -> None:
+def test_B09_a_cancel_is_answered_200_the_invite_487_and_both_have_one_to_tag(bench: Bench) -> None:
     invite = request()
     tx, callee = take(bench, invite)
     tx.reply(180)
@@ -353,7 +355,7 @@ def test_a_cancel_after_the_final_response_changes_nothing(bench: Bench, final: 
     assert (codes(bench), callee.told) == ([final, 200], [])
 
 
-def test_a_cancel_of_nothing_is_481(bench: Bench) -> None:
+def test_B09_a_cancel_of_nothing_is_481(bench: Bench) -> None:
     cancel = request("CANCEL")
     assert bench.layer.on_request(cancel, UDP) is None
     assert bench.layer.on_request(cancel, UDP) is None

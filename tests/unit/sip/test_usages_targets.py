@@ -76,7 +76,7 @@ def test_the_outbound_proxy_takes_everything_and_service_route_follows_it() -> N
     assert target.hop == work.registrar_hop
 
 
-def test_headers_in_a_target_are_never_honoured() -> None:
+def test_T22_headers_in_a_target_are_never_honoured() -> None:
     """T22: a link like sip:bob@host?Replaces=... must not put header fields into our request."""
     target = out_of_dialog(None, SipUri.parse("sip:bob@192.0.2.9;method=BYE?Replaces=1%3Bto-tag%3D2"))
     assert str(target.uri) == "sip:bob@192.0.2.9"

@@ -28,27 +28,27 @@ def certificate(*names: tuple[str, str], cn: str = "") -> dict[str, Any]:
         ([("URI", "sip:[2001:db8::1]")], ()),
     ],
 )
-def test_what_a_certificate_says(names: list[tuple[str, str]], domains: tuple[str, ...]) -> None:
+def test_C02_what_a_certificate_says(names: list[tuple[str, str]], domains: tuple[str, ...]) -> None:
     assert certificate_identities(certificate(*names, cn="cn.example")).domains == domains
 
 
-def test_the_common_name_counts_only_without_a_subject_alternative_name() -> None:
+def test_C02_T19_the_common_name_counts_only_without_a_subject_alternative_name() -> None:
     assert proves(certificate(cn="example.com"), "example.com")
     assert not proves(certificate(("email", "a@b"), cn="example.com"), "example.com")
     assert not proves(certificate(cn="Example Inc"), "Example Inc")
 
 
 @pytest.mark.parametrize("domain", ["example.com", "EXAMPLE.com", "example.com."])
-def test_the_whole_name_without_case(domain: str) -> None:
+def test_C02_the_whole_name_without_case(domain: str) -> None:
     assert proves(certificate(("DNS", "Example.COM")), domain)
 
 
 @pytest.mark.parametrize("domain", ["com", "sub.example.com", "xample.com", "example.com.evil.example", "", "."])
-def test_nothing_less_and_nothing_more(domain: str) -> None:
+def test_C02_T19_nothing_less_and_nothing_more(domain: str) -> None:
     assert not proves(certificate(("DNS", "example.com")), domain)
 
 
-def test_a_wildcard_matches_nothing_by_default() -> None:
+def test_C02_T19_a_wildcard_matches_nothing_by_default() -> None:
     made = certificate(("DNS", "*.example.com"))
     assert not proves(made, "a.example.com")
     assert proves(made, "a.example.com", allow_wildcard=True)

@@ -56,13 +56,13 @@ SRV: dict[str, list[object]] = {
         (Hop("192.0.2.7", 99, secure=True), Candidate("tls", "192.0.2.7", 99)),
     ],
 )
-def test_a_literal_address_asks_nobody(hop: Hop, candidate: Candidate) -> None:
+def test_C01_a_literal_address_asks_nobody(hop: Hop, candidate: Candidate) -> None:
     zone = Zone()
     assert look_up(hop, zone) == [candidate]
     assert zone.asked == []
 
 
-def test_a_port_skips_the_services() -> None:
+def test_C01_a_port_skips_the_services() -> None:
     zone = Zone(srv=SRV, hosts=HOSTS)
     assert look_up(Hop("example.com", 5090), zone) == [
         Candidate("udp", "192.0.2.1", 5090),
@@ -88,7 +88,7 @@ def test_without_naptr_all_services_are_asked() -> None:
     ]
 
 
-def test_naptr_says_which_transport_first() -> None:
+def test_C01_naptr_says_which_transport_first() -> None:
     naptr: dict[str, list[object]] = {
         "example.com": [
             Naptr(90, 50, "SIP+D2U", "_sip._udp.example.com."),
@@ -132,12 +132,12 @@ def test_nobody_knows_it() -> None:
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_secure_never_gets_less(transport: str) -> None:
+def test_C01_C04_secure_never_gets_less(transport: str) -> None:
     with pytest.raises(ResolveError):
         look_up(Hop("192.0.2.1", None, transport, True), Zone())  # type: ignore[arg-type]
 
 
-def test_weights_are_kept_in_the_long_run() -> None:
+def test_C01_weights_are_kept_in_the_long_run() -> None:
     srv: dict[str, list[object]] = {
         "_sip._tcp.example.com": [
             Srv(1, 60, 1, "a.example.com."),

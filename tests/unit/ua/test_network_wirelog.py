@@ -36,7 +36,7 @@ def message(*lines: bytes, body: bytes = b"") -> bytes:
         b"To: <sips:alice:c4n4ry@h;x=y>, sip:b:c4n4ry@h",
     ],
 )
-def test_headers(line: bytes) -> None:
+def test_T14_headers(line: bytes) -> None:
     masked = mask(message(line))
     assert CANARY not in masked
     assert b"***" in masked
@@ -54,7 +54,7 @@ def test_headers(line: bytes) -> None:
         b"a=key-mgmt:mikey c4n4ry",
     ],
 )
-def test_session_keys(line: bytes) -> None:
+def test_T14_session_keys(line: bytes) -> None:
     masked = mask(message(body=b"v=0\r\n" + line + b"\r\nm=audio 1 RTP/AVP 0\r\n"))
     assert CANARY not in masked
     assert masked.endswith(b"\r\nm=audio 1 RTP/AVP 0\r\n")
@@ -73,14 +73,14 @@ def test_nothing_to_mask_nothing_changed() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_octets(data: bytes) -> None:
+def test_T14_any_octets(data: bytes) -> None:
     mask(data)
 
 
 @given(
     st.sampled_from(["Authorization", "proxy-authorization"]), st.text(max_size=40), st.sampled_from([" ", "\r\n\t"])
 )
-def test_no_scheme_at_all_hides_a_secret(name: str, noise: str, gap: str) -> None:
+def test_T14_no_scheme_at_all_hides_a_secret(name: str, noise: str, gap: str) -> None:
     scheme = "".join(c for c in noise if c.isalnum() and c.isascii()) or "x"
     if scheme.lower() != "digest":
         assert CANARY not in mask(message(f"{name}: {scheme}{gap}".encode() + CANARY))
@@ -89,7 +89,7 @@ def test_no_scheme_at_all_hides_a_secret(name: str, noise: str, gap: str) -> Non
 @pytest.mark.parametrize(
     "noise", [b"sip:" * 16000, b"a=crypto:" * 7000, b'response="' * 6000, b"Authorization: " * 4000]
 )
-def test_time_is_linear(noise: bytes) -> None:
+def test_T24_time_is_linear(noise: bytes) -> None:
     start = time.perf_counter()
     mask(message(b"X: " + noise, b"Authorization: Digest " + noise, body=noise))
     assert time.perf_counter() - start < 2.0

@@ -103,7 +103,7 @@ def test_a_refusal_names_what_was_answered_with() -> None:
     assert error.hint == "try: sipcli auth test work"
 
 
-def test_what_the_server_says_is_shown_harmless_and_short() -> None:
+def test_T12_what_the_server_says_is_shown_harmless_and_short() -> None:
     assert plain("a\x1b[2J\r\nb") == "a\\x1b[2J\\x0d\\x0ab"
     assert plain("ab\u202e\U000e0001") == "ab\\u202e\\U000e0001"
     assert plain("x" * 100) == "x" * 64 + "…"

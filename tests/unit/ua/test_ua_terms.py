@@ -16,7 +16,7 @@ def account(**fields: object) -> AccountConfig:
     return AccountConfig.for_aor("sip:alice@example.com", name="work", **fields)
 
 
-def test_the_contact_is_one_that_nobody_guesses() -> None:
+def test_T20_the_contact_is_one_that_nobody_guesses() -> None:
     first, second = profile_of(account()), profile_of(account())
     assert first.contact_user != second.contact_user
     assert (first.name, str(first.aor), str(first.registrar)) == ("work", "sip:alice@example.com", "sip:example.com")
