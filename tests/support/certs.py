@@ -37,6 +37,7 @@ class Authority:
         "urionly": ("/CN=whoever", "URI:sip:sip.test", _ALWAYS, "ca"),
         "dnsuri": ("/CN=sip.test", "DNS:sip.test,URI:sip:other.test", _ALWAYS, "ca"),
         "foreign": ("/CN=sip.test", "DNS:sip.test,URI:sip:sip.test", _ALWAYS, "other-ca"),
+        "mallory": ("/CN=localhost", "DNS:localhost", _ALWAYS, "ca"),
         "client": ("/CN=alice", "URI:sip:alice@sip.test", _ALWAYS, "ca"),
     }
 
