@@ -12,7 +12,7 @@ class G711Encoder:
     """PCMU or PCMA."""
 
     def __init__(self, law: g711.Law) -> None:
-        self._law = law
+        self._law: g711.Law = law
 
     def encode(self, pcm: bytes) -> bytes:
         return g711.encode(pcm, self._law)
@@ -25,7 +25,7 @@ class G711Decoder:
     """Every octet is a sample."""
 
     def __init__(self, law: g711.Law) -> None:
-        self._law = law
+        self._law: g711.Law = law
 
     def decode(self, payload: bytes) -> bytes:
         return g711.decode(payload, self._law)
