@@ -176,6 +176,11 @@ def media_options(function: _F) -> _F:
         ),
         click.option("--codec", metavar="NAME[,NAME]", help="Codecs, the dearest first: opus, g722, pcmu, pcma, l16."),
         click.option(
+            "--srtp",
+            type=click.Choice(["off", "optional", "required"]),
+            help="Encrypted audio, over TLS signalling; optional where the account says nothing else.",
+        ),
+        click.option(
             "--record",
             type=click.Path(path_type=Path, dir_okay=False),
             metavar="FILE",

@@ -25,7 +25,7 @@ _DIGITS = frozenset("0123456789*#ABCDabcd")
 
 
 class Talk:
-    """The wishes of one run (``--audio --codec --record --dtmf --duration``), and what became of its calls."""
+    """The wishes of one run (``--audio --codec --srtp --record --dtmf --duration``), and what became of its calls."""
 
     def __init__(
         self, run: Run, media: dict[str, Any], record: Path | None, dtmf: str | None, duration: float | None
@@ -56,6 +56,8 @@ class Talk:
             from sipcli.media.codecs import choose
 
             media["codecs"] = [codec.name for codec in choose(named.split(","))]
+        if (srtp := said.pop("srtp")) is not None:
+            media["srtp"] = srtp
         return cls(run, media, said.pop("record"), digits, said.pop("duration"))
 
     async def until_the_end(self, call: Call) -> None:

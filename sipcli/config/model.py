@@ -21,10 +21,13 @@ __all__ = [
     "PolicyConfig",
     "ProviderConfig",
     "RealmConfig",
+    "SrtpPolicy",
     "parse_aor",
     "parse_server",
 ]
 
+SrtpPolicy: TypeAlias = Literal["off", "optional", "required"]
+"""``optional``: encrypted with whoever can, and said when somebody cannot; ``required``: no call otherwise."""
 Md5OverUdp: TypeAlias = Literal["warn", "allow", "refuse"]
 
 DEFAULT_CREDENTIALS = ("keychain", "prompt")
@@ -87,6 +90,8 @@ class AccountConfig:
     register: bool = True
     codecs: tuple[str, ...] | None = None
     """Offered and taken, in this order; None: all that this installation can do."""
+    srtp: SrtpPolicy = "optional"
+    """Encrypted audio, over TLS signalling only."""
     realms: Mapping[str, RealmConfig] = field(default_factory=lambda: MappingProxyType({}))
     policy: PolicyConfig = field(default_factory=PolicyConfig)
 

@@ -127,6 +127,7 @@ ACCOUNT: Mapping[str, Rule] = {
     "expires": Rule(_number(1, 2**32 - 1, whole=True)),
     "register": Rule(_flag),
     "codecs": Rule(_codecs),
+    "srtp": Rule(_one_of("off", "optional", "required")),
     "realms": Rule(_table),
     "policy": Rule(_table),
 }

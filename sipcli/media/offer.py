@@ -6,13 +6,15 @@ is ``MediaFailed`` with code 488 (RFC 3261 section 13.3.1.3), also when the peer
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TypeAlias
 
 from sipcli.errors import LocalProtocolError, MediaFailed, ParseError
 from sipcli.media.codecs import CODECS, Codec, Format, choose
+from sipcli.media.sdes import Crypto, SrtpKeys, SrtpPolicy, find_chosen, find_crypto, new_cryptos
 from sipcli.media.sdp import (
     Attribute,
     Connection,
@@ -37,7 +39,8 @@ RFC 4733 section 2.5.1.2: events share the sequence and the clock of the audio, 
 COMFORT_NOISE = 13
 """RFC 3389: what those who fall silent send instead, at 8 kHz."""
 
-_PROTOCOLS = ("RTP/AVP", "RTP/AVPF")
+_PLAIN = ("RTP/AVP", "RTP/AVPF")
+_SECURE = ("RTP/SAVP", "RTP/SAVPF")
 _SENDS = {"sendrecv": True, "sendonly": True, "recvonly": False, "inactive": False}
 _RECEIVES = {"sendrecv": True, "sendonly": False, "recvonly": True, "inactive": False}
 
@@ -64,6 +67,8 @@ class Agreement:
     nowhere: bool = False
     send_format: Format = field(default_factory=lambda: MappingProxyType({}))
     send_event_clock: int = 8000
+    srtp: SrtpKeys | None = None
+    """None: nothing is encrypted."""
 
     @property
     def may_send(self) -> bool:
@@ -101,12 +106,17 @@ class Negotiator:
         codecs: Sequence[str] | None = None,
         session_id: int,
         events: bool = True,
+        srtp: SrtpPolicy = "off",
+        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._host, self._port = rtp
         self._rtcp_port = rtcp_port if rtcp_port is not None else self._port + 1
         self._codecs = choose(codecs)
         self._events = events
         self._session_id = session_id
+        self._srtp = srtp
+        self._cryptos: tuple[Crypto, ...] = () if srtp == "off" else new_cryptos(random)
+        self._random = random
         self._local: SessionDescription | None = None
         self._index = 0
         self._agreed_hold = False
@@ -140,7 +150,10 @@ class Negotiator:
         # RFC 3264 section 8.4: hold what is held from the other side, too, and it is inactive.
         held_by_peer = self.agreement is not None and not _SENDS[self.agreement.direction] and not self._agreed_hold
         direction = direction_for(sends=not (self.hold and held_by_peer), receives=not self.hold)
-        return self._media("RTP/AVP", tuple(formats), lines, direction, mux=True)
+        lines += [crypto.attribute() for crypto in self._cryptos]
+        # ``optional`` is a plain offer that also has keys: who knows a=crypto takes them, who does not is not lost.
+        protocol = "RTP/SAVP" if self._srtp == "required" else "RTP/AVP"
+        return self._media(protocol, tuple(formats), lines, direction, mux=True)
 
     def accept_answer(self, answer: bytes) -> Agreement:
         """The answer to our last offer; again when a later response carries another one (RFC 3261 section 13.2.1)."""
@@ -155,6 +168,7 @@ class Negotiator:
             raise _failed("the peer refused our audio")
         if media.protocol != offered.protocol:
             raise _failed(f"the answer speaks {media.protocol}, the offer {offered.protocol}")
+        keys = self._keys_chosen(media)
         remote = self._remote_of(description, media)
         theirs = self._codecs_of(media, named_by=offered)
         if not theirs:
@@ -176,12 +190,26 @@ class Negotiator:
             remote=remote,
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
             rtcp_mux=mux,
+            srtp=keys,
             nowhere=_is_nowhere(description, media),
             direction=direction_for(
                 sends=_SENDS[allowed] and _SENDS[wanted], receives=_RECEIVES[allowed] and _RECEIVES[wanted]
             ),
         )
         return self.agreement
+
+    def _keys_chosen(self, media: MediaDescription) -> SrtpKeys | None:
+        """What an answer makes of our keys.  What was promised, or held before, is never left in silence."""
+        chosen = find_chosen(media, self._cryptos)
+        if chosen is not None:
+            return SrtpKeys(chosen[0].suite, chosen[0].master, chosen[1].master)
+        if self._srtp == "required" or media.protocol in _SECURE or self._was_encrypted:
+            raise _failed("the peer does not encrypt the audio, and we insist on it")
+        return None
+
+    @property
+    def _was_encrypted(self) -> bool:
+        return self.agreement is not None and self.agreement.srtp is not None
 
     def withdraw(self) -> None:
         """Our last offer was refused (488, 491): what was agreed before still holds (RFC 3261 section 14.1)."""
@@ -207,16 +235,36 @@ class Negotiator:
 
     def _choose(self, description: SessionDescription) -> int | None:
         usable = [i for i, media in enumerate(description.media) if self._usable(description, media)]
-        return self._index if self._index in usable else next(iter(usable), None)
+        if self._index in usable and self.agreement is not None:
+            return self._index
+        # A caller who would like to encrypt, and could do without, writes two lines; we like it, too.
+        secure = (i for i in usable if self._crypto_of(description.media[i]) is not None)
+        return next(secure, next(iter(usable), None))
 
     def _usable(self, description: SessionDescription, media: MediaDescription) -> bool:
-        if media.kind != "audio" or media.rejected or media.protocol not in _PROTOCOLS:
+        if media.kind != "audio" or media.rejected or media.protocol not in _PLAIN + _SECURE:
+            return False
+        must = self._srtp == "required" or media.protocol in _SECURE or self._was_encrypted
+        if must and self._crypto_of(media) is None:
             return False
         try:
             self._remote_of(description, media)
         except MediaFailed:
             return False
         return bool(self._codecs_of(media))
+
+    def _crypto_of(self, media: MediaDescription) -> Crypto | None:
+        """The offered key that we would take."""
+        return None if self._srtp == "off" else find_crypto(media)
+
+    def _keys_for(self, theirs: Crypto | None) -> SrtpKeys | None:
+        """Our answer to *theirs*; in a later exchange the key that we have been using (RFC 4568 section 7.1.4)."""
+        if theirs is None:
+            return None
+        before = None if self.agreement is None else self.agreement.srtp
+        keep = before is not None and before.suite == theirs.suite
+        ours = before.ours if before is not None and keep else self._random(len(theirs.master))
+        return SrtpKeys(theirs.suite, ours, theirs.master)
 
     def _agree_on(self, description: SessionDescription, media: MediaDescription) -> Agreement:
         remote = self._remote_of(description, media)
@@ -235,6 +283,7 @@ class Negotiator:
             remote=remote,
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
             rtcp_mux=mux,
+            srtp=self._keys_for(self._crypto_of(media)),
             nowhere=_is_nowhere(description, media),
             direction=direction_for(
                 sends=_RECEIVES[offered] and remote is not None, receives=_SENDS[offered] and not self.hold
@@ -251,6 +300,9 @@ class Negotiator:
         if event is not None:
             formats.append(str(event))
             lines += _event_lines(event, agreement.send_event_clock)
+        theirs = self._crypto_of(media)
+        if agreement.srtp is not None and theirs is not None:
+            lines.append(Crypto(theirs.tag, theirs.suite, agreement.srtp.ours).attribute())
         return self._media(media.protocol, tuple(formats), lines, agreement.direction, mux=agreement.rtcp_mux)
 
     # -- both ---------------------------------------------------------------

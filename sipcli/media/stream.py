@@ -25,6 +25,7 @@ from sipcli.media.rtcp import (
 )
 from sipcli.media.rtp import is_rtcp, parse_rtp
 from sipcli.media.sender import Beginning, RtpSender
+from sipcli.media.srtp import SrtpGuard
 
 __all__ = ["AudioStream", "Datagram"]
 
@@ -55,6 +56,7 @@ class AudioStream:
         self._random = random
         self._ntp_offset = ntp_offset
         self._agreement: Agreement | None = None
+        self._guard: SrtpGuard | None = None
         self._rtcp_seen_at: Address | None = None
         self._mirrors: set[Address] = set()
         self._remote: RemoteStats | None = None
@@ -78,6 +80,11 @@ class AudioStream:
         if not agreement.nowhere:
             # A peer that holds by c=0.0.0.0 is where it was; nobody else may take its place meanwhile.
             self.latch.negotiate(agreement.remote)
+        if agreement.srtp is None:
+            self._guard = None
+        elif self._guard is None or self._guard.keys != agreement.srtp:
+            # The same keys go on with the same numbers: a replay window that began anew would let old packets in.
+            self._guard = SrtpGuard(agreement.srtp)
         self.sender.configure(agreement)
         self.receiver.configure(agreement)
 
@@ -91,8 +98,11 @@ class AudioStream:
             # Also without mux: read as RTP it would pass for a new source.
             self.receive_rtcp(data, source, now)
             return
+        clear = data if self._guard is None else self._guard.unprotect(data)
+        if clear is None:
+            return
         try:
-            packet = parse_rtp(data)
+            packet = parse_rtp(clear)
         except ParseError:
             self.malformed += 1
             return
@@ -120,8 +130,11 @@ class AudioStream:
         if not self._accepts_rtcp(source):
             self.latch.strangers += 1
             return
+        clear = data if self._guard is None else self._guard.unprotect(data, rtcp=True)
+        if clear is None:
+            return
         try:
-            packets = parse_compound(data)
+            packets = parse_compound(clear)
         except ParseError:
             self.malformed += 1
             return
@@ -173,12 +186,18 @@ class AudioStream:
         packet = self.sender.beat(pcm)
         destination = self.latch.destination
         if packet is not None and destination is not None:
-            self._outbox.insert(0, Datagram(packet.to_bytes(), destination))
+            data = packet.to_bytes()
+            self._outbox.insert(0, Datagram(self._guard.protect(data) if self._guard else data, destination))
         if now >= self._schedule.next:
             self._schedule.sent(now, self._uniform())
             self._queue_rtcp(self._report(now), self._description())
         outbox, self._outbox = self._outbox, []
         return outbox
+
+    @property
+    def forged(self) -> int:
+        """Packets that did not prove to be the peer's; 0 without SRTP, which alone can tell."""
+        return 0 if self._guard is None else self._guard.refused
 
     def skip(self, beats: int) -> None:
         """Beats that passed while we were held up."""
@@ -213,7 +232,9 @@ class AudioStream:
         destination = self._rtcp_destination()
         if destination is not None:
             muxed = self._agreement is not None and self._agreement.rtcp_mux
-            self._outbox.append(Datagram(build_compound(*packets), destination, rtcp=not muxed))
+            data = build_compound(*packets)
+            data = self._guard.protect(data, rtcp=True) if self._guard else data
+            self._outbox.append(Datagram(data, destination, rtcp=not muxed))
 
     def _rtcp_destination(self) -> Address | None:
         agreement = self._agreement

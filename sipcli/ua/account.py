@@ -13,6 +13,7 @@ from sipcli.credentials import Cancelled, Credentials
 from sipcli.errors import AgentClosed, ChallengeGone, SipcliError
 from sipcli.sip.auth import AuthSession, Challenged, GiveUp
 from sipcli.sip.events import RegistrationChanged
+from sipcli.sip.flow import Flow
 from sipcli.sip.register import Binding, Registration, State
 from sipcli.sip.uri import SipUri
 from sipcli.ua.authdesk import exchange_key, refuse_answer, refuse_coroutine
@@ -93,6 +94,11 @@ class Account:
         """Our address on the way to the registrar, once a REGISTER went there."""
         flow = None if self._last is None else self._last.flow
         return None if flow is None else flow.local[0]
+
+    @property
+    def registered_over(self) -> Flow | None:
+        """The flow of the last REGISTER; None before there was one."""
+        return None if self._last is None else self._last.flow
 
     @property
     def terms(self) -> Terms:

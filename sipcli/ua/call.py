@@ -15,7 +15,7 @@ from sipcli.sip.events import AnyCall, CallAnswered, CallEnded, CallProgress, Ca
 from sipcli.sip.invite import OutgoingCall
 from sipcli.sip.message import Request
 from sipcli.sip.uri import NameAddr, SipUri
-from sipcli.ua.callmedia import CallReport, MediaHooks, open_media
+from sipcli.ua.callmedia import CallReport, MediaHooks, open_media, settings_for, speaks_tls
 from sipcli.ua.callnotices import CallTeller, digit_of_info
 from sipcli.ua.failures import failure_of
 from sipcli.ua.localhost import local_host
@@ -114,8 +114,8 @@ class Call:
         """INVITE *target*.  *audio*: see :meth:`accept`; *media* is a session of the caller's own, open already."""
         hooks = MediaHooks()
         if media is None:
-            audio.setdefault("codecs", None if account is None else account.config.codecs)
-            media = await open_media(hooks, await local_host(agent, account, target), **audio)
+            settings = settings_for(account, audio, secure=speaks_tls(account, target))
+            media = await open_media(hooks, await local_host(agent, account, target), **settings)
         try:
             with agent.turn() as engine:
                 name = None if account is None else account.name
@@ -148,7 +148,7 @@ class Call:
             self._incoming.ring(code)
 
     async def accept(self, *, media: MediaSession | None = None, **audio: Any) -> None:
-        """Answer.  Keywords are :class:`MediaSession`'s: *audio*, *record*, *record_mode*, *codecs*, *rate*, *ports*.
+        """Answer.  *audio*, *record*, *record_mode*, *codecs*, *rate*, *srtp*, *ports*: see :class:`MediaSession`.
 
         Raises MediaFailed when there is no common codec; the caller then got 488.
         """
@@ -156,8 +156,8 @@ class Call:
         hooks = MediaHooks()
         flow = core.dialog.flow if core.dialog is not None else None
         if media is None:
-            audio.setdefault("codecs", None if self.account is None else self.account.config.codecs)
-            media = await open_media(hooks, flow.local[0] if flow is not None else "127.0.0.1", **audio)
+            settings = settings_for(self.account, audio, secure=flow is not None and flow.transport == "tls")
+            media = await open_media(hooks, flow.local[0] if flow is not None else "127.0.0.1", **settings)
         try:
             sdp = media.offer() if core.offer is None else media.answer(core.offer)
             with self.agent.turn():

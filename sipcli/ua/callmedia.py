@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sipcli.errors import ConfigError
 from sipcli.media.quality import AudioVerdict, MediaReport, RxStats, TxStats
+from sipcli.media.srtp import missing
+from sipcli.sip.uri import SipUri
 from sipcli.ua.media_io import MediaSession
 
 if TYPE_CHECKING:
+    from sipcli.ua.account import Account
     from sipcli.ua.audio import AudioSpec
     from sipcli.ua.call import Call
 
-__all__ = ["CallReport", "MediaHooks", "open_media"]
+__all__ = ["CallReport", "MediaHooks", "open_media", "settings_for", "speaks_tls"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,36 @@ class MediaHooks:
     def warning(self, code: str, message: str) -> None:
         if self.call is not None:
             self.call._teller.warning(code, message)  # noqa: SLF001
+
+
+def settings_for(account: Account | None, audio: dict[str, Any], *, secure: bool) -> dict[str, Any]:
+    """*audio*, with the account's codecs and SRTP where nothing else was said.
+
+    Keys in the SDP are read by everybody on the way, so they go out over TLS only (RFC 4568 section 7): *secure* says
+    whether that is so.  Raises ConfigError where SRTP is required and cannot be.
+    """
+    settings = dict(audio)
+    if account is not None:
+        settings.setdefault("codecs", account.config.codecs)
+    wanted = settings.get("srtp") or ("optional" if account is None else account.config.srtp)
+    if wanted != "off" and (not secure or missing()):
+        if wanted == "required":
+            lacks = f"SRTP needs {missing()}" if secure else "SRTP is required, and its keys may travel over TLS only"
+            step = "install it" if secure else 'reach the server by TLS: transport = "tls"'
+            raise ConfigError(lacks, hint=step)
+        wanted = "off"
+    settings["srtp"] = wanted
+    return settings
+
+
+def speaks_tls(account: Account | None, target: SipUri) -> bool:
+    """Will a call to *target* leave over TLS?  The account's server decides where there is one."""
+    if account is None:
+        return target.scheme == "sips" or (target.param("transport") or "").lower() == "tls"
+    config, flow = account.config, account.registered_over
+    hop = config.proxy or config.registrar
+    said = config.transport or (hop.param("transport") or "").lower()
+    return hop.scheme == "sips" or said == "tls" or (flow is not None and flow.transport == "tls")
 
 
 async def open_media(

@@ -76,6 +76,7 @@ class CallTeller:
                 local=address_text(facts.local),
                 remote=remote,
                 latched=remote if facts.latched else None,
+                srtp=facts.srtp,
             )
         )
 

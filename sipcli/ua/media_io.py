@@ -18,6 +18,7 @@ from sipcli.media.dtmf import check_digits
 from sipcli.media.offer import PTIME_MS, Address, Agreement, Negotiator
 from sipcli.media.pacing import Pacer
 from sipcli.media.quality import MediaReport
+from sipcli.media.sdes import SrtpPolicy
 from sipcli.media.stream import AudioStream
 from sipcli.media.tone import SAMPLE_RATE
 from sipcli.ua.audio import AudioPort, AudioSpec, Device, Null, open_audio, parse_audio
@@ -49,7 +50,8 @@ class MediaFacts:
     remote: Address | None
     latched: bool
     """The peer's packets come from elsewhere than its SDP says, and ours follow them."""
-    srtp: bool = False
+    srtp: str | None = None
+    """The suite that encrypts, None where nothing does."""
     ice: bool = False
 
 
@@ -75,6 +77,7 @@ class MediaSession:
         record_mode: RecordMode = "received",
         codecs: Sequence[str] | None = None,
         rate: int | None = None,
+        srtp: SrtpPolicy = "off",
         host: str = "127.0.0.1",
         ports: range | None = None,
         on_dtmf: Callable[[str, int], None] | None = None,
@@ -87,6 +90,7 @@ class MediaSession:
         self._record = None if record is None else Path(record)
         self._record_mode: RecordMode = record_mode
         self._codecs = None if codecs is None else choose(codecs)
+        self._srtp: SrtpPolicy = srtp
         self._fixed_rate = rate
         self._rate = SAMPLE_RATE if rate is None else rate
         self._from_line: FrameConverter | None = None
@@ -133,6 +137,8 @@ class MediaSession:
                 rtcp_port=self._sockets.rtcp_port,
                 codecs=None if self._codecs is None else [codec.name for codec in self._codecs],
                 session_id=int.from_bytes(self._random(8)) >> 1,
+                srtp=self._srtp,
+                random=self._random,
             )
         except BaseException:
             await self.close()
@@ -398,6 +404,7 @@ class MediaSession:
             local=self.local,
             remote=stream.latch.destination,
             latched=stream.latch.learnt,
+            srtp=None if agreement is None or agreement.srtp is None else agreement.srtp.suite,
         )
 
     def report(self, *, verdict: bool = True) -> MediaReport:

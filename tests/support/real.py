@@ -74,6 +74,12 @@ def _opus() -> str | None:
     return opus.missing() or g722.missing() or None
 
 
+def _srtp() -> str | None:
+    from sipcli.media import srtp
+
+    return srtp.missing() or None
+
+
 def _root() -> str | None:
     if os.geteuid() != 0:
         return "only root may make a mount or network namespace"
@@ -91,6 +97,7 @@ _MISSING: dict[str, Callable[[], str | None]] = {
     "portaudio": _portaudio,
     "root": _root,
     "sipp": _program("sipp"),
+    "srtp": _srtp,
 }
 
 

@@ -30,6 +30,8 @@ class Baresip:
         transport: str = "udp",
         answer: str = "auto",
         ca: Path | None = None,
+        codecs: str = "PCMU/8000/1,PCMA/8000/1",
+        encryption: str | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
@@ -38,13 +40,13 @@ class Baresip:
         account = (
             f"<sip:{user}@sip.test;transport={transport}>;auth_user={user};auth_pass={password}"
             f';outbound="sip:{proxy};transport={transport}";regint=60;answermode={answer}'
-            ";audio_codecs=PCMU/8000/1,PCMA/8000/1\n"
+            f";audio_codecs={codecs}" + (f";mediaenc={encryption}" if encryption else "") + "\n"
         )
         modules = modules_path()
         assert modules is not None, "baresip is installed without its modules"
         config = [
             f"module_path {modules}",
-            *(f"module {name}.so" for name in ("g711", "ausine", "sndfile")),
+            *(f"module {name}.so" for name in ("g711", "g722", "opus", "srtp", "ausine", "sndfile")),
             *(f"module_app {name}.so" for name in ("account", "ctrl_tcp", "menu")),
             f"sip_listen 127.0.0.1:{sip}",
             *([f"sip_cafile {ca}"] if ca else []),

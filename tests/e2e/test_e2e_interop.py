@@ -1,0 +1,114 @@
+"""What baresip and we agree on, heard on both sides: codecs, and audio that is encrypted with keys in the SDP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import FILE_PROVIDER, StartKamailio, account
+from tests.support import wavs
+from tests.support.cli import Cli
+from tests.support.real import require
+from tests.support.servers.baresip import Baresip
+from tests.support.servers.kamailio import Kamailio
+
+pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("kamailio")]
+
+CODECS = {"opus": "opus/48000/2", "g722": "G722/16000/1", "pcma": "PCMA/8000/1"}
+
+
+def _ready(cli: Cli, server: str, **options: str) -> None:
+    path = cli.secret("secret", "secret123")
+    cli.configure(account(server, **options) + FILE_PROVIDER.format(path=path))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_call_out_with(cli: Cli, kamailio: Kamailio, tmp_path: Path, codec: str) -> None:
+    require("baresip", "opus")
+    phone = Baresip(tmp_path / "bob", kamailio.address(), codecs=CODECS[codec])
+    try:
+        _ready(cli, kamailio.address())
+        record = tmp_path / "rx.wav"
+        wishes = ("--audio", "tone:440", "--record", str(record), "--duration", "3")
+        done = cli.run("call", "sip:bob@sip.test", "--json", *wishes)
+        assert done.code == 0, done.stderr
+        assert done.result["call"]["codec"] == codec.upper()
+        wavs.assert_tone(record, 880, seconds=2.0)
+        wavs.assert_tone(phone.heard, 440, seconds=2.0)
+        assert done.result["call"]["audio"]["longest_gap_ms"] <= 300
+    finally:
+        phone.stop()
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_call_in_with(cli: Cli, kamailio: Kamailio, tmp_path: Path, codec: str) -> None:
+    require("baresip", "opus")
+    phone = Baresip(tmp_path / "bob", kamailio.address(), codecs=CODECS[codec])
+    try:
+        _ready(cli, kamailio.address())
+        record = tmp_path / "in.wav"
+        wishes = ("--audio", "tone:500", "--record", str(record), "--max-calls", "1", "--duration", "3")
+        listening = cli.start("listen", "--json", "--answer", "auto", *wishes)
+        try:
+            listening.wait_for("ready")
+            phone.dial("sip:alice@sip.test")
+            done = listening.finish(timeout=20)
+        finally:
+            listening.kill()
+        assert done.code == 0, done.stderr
+        flowing = next(event for event in done.named("media") if event["state"] == "flowing")
+        assert flowing["codec"] == codec.upper()
+        wavs.assert_tone(record, 880, seconds=2.0)
+        wavs.assert_tone(phone.heard, 500, seconds=2.0)
+    finally:
+        phone.stop()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [("optional", "srtp"), ("required", "srtp-mand"), ("optional", "srtp-mand"), ("optional", None)],
+)
+def test_E02_call_out_over_tls_with_srtp(
+    cli: Cli, start_kamailio: StartKamailio, certs: Path, tmp_path: Path, ours: str, theirs: str | None
+) -> None:
+    require("baresip", "srtp")
+    server = start_kamailio(tls=True)
+    phone = Baresip(tmp_path / "bob", server.address("tls"), transport="tls", ca=certs / "ca.pem", encryption=theirs)
+    try:
+        more = f'srtp = "{ours}"\nca_file = "{certs / "ca.pem"}"'
+        _ready(cli, server.address("tls"), transport="tls", more=more)
+        record = tmp_path / "rx.wav"
+        wishes = ("--audio", "tone:440", "--codec", "pcma", "--record", str(record), "--duration", "3")
+        done = cli.run("call", "sip:bob@sip.test", "--json", *wishes)
+        assert done.code == 0, done.stderr
+        negotiated = next(event for event in done.named("media") if event["state"] == "negotiated")
+        assert bool(negotiated["srtp"]) == (theirs is not None)
+        wavs.assert_tone(record, 880, seconds=2.0)
+        wavs.assert_tone(phone.heard, 440, seconds=2.0)
+        assert "inline:" not in done.stdout + done.stderr
+    finally:
+        phone.stop()
+
+
+def test_E02_required_and_a_phone_that_cannot_is_exit_12(
+    cli: Cli, start_kamailio: StartKamailio, certs: Path, tmp_path: Path
+) -> None:
+    require("baresip", "srtp")
+    server = start_kamailio(tls=True)
+    phone = Baresip(tmp_path / "bob", server.address("tls"), transport="tls", ca=certs / "ca.pem")
+    try:
+        more = f'srtp = "required"\nca_file = "{certs / "ca.pem"}"'
+        _ready(cli, server.address("tls"), transport="tls", more=more)
+        done = cli.run("call", "sip:bob@sip.test", "--json", "--duration", "3")
+        assert done.code == 12, (done.code, done.stderr)
+    finally:
+        phone.stop()
+
+
+def test_E02_required_without_tls_is_said_before_anything_is_sent(cli: Cli, kamailio: Kamailio) -> None:
+    require("srtp")
+    _ready(cli, kamailio.address(), more='srtp = "required"')
+    done = cli.run("call", "sip:bob@sip.test", "--json", "--no-register")
+    assert done.code == 2, done.stderr
+    assert "over TLS only" in done.result["message"]

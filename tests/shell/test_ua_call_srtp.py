@@ -1,0 +1,63 @@
+"""Calls whose audio is encrypted: keys go over TLS only, the event says so, and a stranger's packets are not heard."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from sipcli.errors import ConfigError
+from sipcli.media.tone import dominant_hz, samples_of
+from sipcli.sip.uri import SipUri
+from sipcli.ua.callmedia import settings_for, speaks_tls
+from sipcli.ua.media_io import MediaSession
+from tests.shell.test_media_session import call
+from tests.support.real import require
+
+
+async def _some(session: MediaSession, count: int) -> AsyncIterator[tuple[bytes, int]]:
+    async for frame in session.frames():
+        yield frame, count
+        count -= 1
+        if not count:
+            return
+
+
+async def test_E02_two_sessions_hear_each_other_and_nothing_is_readable() -> None:
+    require("srtp")
+    a = MediaSession(audio="tone:440", codecs=("PCMU",), srtp="required")
+    b = MediaSession(audio="tone:1000", codecs=("PCMU",), srtp="optional")
+    async with call(a, b):
+        frames = [frame async for frame, _ in _some(a, 40)]
+        pcm = b"".join(frames)
+        assert dominant_hz(samples_of(pcm[-8000:])) == pytest.approx(1000, abs=2)
+        assert a.facts().srtp == b.facts().srtp == "AEAD_AES_128_GCM"
+
+
+def test_E02_keys_are_not_sent_without_tls() -> None:
+    """Fails without the check of *secure* in ``settings_for``: the keys would be in every hop's log."""
+    assert settings_for(None, {}, secure=False)["srtp"] == "off"
+    with pytest.raises(ConfigError, match="over TLS only") as caught:
+        settings_for(None, {"srtp": "required"}, secure=False)
+    assert caught.value.hint is not None and "tls" in caught.value.hint
+
+
+def test_E02_over_tls_it_is_tried_unless_switched_off() -> None:
+    require("srtp")
+    assert settings_for(None, {}, secure=True)["srtp"] == "optional"
+    assert settings_for(None, {"srtp": "off"}, secure=True)["srtp"] == "off"
+
+
+@pytest.mark.parametrize(
+    ("target", "secure"),
+    [("sip:a@b", False), ("sip:a@b;transport=tcp", False), ("sip:a@b;transport=TLS", True), ("sips:a@b", True)],
+)
+def test_which_way_is_secure(target: str, secure: bool) -> None:
+    assert speaks_tls(None, SipUri.parse(target)) is secure
+
+
+def test_required_without_the_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sipcli.ua.callmedia.missing", lambda: "the package pylibsrtp (pip install 'sipcli[srtp]')")
+    with pytest.raises(ConfigError, match="pip install"):
+        settings_for(None, {"srtp": "required"}, secure=True)
+    assert settings_for(None, {"srtp": "optional"}, secure=True)["srtp"] == "off"
