@@ -20,6 +20,7 @@ class PromptProvider:
     """``type = "prompt"``; no options.  How a line is read from /dev/tty is the terminal's business."""
 
     interactive = True
+    at_terminal = True
 
     def __init__(self, context: ProviderContext) -> None:
         self.name = context.name

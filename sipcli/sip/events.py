@@ -14,6 +14,7 @@ A *why* says what no SIP response can: a :class:`~sipcli.sip.auth.GiveUp`
 ``timeout:`` nobody answered in time
 ``closed:``  the account was removed, or the engine closed
 ``protocol:`` the peer broke the protocol
+``expired:`` a binding ran out while a person was awaited
 ========== ==========================================================
 """
 
@@ -64,7 +65,9 @@ __all__ = [
 
 Why: TypeAlias = "GiveUp | str | None"
 AnyCall: TypeAlias = "OutgoingCall | IncomingCall"
-RegistrationState: TypeAlias = Literal["trying", "retrying", "registered", "refused", "failed", "unregistered"]
+RegistrationState: TypeAlias = Literal[
+    "trying", "waiting", "retrying", "registered", "refused", "failed", "unregistered"
+]
 
 
 # -- flows -----------------------------------------------------------------------------------------
@@ -99,7 +102,8 @@ class RegistrationChanged(NamedTuple):
 
     ``refused``: the registrar refused our answer to its challenge; ``failed``:
     anything else that ended it; ``retrying``: the same, but another REGISTER
-    goes out in *retry_in_s*.
+    goes out in *retry_in_s*.  ``waiting``: a person is awaited, and no challenge
+    is held meanwhile; *contact* and *expires_s* are told while the old binding lives.
     """
 
     registration: Registration

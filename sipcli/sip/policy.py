@@ -50,6 +50,8 @@ class GiveUp(enum.Enum):
     NO_CHALLENGE = "the server wants credentials and does not say which"
     STALE_LOOP = "the server calls every nonce stale"
     DOWNGRADE = "the server offers less protection than it did before"
+    PERSON = "a person is awaited"
+    SIGN_IN = "nobody signed in in time"
 
 
 # Final responses that only somebody who was let in gets to see, besides 2xx and 3xx.

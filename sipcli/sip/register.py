@@ -4,6 +4,7 @@
 
     IDLE → REGISTERING → BOUND ⇄ REFRESHING → UNBINDING → GONE
            any failure, while it is to be kept: → RETRYING (backs off) → REGISTERING
+           nobody but a person has the secret:  → WAITING → refresh() → REGISTERING
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ STEADY = 120.0
 MARGIN = 32.0
 """Seconds before expiry by which a refresh goes out: one full non-INVITE transaction."""
 
+SIGN_IN_PACE = 300.0
+"""Seconds from one unused sign-in to the next, in the long run: a code often lives that long, and none is hammered."""
+LEAST_PAUSE = 5.0
 STORE_TIME = 300.0
 """Longest pause while it is our own store that does not answer: no server is spared by a longer one."""
 LAST_CHANCE = 5.0
@@ -50,6 +54,7 @@ class State(Enum):
     BOUND = "bound"
     REFRESHING = "refreshing"
     RETRYING = "retrying"
+    WAITING = "waiting"
     UNBINDING = "unbinding"
     GONE = "gone"
 
@@ -74,6 +79,7 @@ class Registration:
 
     __slots__ = (
         "_account",
+        "_begun_at",
         "_core",
         "_exchange",
         "_failures",
@@ -82,6 +88,7 @@ class Registration:
         "_rebind",
         "_too_brief",
         "_unbind",
+        "_waited",
         "_where",
         "binding",
         "bound_at",
@@ -106,6 +113,8 @@ class Registration:
         self._too_brief = False
         self._unbind = False
         self._rebind = False
+        self._waited = False
+        self._begun_at = 0.0
         self._where = _registrar_of(account)
 
     @property
@@ -161,13 +170,16 @@ class Registration:
                 self._core.arm(self, "refresh", self._backoff(self._losses - 1))
 
     def on_timer(self, name: str) -> None:
-        if self._exchange is None and self.state in (State.BOUND, State.RETRYING):
+        if name == "expired":
+            self._expired()
+        elif self._exchange is None and self.state in (State.BOUND, State.RETRYING, State.WAITING):
             self._bind()
 
     # -- requests ------------------------------------------------------------------------------------
 
     def _bind(self) -> None:
         self._core.wheel.disarm(self)
+        self._begun_at = self._core.now
         if self.binding is not None and self.binding.expires_at <= self._core.now:
             self.binding = None
         if self.binding is None:
@@ -229,6 +241,7 @@ class Registration:
             return
         self._failures = 0
         self._too_brief = False
+        self._waited = False
         self.bound_at = self._core.now
         self.binding = Binding(exchange.contact, self._core.now + granted, granted)
         self.state = State.BOUND
@@ -250,6 +263,9 @@ class Registration:
         return True
 
     def _failed(self, response: Response | None, why: Why) -> None:
+        if why in (GiveUp.PERSON, GiveUp.SIGN_IN) or (self._waited and response is not None and response.status == 403):
+            self._wait(response, why)
+            return
         left = 0.0 if self.binding is None else self.binding.expires_at - self._core.now
         ours = why in _NO_SECRET
         if not (ours and left > 0):  # a binding that holds keeps its routes
@@ -267,6 +283,37 @@ class Registration:
         self.state = State.RETRYING
         self._core.arm(self, "retry", delay)
         self._tell("retrying", response, retry_in_s=delay, why=why)
+
+    def _wait(self, response: Response | None, why: Why) -> None:
+        """Nobody but a person can go on: he is waited for, without a challenge and without hurry.
+
+        Whoever waited for him does not give up at the first time-out after he came.
+        A server may say 403 to what he gave, where others challenge again: he may give another.
+        """
+        self.keep = self._waited = True
+        self.state = State.WAITING
+        delay = None
+        if why is GiveUp.SIGN_IN:  # he signs in elsewhere: that begins anew by itself, a new code replacing the old
+            self._failures += 1
+            pace = min(SIGN_IN_PACE, self._backoff(self._failures))
+            delay = max(LEAST_PAUSE, pace - (self._core.now - self._begun_at))
+            self._core.arm(self, "retry", delay)
+        binding, now = self.binding, self._core.now
+        if binding is None or binding.expires_at <= now:
+            self.binding = None
+            self._account.use_service_route(())
+            self._tell("waiting", response, why=why, retry_in_s=delay)
+            return
+        self._core.arm(self, "expired", binding.expires_at - now)
+        left = int(binding.expires_at - now)
+        self._tell("waiting", response, why=why, retry_in_s=delay, expires_s=left, contact=binding.contact)
+
+    def _expired(self) -> None:
+        """The binding that we had when we began to wait is over: nobody can call us any more."""
+        if self.state is State.WAITING:
+            self.binding = None
+            self._account.use_service_route(())
+            self._tell("waiting", why="expired: the binding ran out while a person was awaited")
 
     def _backoff(self, failures: int) -> float:
         """RFC 5626 section 4.5: a random 50 to 100 % of min(1800, 30 * 2**failures) seconds."""

@@ -201,6 +201,8 @@ class Account:
         if event.state == "registered":
             event.registration.keep = self._keep
             self._resolve(event.registration.binding, None)
+        elif event.state == "waiting":
+            self._retry = True  # whoever has waited for a person does not give up at the first time-out after him
         elif event.state == "trying" or (event.state == "retrying" and self._retry):
             pass
         elif event.state == "unregistered" and event.registration.state is not State.GONE:
@@ -387,6 +389,8 @@ class BrokeredAccount(Account):
 
         def failed(failure: ChainFailure) -> None:
             story.failure = failure
+            if failure.why is GiveUp.PERSON:
+                self.agent.waiting.expect(self, failure)
 
         return Ask(
             deferred=deferred,
@@ -396,6 +400,7 @@ class BrokeredAccount(Account):
             status=deferred.response.status,
             fetch=exchange.interactive and not self._closed,
             prompts=prompts and exchange.interactive,
+            waits=exchange.method == "REGISTER" and exchange.interactive and not self._closed and self.agent.waits(),
             ration=self.ration,
             latest=self._latest() if refresh else None,
             labels=deferred.labels,

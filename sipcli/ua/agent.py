@@ -29,6 +29,7 @@ from sipcli.ua.shelf import NoTerminal, RelayTerminal, Shelf
 from sipcli.ua.terms import auth_policy, profile_of
 from sipcli.ua.threads import ThreadRegistry
 from sipcli.ua.tls import TlsSettings
+from sipcli.ua.waiting import WaitingRoom
 from sipcli.ua.workers import Workers
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class UserAgent:
 
     *on_auth_challenge* is the level-2 hook; *providers* makes a provider from its
     name (default: the plug-ins that the configuration names); *terminal* is the
-    person, who is asked only if *interactive*; *max_wait* in seconds bounds every
+    person, who is asked only if *interactive*; while *waits* says so, a
+    registration that only a person could answer waits for :attr:`waiting` to be
+    given the secret, instead of failing; *max_wait* in seconds bounds every
     wait for a secret; *save* keeps accepted secrets; *trace* emits every message
     on the wire as a ``trace`` notice.  Everything is for the loop's thread, but
     :attr:`threads` and the handles of deferred challenges.
@@ -70,6 +73,7 @@ class UserAgent:
         providers: Callable[[str], CredentialProvider] | None = None,
         terminal: Terminal | None = None,
         interactive: bool = True,
+        waits: Callable[[], bool] = lambda: False,
         max_wait: float | None = None,
         save: bool = False,
         trace: bool = False,
@@ -79,6 +83,8 @@ class UserAgent:
         self.config = config if config is not None else Config()
         self.threads = ThreadRegistry()
         self.interactive = interactive
+        self.waits = waits
+        self.waiting = WaitingRoom(self)
         self.max_wait = max_wait
         self.save = save
         self.trace = trace

@@ -77,9 +77,10 @@ class Ask:
     """One deferred challenge, and under which conditions it may be answered.
 
     *fetch* False: only the cache may answer (hanging up, unbinding).  *prompts*
-    False: nobody may be asked (a refresh in the background).  *latest*, on the
-    loop's clock: an answer after it is of no use.  *labels*: realm → the id of
-    its challenge in notices.
+    False: nobody may be asked (a refresh in the background).  *waits* True: there
+    is nobody at our terminal, and where only a person can answer *on_failed* sees
+    to it that one is awaited elsewhere.  *latest*, on the loop's clock: an answer
+    after it is of no use.  *labels*: realm → the id of its challenge in notices.
     """
 
     deferred: Answerable
@@ -89,6 +90,7 @@ class Ask:
     status: int = 401
     fetch: bool = True
     prompts: bool = True
+    waits: bool = False
     ration: Ration = field(default_factory=lambda: Ration(3))
     latest: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -223,8 +225,12 @@ class CredentialBroker:
         self._leave(waiter)
         first = waiter.first_failure
         if first is not None and failure.why is GiveUp.NO_CREDENTIALS and isinstance(failure.error, NotFound | None):
-            failure = first  # the topmost scheme's story says more
-        if failure.why is GiveUp.NO_CREDENTIALS and failure.rejection is not None:
+            person = first.person or failure.person
+            failure = dataclasses.replace(first, person=person)  # the topmost scheme's story says more
+        if waiter.ask.waits and _wants_person(failure):
+            why = GiveUp.SIGN_IN if failure.person is None else GiveUp.PERSON
+            failure = dataclasses.replace(failure, why=why)
+        elif failure.why is GiveUp.NO_CREDENTIALS and failure.rejection is not None:
             failure = dataclasses.replace(failure, why=GiveUp.REFUSED)
         if waiter.ask.on_failed is not None:
             waiter.ask.on_failed(failure)
@@ -366,6 +372,14 @@ class CredentialBroker:
         for job in list(self._feedback):
             self.workers.fetch.withdraw(job)
         self.cache.wipe()
+
+
+def _wants_person(failure: ChainFailure) -> bool:
+    """Can nobody but a person go on: with a secret, or by signing in elsewhere, where nobody did so in time?"""
+    if failure.person is not None:
+        return failure.why is GiveUp.NO_CREDENTIALS
+    late = failure.why is GiveUp.DEADLINE or isinstance(failure.error, Unavailable)
+    return failure.awaited_person and late
 
 
 def _place(origin: Origin) -> Hashable:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sipcli.credentials import ProviderError, Rejection
+from sipcli.credentials import CredentialRequest, ProviderError, Rejection
 from sipcli.sip.auth import GiveUp
+from sipcli.ua.cache import CacheKey
 
-__all__ = ["FETCH_WAIT", "PROMPT_WAIT", "Chain", "ChainFailure", "Terms"]
+__all__ = ["FETCH_WAIT", "PROMPT_WAIT", "Chain", "ChainFailure", "PersonWanted", "Terms"]
 
 FETCH_WAIT = 30.0
 """Seconds that stores may take, all of the chain together; queueing counts."""
@@ -44,9 +45,25 @@ class Terms:
     save: bool = False
 
 
+class PersonWanted(NamedTuple):
+    """*provider* would have asked a person this *request*, had there been one; the answer belongs under *key*.
+
+    *label* is the id of the challenge that began it.
+    """
+
+    key: CacheKey
+    provider: str
+    request: CredentialRequest
+    label: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainFailure:
-    """Why a challenge got no answer: *error* and *provider* are the most telling of the chain."""
+    """Why a challenge got no answer: *error* and *provider* are the most telling of the chain.
+
+    *person* is what nobody but a person could have answered: nobody was at the
+    terminal, and no store has failed that may be back by itself.
+    """
 
     why: GiveUp
     realm: str
@@ -54,3 +71,4 @@ class ChainFailure:
     provider: str | None = None
     awaited_person: bool = False
     rejection: Rejection | None = None
+    person: PersonWanted | None = None

@@ -52,7 +52,9 @@ __all__ = ["EventDesk"]
 log = logging.getLogger(__name__)
 
 # The registrar said 401 and nobody answered it: that is a failure of ours, not its refusal.
-_NOT_ASKED = frozenset((GiveUp.NO_CREDENTIALS, GiveUp.ABANDONED, GiveUp.LOST, GiveUp.DEADLINE))
+_NOT_ASKED = frozenset(
+    (GiveUp.NO_CREDENTIALS, GiveUp.ABANDONED, GiveUp.LOST, GiveUp.DEADLINE, GiveUp.PERSON, GiveUp.SIGN_IN)
+)
 
 
 class EventDesk:
@@ -117,13 +119,14 @@ class EventDesk:
         state: RegistrationState = event.state
         if state == "refused" and event.why in _NOT_ASKED:
             state = "failed"
+        why = _sentence(event.why)
         if self._agent.has_listeners:
             self._agent.tell(
                 RegistrationNotice(
                     account=event.account,
                     state=state,
                     code=event.code,
-                    reason=event.reason or _sentence(event.why),
+                    reason=(why or event.reason) if state == "waiting" else (event.reason or why),
                     expires_s=event.expires_s,
                     contact=event.contact,
                     service_route=", ".join(event.service_route) or None,
@@ -133,6 +136,7 @@ class EventDesk:
             )
         if account is not None:
             account.on_registration(event)
+        self._agent.waiting.on_registration(event)
 
     # --- calls ------------------------------------------------------------------------------------------------
 

@@ -171,7 +171,7 @@ def _auth_words(account: str, why: GiveUp, failure: ChainFailure | None) -> tupl
             return AuthAbandoned, why.value, None
         case GiveUp.DEADLINE if failure is not None and failure.provider and not failure.awaited_person:
             return AuthExpired, f"{failure.provider} did not answer the challenge in time", "allow more: --max-wait S"
-        case GiveUp.DEADLINE:
+        case GiveUp.DEADLINE | GiveUp.PERSON | GiveUp.SIGN_IN:
             return AuthExpired, "nobody answered the challenge in time", "allow more time with --max-wait S"
         case GiveUp.NO_CREDENTIALS if failure is not None and not isinstance(failure.error, NotFound | None):
             return ProviderFailed, asked, f"try: sipcli auth test {account}"

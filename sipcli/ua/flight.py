@@ -17,6 +17,7 @@ flight is callbacks: no task, no future, one timer.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import math
 import time
@@ -43,7 +44,7 @@ from sipcli.credentials import (
 from sipcli.sip.auth import GiveUp
 from sipcli.sip.challenge import Challenge
 from sipcli.ua.cache import CacheKey, CredentialCache, Source
-from sipcli.ua.chain import FETCH_WAIT, PROMPT_WAIT, ChainFailure, Terms
+from sipcli.ua.chain import FETCH_WAIT, PROMPT_WAIT, ChainFailure, PersonWanted, Terms
 from sipcli.ua.notices import AuthNeeded, AuthProviderNotice, AuthUserAction, Notice, ProviderOutcome
 from sipcli.ua.shelf import ELSEWHERE, Shelf
 from sipcli.ua.workers import Job, Lane, Workers
@@ -102,6 +103,7 @@ class Flight:
         self._challenge = challenge
         self._method = method
         self._label = label
+        self._absent: str | None = None
         self._index = 0
         self._tries = 0
         self._asked_at = self._started = desk.loop.time()
@@ -129,7 +131,9 @@ class Flight:
             if known is not None:
                 self._note(known, name)
             elif self._desk.shelf.interactive(name):
-                if self._take_prompt(name):
+                if self._is_elsewhere(name):
+                    self._absent = self._absent or name
+                elif self._take_prompt(name):
                     self._ask_person(name)
                     return
             else:
@@ -138,7 +142,12 @@ class Flight:
             self._index += 1
             self._tries = 0
         error, provider = self._worst
-        self._end(self._failure(GiveUp.NO_CREDENTIALS, error, provider))
+        failure = self._failure(GiveUp.NO_CREDENTIALS, error, provider)
+        if self._absent is not None and not isinstance(error, Unavailable):
+            request = self._make_request(interactive=True)
+            wanted = PersonWanted(self.key, self._absent, request, self._label)
+            failure = dataclasses.replace(failure, person=wanted)
+        self._end(failure)
 
     def _ask(self, name: str) -> None:
         self._request = self._make_request(interactive=False)
@@ -163,6 +172,11 @@ class Flight:
         except Unavailable as error:
             self._job = None
             self._failed(name, error)
+
+    def _is_elsewhere(self, name: str) -> bool:
+        """Is the person whom *name* would ask awaited at another terminal?  Nobody can type a token."""
+        waits = self.key.scheme == "digest" and any(waiter.ask.waits for waiter in self.waiters)
+        return waits and self._desk.shelf.at_terminal(name)
 
     def _take_prompt(self, name: str) -> bool:
         """May a person be asked?  One ration pays for all who wait."""
@@ -339,7 +353,7 @@ class Flight:
             method=self._method,
             attempt=self.attempt,
             rejected=self.rejection,
-            interactive=interactive or any(waiter.prompts for waiter in self.waiters),
+            interactive=interactive or any(waiter.prompts or waiter.ask.waits for waiter in self.waiters),
             deadline=time.monotonic() + max(0.0, left),
             cancel=CancelSignal(),
             authz_server=challenge.authz_server,

@@ -277,7 +277,7 @@ class AuthProviderNotice(Notice):
 
 
 class AuthNeeded(Notice):
-    """A person is needed to go on."""
+    """A person is needed to go on.  *expires_in_s* None: *account* can be answered for as long as the process lives."""
 
     event: ClassVar[str] = "auth.needed"
     challenge: str
@@ -285,6 +285,8 @@ class AuthNeeded(Notice):
     expires_in_s: float | None
     url: str | None = _maybe()
     user_code: str | None = _maybe()
+    account: str | None = _maybe()
+    realm: str | None = _maybe()
 
 
 class AuthUserAction(Notice):

@@ -39,12 +39,17 @@ class Shelf:
         self._factory = factory
         self._built: dict[str, CredentialProvider] = {}
         self._interactive: dict[str, bool] = {}
+        self._at_terminal: dict[str, bool] = {}
         # One lock per name: a keychain that hangs while it is built must not keep Vault from being built.
         self._locks: dict[str, threading.Lock] = {}
 
     def interactive(self, name: str) -> bool | None:
         """Does it ask a person?  None until it was built."""
         return self._interactive.get(name)
+
+    def at_terminal(self, name: str) -> bool:
+        """Does it ask a person at our own terminal, so that without one somebody at another may answer instead?"""
+        return self._at_terminal.get(name, False)
 
     def origin(self, name: str) -> str:
         """The module that *name* comes from, for the line that reports its failure."""
@@ -64,6 +69,7 @@ class Shelf:
                 provider = self._built.get(name)
                 if provider is None:
                     provider = self._factory(name)
+                    self._at_terminal[name] = bool(getattr(provider, "at_terminal", False))
                     self._interactive[name] = bool(provider.interactive)
                     self._built[name] = provider
         return provider
