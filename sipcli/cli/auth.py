@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from sipcli.cli.answer import command as answer_command
 from sipcli.cli.chain import Answer, ask, provider_table, request_for
 from sipcli.cli.parameters import GlobalOptions, VerbGroup
 from sipcli.cli.runtime import Outcome, Run, run_verb
@@ -32,7 +33,10 @@ _STORE_S = 120.0
 
 @click.group("auth", cls=VerbGroup)
 def command() -> None:
-    """Save, forget and test secrets."""
+    """Save, forget and test secrets, and answer who waits for one."""
+
+
+command.add_command(answer_command)
 
 
 @command.command("save")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sipcli.cli.parameters import GlobalOptions, account_options, media_options, verb
+from sipcli.cli.parameters import GlobalOptions, account_options, control_option, media_options, verb
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.talk import Talk
 from sipcli.cli.who import listener
@@ -89,6 +89,7 @@ def _matches(uri: str, pattern: str) -> bool:
 @click.option("--allow-anonymous", is_flag=True, help="Take calls that did not come through our own server.")
 @media_options
 @account_options
+@control_option
 @click.pass_obj
 def command(
     options: GlobalOptions,
@@ -100,6 +101,7 @@ def command(
     ready_file: Path | None,
     allow: tuple[str, ...],
     allow_anonymous: bool,
+    control: Path | None,
     **said: Any,
 ) -> int:
     """Register and wait for calls; with --timeout, leave when none came in that time.
@@ -119,7 +121,10 @@ def command(
         direct = no_register or not account.register
         engine = EngineConfig(accept_calls="any" if direct or allow_anonymous else "bound")
         port = said.pop("port")
-        async with run.agent([account], engine_config=engine, bind_port=0 if direct else port) as agent:
+        async with (
+            run.agent([account], engine_config=engine, bind_port=0 if direct else port) as agent,
+            run.controlled(agent, control),
+        ):
             me = agent.account(account.name)
             desk = _Desk(run, plan, talk, max_calls, ring)
             # A caller who names none of our contacts belongs to no account.

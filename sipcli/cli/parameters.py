@@ -10,7 +10,16 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-__all__ = ["GlobalOptions", "Seconds", "Verb", "VerbGroup", "account_options", "media_options", "verb"]
+__all__ = [
+    "GlobalOptions",
+    "Seconds",
+    "Verb",
+    "VerbGroup",
+    "account_options",
+    "control_option",
+    "media_options",
+    "verb",
+]
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg]  # click 8.2 knows no argument here
@@ -162,6 +171,13 @@ def account_options(function: _F) -> _F:
     for option in reversed(listed):  # decorators pile up from below
         function = option(function)
     return function
+
+
+def control_option(function: _F) -> _F:
+    """Which control socket, where it is not the usual one."""
+    file = click.Path(path_type=Path, dir_okay=False)
+    usual = "Control socket; usually $XDG_RUNTIME_DIR/sipcli/PID.sock."
+    return click.option("--control", type=file, metavar="PATH", help=usual)(function)
 
 
 def media_options(function: _F) -> _F:

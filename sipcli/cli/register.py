@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sipcli.cli.console import Style
-from sipcli.cli.parameters import GlobalOptions, account_options, verb
+from sipcli.cli.parameters import GlobalOptions, account_options, control_option, verb
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.words import registered_words
 from sipcli.config import AccountConfig
-from sipcli.errors import ConfigError, SipcliError
+from sipcli.errors import AgentClosed, ConfigError, SipcliError
 
 if TYPE_CHECKING:
     from sipcli.ua.agent import UserAgent
@@ -26,8 +28,11 @@ __all__ = ["command"]
 @click.option("--once", is_flag=True, help="Bind, report, unbind, leave.")
 @click.option("--all", "every", is_flag=True, help="Every account of the configuration, side by side.")
 @account_options
+@control_option
 @click.pass_obj
-def command(options: GlobalOptions, /, aor: str | None, once: bool, every: bool, **said: Any) -> int:
+def command(
+    options: GlobalOptions, /, aor: str | None, once: bool, every: bool, control: Path | None, **said: Any
+) -> int:
     """Bind AOR (or an account of the configuration), stay bound, print changes."""
 
     async def body(run: Run) -> Outcome:
@@ -36,8 +41,9 @@ def command(options: GlobalOptions, /, aor: str | None, once: bool, every: bool,
         # The result says it, too; said twice it would only be twice on the screen.
         run.unsaid = frozenset({"registration"} if once and not run.options.verbose else ())
         states = _States(run, accounts, stays=not once)
-        async with run.agent(accounts) as agent:
+        async with run.agent(accounts) as agent, AsyncExitStack() as stack:
             if not once:
+                await stack.enter_async_context(run.controlled(agent, control))
                 run.reload_when_hung_up(agent, partial(_accounts, run, aor, every, said))
             words = await _bind(run, agent, accounts, states, keep=not once)
             if once:
@@ -71,11 +77,27 @@ class _States:
         self._aors = {account.name: account.aor for account in accounts}
         self._stays = stays
         self.last: dict[str, dict[str, Any]] = {}
+        self._failed = 0
+        self._hope: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         run.on_notice = self.look
+
+    async def others_go_on(self) -> bool:
+        """One has failed.  True as soon as another is up, or waits for a person; False once all have failed."""
+        self._failed += 1
+        if self._failed == len(self._aors):
+            self._know(hope=False)
+        return await asyncio.shield(self._hope)
+
+    def _know(self, *, hope: bool) -> None:
+        if not self._hope.done():
+            self._hope.set_result(hope)
 
     def look(self, name: str, fields: dict[str, Any]) -> None:
         if name == "registration":
             self.last[fields["account"]] = fields
+            # With a reason it is a person who is awaited; without, a challenge that some provider may answer yet.
+            if fields["state"] == "registered" or (fields["state"] == "waiting" and fields.get("reason")):
+                self._know(hope=True)
             if fields["state"] == "registered":
                 self._run.ready()
             elif fields["state"] == "unregistered" and self._stays and not self._run.options.verbose:
@@ -90,10 +112,24 @@ async def _bind(run: Run, agent: UserAgent, accounts: list[AccountConfig], state
     Once bound, an account is kept bound: what fails later is retried with
     growing pauses, and so is an account that fails beside others that succeed.
     Where nothing could be bound there is a mistake, most likely, and a person
-    (or a supervisor) who wants to know.
+    (or a supervisor) who wants to know.  One that waits for a person keeps no other waiting.
     """
 
-    async def one(account: AccountConfig) -> str:
+    async def one(account: AccountConfig) -> str | None:
+        try:
+            return await bound(account)
+        except AgentClosed:
+            if agent.closed:
+                raise
+            return None  # the configuration was read again, and whoever did that binds it as it is now
+        except SipcliError as error:
+            if not keep or not await states.others_go_on():
+                raise
+            run.console.say(f"{account.name} is not registered: {error}; it will be tried again", style=Style.BAD)
+            _try_again(agent, account)
+            return None
+
+    async def bound(account: AccountConfig) -> str:
         async with run.patience(run.options.timeout, f"{account.registrar} did not answer in {run.options.timeout} s"):
             await agent.account(account.name).register(keep=keep)
         fields = states.last.get(account.name, {})
@@ -105,14 +141,8 @@ async def _bind(run: Run, agent: UserAgent, accounts: list[AccountConfig], state
     results = await asyncio.gather(*(one(account) for account in accounts), return_exceptions=True)
     words = [result for result in results if isinstance(result, str)]
     failures = [result for result in results if isinstance(result, BaseException)]
-    if failures and (not words or not keep):
+    if failures:
         raise failures[0]
-    for account, result in zip(accounts, results, strict=True):
-        if isinstance(result, SipcliError):
-            run.console.say(f"{account.name} is not registered: {result}; it will be tried again", style=Style.BAD)
-            _try_again(agent, account)
-        elif isinstance(result, BaseException):
-            raise result
     return words
 
 

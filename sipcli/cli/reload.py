@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sipcli.cli.console import Style
 from sipcli.config import AccountConfig, Config
-from sipcli.errors import ConfigError, SipcliError
+from sipcli.errors import AgentClosed, ConfigError, SipcliError
 
 if TYPE_CHECKING:
     from sipcli.cli.runtime import Run
@@ -26,6 +26,7 @@ class Reloader:
         self._again = again
         self._task: asyncio.Task[None] | None = None
         self._once_more = False
+        self._binding: set[asyncio.Task[None]] = set()
 
     def __call__(self) -> None:
         if self._task is None or self._task.done():
@@ -59,14 +60,24 @@ class Reloader:
     async def _renew(self, name: str, config: AccountConfig | None) -> None:
         """Refresh an account that is as it was; take back what is gone or different, and bind it as it is now."""
         account = self._agent.find_account(name)
-        if account is not None and account.config == config and account.binding is not None:
+        if account is not None and account.config == config and (account.binding or account.state == "waiting"):
             account.refresh()
             return
         try:
             if account is not None:
                 await account.close()
-            if config is not None:
-                await self._agent.account(name).register()
+        except SipcliError as error:
+            self._run.console.say(f"{name} is still bound as it was: {error}", style=Style.BAD)
+        if config is not None:
+            task = asyncio.create_task(self._bind(name), name=f"register {name}")
+            self._binding.add(task)  # not awaited: it may wait for a person, and the next SIGHUP must not
+            task.add_done_callback(self._binding.discard)
+
+    async def _bind(self, name: str) -> None:
+        try:
+            await self._agent.account(name).register()
+        except AgentClosed:
+            pass  # we leave, or were told to reload once more
         except SipcliError as error:
             self._run.console.say(f"{name} goes without: {error}", style=Style.BAD)
 

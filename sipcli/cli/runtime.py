@@ -27,6 +27,7 @@ from sipcli.config import AccountConfig, Config, default_config_path, load_confi
 from sipcli.errors import NoAnswer
 
 if TYPE_CHECKING:
+    from sipcli.cli.control import ControlDesk
     from sipcli.cli.terminal import TtyTerminal
     from sipcli.cli.tracefile import TraceFile
     from sipcli.observe.ladder import Ladder
@@ -74,6 +75,7 @@ class Run:
         self.on_notice: Callable[[str, dict[str, Any]], None] | None = None
         """A verb's own look at every event."""
         self._agent: UserAgent | None = None
+        self._control: ControlDesk | None = None
         self._config_read = self._ready = self._save = False
         self._trace: TraceFile | None = None
         self._ladder: Ladder | None = None
@@ -121,11 +123,12 @@ class Run:
         from sipcli import __version__
 
         listening = self._agent.listening if self._agent is not None else ()
+        control = None if self._control is None else self._control.path
         return {
             "pid": os.getpid(),
             "version": __version__,
             "listen": [at.to_json() for at in listening],
-            "control": None,
+            "control": None if control is None else str(control),
         }
 
     def reload_when_hung_up(self, agent: UserAgent, again: Callable[[], Iterable[AccountConfig]]) -> None:
@@ -137,6 +140,19 @@ class Run:
             from sipcli.cli.reload import Reloader
 
             self.signals.reload = Reloader(self, agent, again)
+
+    @asynccontextmanager
+    async def controlled(self, agent: UserAgent, control: Path | None) -> AsyncIterator[None]:
+        """From now on other programs of this user may command us, and registrations wait for a person elsewhere.
+
+        *control* names the socket; None: in the run-time directory, if there is one.
+        """
+        from sipcli.cli.control import ControlDesk
+
+        self._control = ControlDesk(self, agent)
+        async with self._control.open(control):
+            agent.waits = lambda: not self.options.no_input and not self.terminal.available
+            yield
 
     @property
     def config_path(self) -> Path | None:
@@ -304,6 +320,8 @@ class Run:
     def _leave_now(self, number: signal.Signals) -> None:
         self._interrupted(number)
         self.terminal.restore()
+        if self._control is not None:
+            self._control.remove()
         if self._trace is not None:
             self._trace.close()
         for stream in (sys.stdout, sys.stderr):
@@ -353,7 +371,7 @@ class _Patience:
 
     def look(self) -> None:
         """Something happened: start, or stop, the clock."""
-        waiting = bool(self._tally.pending)
+        waiting = bool(self._tally.pending or self._tally.waiting)
         if waiting == self._waiting or self._scope.expired():
             return
         self._waiting = waiting

@@ -9,10 +9,11 @@ __all__ = ["Tally"]
 
 
 class Tally:
-    """Adds up ``auth.*`` events.  :attr:`pending` holds the challenges that wait now."""
+    """Adds up ``auth.*`` events.  :attr:`pending` holds the challenges that wait now, :attr:`waiting` the accounts."""
 
     def __init__(self) -> None:
         self.pending: set[str] = set()
+        self.waiting: set[str] = set()
         self.waited_ms = 0.0
         self.attempts = 0
         self.provider: str | None = None
@@ -29,11 +30,21 @@ class Tally:
             case "auth.provider" if fields["outcome"] == "found":
                 self.provider = fields["provider"]
                 self._add(fields["challenge"], self.provider, 0.0)
+            case "registration":
+                self._look(fields)
             case "auth.done":
+                self.waiting.discard(self._asked_for.get(fields["challenge"], ""))
                 self.pending.discard(fields["challenge"])
                 self.waited_ms += fields["waited_ms"]
                 self.attempts += fields["outcome"] == "answered"
                 self._add(fields["challenge"], None, fields["waited_ms"])
+
+    def _look(self, fields: Mapping[str, Any]) -> None:
+        """An account waits for a person, with a challenge or (after ``auth.done``) without one."""
+        if fields["state"] == "waiting":
+            self.waiting.add(fields["account"])
+        else:
+            self.waiting.discard(fields["account"])
 
     def _add(self, challenge: str, provider: str | None, waited_ms: float) -> None:
         account = self._asked_for.get(challenge, "")

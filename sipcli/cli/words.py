@@ -68,7 +68,7 @@ class Talker:
             case "registered":
                 return Sentence(registered_words(aor, fields), Style.GOOD)
             case "waiting":
-                return Sentence(f"{aor}: waiting for the secret", Style.DIM, 1)
+                return _waits(aor, fields)
             case "trying":
                 return Sentence(f"registering {aor}", Style.DIM, 1)
             case "retrying":
@@ -80,9 +80,28 @@ class Talker:
         return Sentence(f"{aor} could not be registered: {_why(fields)}", Style.BAD, 1)  # the result says it, too
 
     def _needed(self, fields: Fields) -> Sentence | None:
+        if fields.get("account") is not None and fields.get("expires_in_s") is None:
+            account = fields["account"]
+            aor, realm = str(self._aors.get(account, account)), safe_text(fields.get("realm") or "")
+            refused = f"the password was refused ({fields['refused']}); " if fields.get("refused") else ""
+            words = (
+                f"{refused}{aor} waits for its password (realm “{realm}”); give it with: sipcli auth answer {account}"
+            )
+            return Sentence(words, Style.WARN)
         if self._can_ask():
             return None  # the prompt itself says so
         return Sentence(f"{fields['provider']} needs a person, and nobody can be asked here", Style.WARN)
+
+
+def _waits(aor: str, fields: Fields) -> Sentence:
+    later, reason = fields.get("retry_in_s"), fields.get("reason") or ""
+    if reason.startswith("expired:"):
+        return Sentence(f"{aor} is no longer registered, and still waits for its password", Style.WARN)
+    if fields.get("code") == 403:
+        return Sentence(f"{aor} was refused ({_why(fields)}), and waits for another password", Style.WARN)
+    if later is not None:
+        return Sentence(f"{aor}: {safe_text(reason)}; asking anew in {later:.0f} s", Style.WARN)
+    return Sentence(f"{aor}: waiting for the secret", Style.DIM, 1)
 
 
 def registered_words(aor: str, fields: Fields) -> str:

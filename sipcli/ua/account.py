@@ -385,6 +385,7 @@ class BrokeredAccount(Account):
         exchange = deferred.exchange
         refresh = exchange.method == "REGISTER" and self._bound is None
         prompts = self.agent.interactive and (not refresh or self.config.policy.background_prompts)
+        waits = exchange.method == "REGISTER" and exchange.interactive and not self._closed and self.agent.waits()
         story = self.story(exchange)
 
         def failed(failure: ChainFailure) -> None:
@@ -400,7 +401,8 @@ class BrokeredAccount(Account):
             status=deferred.response.status,
             fetch=exchange.interactive and not self._closed,
             prompts=prompts and exchange.interactive,
-            waits=exchange.method == "REGISTER" and exchange.interactive and not self._closed and self.agent.waits(),
+            waits=waits,
+            answerable=waits and self.agent.waiting.has_door,
             ration=self.ration,
             latest=self._latest() if refresh else None,
             labels=deferred.labels,

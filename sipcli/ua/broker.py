@@ -78,8 +78,9 @@ class Ask:
 
     *fetch* False: only the cache may answer (hanging up, unbinding).  *prompts*
     False: nobody may be asked (a refresh in the background).  *waits* True: there
-    is nobody at our terminal, and where only a person can answer *on_failed* sees
-    to it that one is awaited elsewhere.  *latest*, on the loop's clock: an answer
+    is nobody at our terminal, and one who signs in elsewhere is awaited beyond
+    any deadline; *answerable*: so is one who has the secret, and *on_failed* sees
+    to it.  *latest*, on the loop's clock: an answer
     after it is of no use.  *labels*: realm → the id of its challenge in notices.
     """
 
@@ -91,6 +92,7 @@ class Ask:
     fetch: bool = True
     prompts: bool = True
     waits: bool = False
+    answerable: bool = False
     ration: Ration = field(default_factory=lambda: Ration(3))
     latest: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -175,8 +175,8 @@ class Flight:
 
     def _is_elsewhere(self, name: str) -> bool:
         """Is the person whom *name* would ask awaited at another terminal?  Nobody can type a token."""
-        waits = self.key.scheme == "digest" and any(waiter.ask.waits for waiter in self.waiters)
-        return waits and self._desk.shelf.at_terminal(name)
+        answerable = self.key.scheme == "digest" and any(waiter.ask.answerable for waiter in self.waiters)
+        return answerable and self._desk.shelf.at_terminal(name)
 
     def _take_prompt(self, name: str) -> bool:
         """May a person be asked?  One ration pays for all who wait."""
@@ -311,6 +311,7 @@ class Flight:
                 expires_in_s=round(left, 1),
                 url=action.url,
                 user_code=action.user_code,
+                account=self.key.account,
             )
         )
 

@@ -277,7 +277,11 @@ class AuthProviderNotice(Notice):
 
 
 class AuthNeeded(Notice):
-    """A person is needed to go on.  *expires_in_s* None: *account* can be answered for as long as the process lives."""
+    """A person is needed to go on.
+
+    *expires_in_s* None: *account* can be answered for as long as the process
+    lives.  *refused*: with that status the server refused what was given last.
+    """
 
     event: ClassVar[str] = "auth.needed"
     challenge: str
@@ -287,6 +291,7 @@ class AuthNeeded(Notice):
     user_code: str | None = _maybe()
     account: str | None = _maybe()
     realm: str | None = _maybe()
+    refused: int | None = _maybe()
 
 
 class AuthUserAction(Notice):
@@ -298,6 +303,7 @@ class AuthUserAction(Notice):
     expires_in_s: float | None
     url: str | None = _maybe()
     user_code: str | None = _maybe()
+    account: str | None = _maybe()
 
 
 class AuthDone(Notice):

@@ -67,6 +67,8 @@ class WaitingRoom:
 
     def __init__(self, agent: UserAgent) -> None:
         self._agent = agent
+        self.has_door = True
+        """False where nobody can come in: then there is nobody to wait for."""
         self._entries: dict[str, _Entry] = {}
         self._answers: dict[str, asyncio.Future[Answered]] = {}
 
@@ -83,6 +85,7 @@ class WaitingRoom:
                 expires_in_s=None,
                 account=account.name,
                 realm=wanted.key.realm,
+                refused=refused,
             )
         )
 
