@@ -59,6 +59,8 @@ path = "/run/secrets/sip"                            # 0600, or below /run/secre
 # max_prompts        = 3                             # per account and action
 # min_algorithm      = "SHA-256"                     # never answer MD5
 md5_over_udp         = "warn"                        # warn | allow | refuse
+# min_qop            = "auth"                        # none | auth | auth-int: never answer a digest without it
 # realms             = ["example.com"]               # answer these realms only
+# realm_change       = "ask"                         # refuse | ask | allow: another realm than last time, over TLS
 # background_prompts = false                         # may a refresh, hours later, prompt?
 """

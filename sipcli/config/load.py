@@ -30,6 +30,7 @@ from sipcli.config.schema import (
     REALM,
     REQUIRED_PROVIDER_KEYS,
     TOP,
+    WILDCARD_REALM,
     Rule,
 )
 from sipcli.config.secrets import RIGHT_PLACES, find_secrets, read_guarded
@@ -164,6 +165,8 @@ class _Reader:
         aor = self.uri(where, "aor", values, server=False)
         proxy = self.uri(where, "proxy", values)
         registrar = self.uri(where, "registrar", values)
+        if isinstance(values.get("realms"), dict) and values["realms"].pop("*", None) is not None:
+            self.problem(where, "realms", WILDCARD_REALM)
         realms = {
             realm: self.realm((*where, "realms", realm), inner, providers)
             for realm, inner in self.inner_tables((*where, "realms"), values.pop("realms", {}))

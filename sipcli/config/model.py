@@ -18,8 +18,10 @@ __all__ = [
     "AccountConfig",
     "Config",
     "Md5OverUdp",
+    "MinQop",
     "PolicyConfig",
     "ProviderConfig",
+    "RealmChange",
     "RealmConfig",
     "SrtpPolicy",
     "parse_aor",
@@ -28,6 +30,8 @@ __all__ = [
 
 SrtpPolicy: TypeAlias = Literal["off", "optional", "required"]
 """``optional``: encrypted with whoever can, and said when somebody cannot; ``required``: no call otherwise."""
+MinQop: TypeAlias = Literal["none", "auth", "auth-int"]
+RealmChange: TypeAlias = Literal["refuse", "ask", "allow"]
 Md5OverUdp: TypeAlias = Literal["warn", "allow", "refuse"]
 
 DEFAULT_CREDENTIALS = ("keychain", "prompt")
@@ -58,6 +62,10 @@ class PolicyConfig:
     """An answer later than this may be repeated once if the nonce changed without ``stale`` (RFC 3261 section 22.1)."""
     realms: tuple[str, ...] | None = None
     """Only these realms are answered; None: any realm of the account's own servers."""
+    realm_change: RealmChange = "refuse"
+    """Where no realms are listed: a server that asks, over verified TLS, for another realm than before (T02)."""
+    min_qop: MinQop = "none"
+    """A digest challenge that offers less is not answered (T06)."""
     min_algorithm: str | None = None
     """The weakest digest algorithm that is answered: MD5, SHA-256 or SHA-512-256."""
     md5_over_udp: Md5OverUdp = "warn"

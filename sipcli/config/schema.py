@@ -18,6 +18,7 @@ __all__ = [
     "REALM",
     "REQUIRED_PROVIDER_KEYS",
     "TOP",
+    "WILDCARD_REALM",
     "Rule",
 ]
 
@@ -26,6 +27,10 @@ Check: TypeAlias = Callable[[Any], str | None]
 
 ALGORITHMS = ("MD5", "SHA-256", "SHA-512-256")
 """Digest algorithms, the weakest first (RFC 7616 section 3.7, RFC 8760)."""
+
+
+WILDCARD_REALM = "must not hold “*”: name each realm, or say --insecure-any-realm for a single run"
+"""A server may then ask for any name it likes (threat T02)."""
 
 
 class Rule(NamedTuple):
@@ -65,6 +70,12 @@ def _codecs(value: Any) -> str | None:
     return None
 
 
+def _realms(value: Any) -> str | None:
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        return 'must be a list of realms: ["example.com"]'
+    return WILDCARD_REALM if "*" in value else None
+
+
 def _table(value: Any) -> str | None:
     return None if isinstance(value, dict) else "must be a table"
 
@@ -102,7 +113,9 @@ POLICY: Mapping[str, Rule] = {
     "max_attempts": Rule(_number(1, 20, whole=True)),
     "max_stale": Rule(_number(1, 20, whole=True)),
     "late_answer": Rule(_number(0, 3600)),
-    "realms": Rule(_names),
+    "realms": Rule(_realms),
+    "realm_change": Rule(_one_of("refuse", "ask", "allow")),
+    "min_qop": Rule(_one_of("none", "auth", "auth-int")),
     "min_algorithm": Rule(_one_of(*ALGORITHMS)),
     "md5_over_udp": Rule(_one_of("warn", "allow", "refuse")),
     "cache_ttl": Rule(_number(0, 86400 * 30)),

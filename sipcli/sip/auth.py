@@ -49,7 +49,8 @@ from sipcli.sip.decision import (
 )
 from sipcli.sip.digest import choose_qop, make_input, signs
 from sipcli.sip.origin import Origin
-from sipcli.sip.policy import RELAYED, AuthPolicy, GiveUp, Pins, choose, shows_acceptance
+from sipcli.sip.pins import Pins
+from sipcli.sip.policy import AuthPolicy, GiveUp, choose, shows_acceptance
 from sipcli.sip.proof import NonceCounter, Proof, ProofCache, Reach, reaches_of
 from sipcli.sip.realm import Answers, Meaning, RealmState, pick_all, state_of
 
@@ -117,7 +118,8 @@ class AuthSession:
         self._pending: dict[int, ChallengeToken] = {}  # by id(exchange), which the token keeps alive
         self._cache = ProofCache()
         self._counter = NonceCounter()
-        self._pins = Pins()
+        self.pins = Pins()
+        """What its servers accepted before; the shell may keep a snapshot across restarts."""
         self._warned: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     @property
@@ -144,16 +146,14 @@ class AuthSession:
         if not exchange.origin.bound:
             return self._unanswerable(exchange, response, GiveUp.FOREIGN_ORIGIN)
         parsed, unusable = parse_challenges(response)
-        usable, refused, downgrade = choose(parsed, exchange.origin, self.policy, self._pins)
-        if not usable:
-            why = GiveUp.UNSUPPORTED if parsed or unusable else GiveUp.NO_CHALLENGE
-            if downgrade:
-                self._warn(exchange.account, "downgrade", f"{exchange.origin}: {downgrade}")
-                why = GiveUp.DOWNGRADE
-            elif any(skip.why == RELAYED for skip in refused):
-                why = GiveUp.FOREIGN_ORIGIN
-            return self._unanswerable(exchange, response, why, unusable + refused)
-        doors = self._hear(exchange, usable, response.status)
+        choice = choose(parsed, exchange.origin, self.policy, self.pins, may_ask=self.asynchronous)
+        skipped = unusable + choice.skipped
+        for code, words in choice.warnings:
+            self._warn(exchange.account, code, words)
+        if not choice.usable:
+            why = choice.why if parsed or unusable else GiveUp.NO_CHALLENGE
+            return self._unanswerable(exchange, response, why, skipped)
+        doors = self._hear(exchange, choice.usable, response.status)
         if isinstance(doors, GiveUp):
             return doors
         undecided = tuple(state for state in doors if state.proof is None)
@@ -164,7 +164,7 @@ class AuthSession:
         if not self.asynchronous:
             return self._answer_ourselves(exchange, undecided)
         expires_at = self.clock() + self.policy.token_ceiling
-        token = ChallengeToken.of(self._next_id(), exchange, response, undecided, unusable + refused, expires_at)
+        token = ChallengeToken.of(self._next_id(), exchange, response, undecided, skipped, expires_at)
         self._pending[id(exchange)] = token
         self.emit(AuthChallenged(self, token))
         return Pending(token)
@@ -221,7 +221,7 @@ class AuthSession:
             proof = state.proof
             assert proof is not None  # it was sent
             state.accepted = True
-            self._pins.learn(proof.challenge, exchange.origin, exchange.method)
+            self.pins.learn((proof.challenge,), exchange.origin, exchange.method)
             reaches = reaches_of(proof.challenge, exchange.call_id, exchange.request.uri_text, self.policy.proxy_realms)
             if not proof.signed:  # what was signed was for that one request
                 self._cache.keep(exchange.origin, reaches, proof)

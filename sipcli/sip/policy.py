@@ -1,4 +1,4 @@
-"""What an account is willing to answer: the policy, the pins, and the choice among a server's challenges.
+"""What an account is willing to answer: the policy, and the choice among a server's challenges.
 
 RFC 8760 section 2.4: the topmost challenge that we support wins, "unless a
 local policy dictates otherwise"; what we do not understand is ignored.  This
@@ -9,31 +9,17 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
 
 from sipcli.sip.challenge import AKA, Challenge, Skipped
 from sipcli.sip.origin import Origin
+from sipcli.sip.pins import Pins
 
-__all__ = ["RELAYED", "AuthPolicy", "GiveUp", "Pins", "choose", "shows_acceptance"]
-
-_STRENGTH = {"MD5": 1, "SHA-256": 2, "SHA-512-256": 3, "AKAv1-MD5": 4, "AKAv2-MD5": 5}
-"""RFC 7616 section 3.7 and the hashes' own standing; only the order counts.
-
-AKA's passwords serve once and the server proves itself, so no list of words helps
-against them; its second version binds them to their use (RFC 4169 section 1).
-"""
+__all__ = ["AuthPolicy", "Choice", "GiveUp", "Pins", "RealmChange", "choose", "new_realm", "shows_acceptance"]
 
 
-MAX_PINS = 256
-"""Realms, and doors, of one account."""
-K = TypeVar("K")
-V = TypeVar("V")
-
-RELAYED = "it came through our server from the other end of the call"
-
-_Door: TypeAlias = tuple[tuple[str, int, str | None], str, bool]
-"""A server, a realm, and whether it is asked for as a proxy (407) or not (401)."""
+RealmChange: TypeAlias = Literal["refuse", "ask", "allow"]
 
 
 class GiveUp(enum.Enum):
@@ -52,6 +38,8 @@ class GiveUp(enum.Enum):
     DOWNGRADE = "the server offers less protection than it did before"
     PERSON = "a person is awaited"
     SIGN_IN = "nobody signed in in time"
+    REALM = "the server asks for a realm that is not one of the account's"
+    REALM_CHANGED = "the server asks for another realm than it did before"
 
 
 # Final responses that only somebody who was let in gets to see, besides 2xx and 3xx.
@@ -76,6 +64,9 @@ class AuthPolicy:
                    where a signing key answers them
     min_qop        refuse a digest challenge that offers less (threat T06)
     realms         the account's realms; None: any, from its own servers
+    own_realms     realms that are the account's by name, though *realms* is None: no change of realm
+    realm_change   another realm than the one a server asked for before, over verified TLS (threat T02):
+                   refuse, ask (whoever decides may, with a warning), or allow
     proxy_realms   the configured outbound proxy's own realms: only for these may a proxy's nonce
                    serve another dialog (RFC 3261 section 22.3)
     token_ceiling  no challenge waits longer, whoever forgot it
@@ -93,6 +84,8 @@ class AuthPolicy:
     algorithms: tuple[str, ...] = ("SHA-512-256", "SHA-256", "MD5")
     min_qop: Literal["none", "auth", "auth-int"] = "none"
     realms: frozenset[str] | None = None
+    own_realms: frozenset[str] = frozenset()
+    realm_change: RealmChange = "refuse"
     proxy_realms: frozenset[str] = frozenset()
     token_ceiling: float = 180.0
     late_answer: float = 20.0
@@ -104,79 +97,77 @@ class AuthPolicy:
         return min(2, self.max_attempts) if challenge.scheme == "bearer" else self.max_attempts
 
 
-@dataclass(slots=True)
-class Pins:
-    """What one account's servers have accepted before.
+class Choice(NamedTuple):
+    """A server's challenges, sorted: *usable* in its order, *skipped* each with its reason.
 
-    The protection of each realm: less is a downgrade (threats T05, T06).  And
-    which server asks for which realm, at which door, when we call: what comes
-    through it from inside a call must be one of these (threat T01).
+    *why* is what to give up with if nothing is usable; *warnings* are codes and
+    sentences for a person.
     """
 
-    _strength: dict[str, int] = field(default_factory=dict)
-    _qop: dict[str, None] = field(default_factory=dict)
-    _doors: dict[_Door, None] = field(default_factory=dict)
-
-    def learn(self, challenge: Challenge, origin: Origin, method: str) -> None:
-        """*challenge* to a request of *method* was answered, and the account's own server took the answer."""
-        if not origin.relays and method != "REGISTER":
-            _note(self._doors, (origin.server, challenge.realm, challenge.proxy), None)
-        if challenge.scheme == "digest":
-            strongest = max(_strength(challenge), self._strength.get(challenge.realm, 0))
-            _note(self._strength, challenge.realm, strongest)
-            if challenge.qop:
-                _note(self._qop, challenge.realm, None)
-
-    def knows(self, challenge: Challenge, origin: Origin) -> bool:
-        """Has *origin* itself asked this when we called, and taken the answer?"""
-        return (origin.server, challenge.realm, challenge.proxy) in self._doors
-
-    def objection(self, challenge: Challenge) -> str:
-        """Why *challenge* is less than what its realm accepted before; empty if it is not."""
-        if _strength(challenge) < self._strength.get(challenge.realm, 0):
-            return "weaker than the algorithm this realm accepted before"
-        if not challenge.qop and challenge.realm in self._qop:
-            return "this realm sent a qop before"
-        return ""
+    usable: tuple[Challenge, ...]
+    skipped: tuple[Skipped, ...]
+    why: GiveUp
+    warnings: tuple[tuple[str, str], ...]
 
 
-def _note(store: dict[K, V], key: K, value: V) -> None:
-    """Keep the latest: a server that invents a realm per challenge must not make us grow (threat T04)."""
-    store.pop(key, None)
-    store[key] = value
-    if len(store) > MAX_PINS:
-        del store[next(iter(store))]
+# The most telling first: an attack, or a server that was set back, before what was never allowed.
+_TELLING = (GiveUp.DOWNGRADE, GiveUp.REALM_CHANGED, GiveUp.REALM, GiveUp.FOREIGN_ORIGIN, GiveUp.UNSUPPORTED)
 
 
 def choose(
-    challenges: Iterable[Challenge], origin: Origin, policy: AuthPolicy, pins: Pins
-) -> tuple[tuple[Challenge, ...], tuple[Skipped, ...], str]:
-    """Sort *challenges* into those we may answer (in the server's order) and those we may not.
-
-    The third value says in what a pin stood in the way of one - an attack, or a
-    server that was set back - and is empty if none did.
-    """
+    challenges: Iterable[Challenge], origin: Origin, policy: AuthPolicy, pins: Pins, *, may_ask: bool = True
+) -> Choice:
+    """Sort *challenges* into those we may answer and those we may not.  *may_ask*: somebody decides each of them."""
     usable: list[Challenge] = []
+    refused: dict[GiveUp, str] = {}
     skipped: list[Skipped] = []
-    downgrade = ""
+    warnings: list[tuple[str, str]] = []
     for challenge in challenges:
-        why = _objection(challenge, origin, policy)
-        if not why and origin.relays and not pins.knows(challenge, origin):
-            why = RELAYED
-        if not why and policy.pin_algorithm and challenge.scheme == "digest":
-            why = pins.objection(challenge)
-            downgrade = why or downgrade
-        if why:
-            skipped.append(Skipped(challenge.scheme, challenge.realm, challenge.algorithm, why))
-        else:
+        before = new_realm(challenge, origin, policy, pins)
+        asks = f"{origin} asks for realm {challenge.realm!r}, and asked for {' and '.join(map(repr, before))} before"
+        found = _refusal(challenge, origin, policy, pins, stranger=bool(before) and not (may_ask and _asks(policy)))
+        if found is None:
             usable.append(challenge)
-    return tuple(usable), tuple(skipped), downgrade
+        else:
+            skipped.append(Skipped(challenge.scheme, challenge.realm, challenge.algorithm, found[1]))
+            refused.setdefault(*found)
+        if before and (found is None or found[0] is GiveUp.REALM_CHANGED) and ("realm-changed", asks) not in warnings:
+            warnings.append(("realm-changed", asks))
+    why = next((telling for telling in _TELLING if telling in refused), GiveUp.UNSUPPORTED)
+    if why is GiveUp.DOWNGRADE and not usable:
+        warnings.append(("downgrade", f"{origin} asks for a digest {refused[why]}"))
+    return Choice(tuple(usable), tuple(skipped), why, tuple(warnings))
+
+
+def new_realm(challenge: Challenge, origin: Origin, policy: AuthPolicy, pins: Pins) -> tuple[str, ...]:
+    """The realms that *origin* asked for before, if this one is new and nobody said that it is the account's."""
+    listed = policy.realms is not None or challenge.realm in policy.own_realms or policy.realm_change == "allow"
+    return () if listed else pins.realms_before(challenge, origin)
+
+
+def _asks(policy: AuthPolicy) -> bool:
+    return policy.realm_change == "ask"
+
+
+def _refusal(
+    challenge: Challenge, origin: Origin, policy: AuthPolicy, pins: Pins, *, stranger: bool
+) -> tuple[GiveUp, str] | None:
+    """Why there may be no answer, for the program and for a person; None if there may."""
+    if policy.realms is not None and challenge.realm not in policy.realms:
+        return GiveUp.REALM, "not one of the account's realms"
+    if why := _objection(challenge, origin, policy):
+        return GiveUp.UNSUPPORTED, why
+    if origin.relays and not pins.knows(challenge, origin):
+        return GiveUp.FOREIGN_ORIGIN, "it came through our server from the other end of the call"
+    if stranger:
+        return GiveUp.REALM_CHANGED, "not the realm that this server asked for before"
+    if policy.pin_algorithm and challenge.scheme == "digest" and (why := pins.objection(challenge)):
+        return GiveUp.DOWNGRADE, why
+    return None
 
 
 def _objection(challenge: Challenge, origin: Origin, policy: AuthPolicy) -> str:
-    """Why policy forbids an answer; empty if it does not."""
-    if policy.realms is not None and challenge.realm not in policy.realms:
-        return "not one of the account's realms"
+    """Why the kind of *challenge* is not allowed; empty if it is."""
     if challenge.scheme not in policy.schemes:
         return "scheme not allowed by policy"
     if challenge.scheme == "bearer":
@@ -192,7 +183,3 @@ def _objection(challenge: Challenge, origin: Origin, policy: AuthPolicy) -> str:
     if policy.min_qop == "auth" and not challenge.qop:
         return "no qop"
     return ""
-
-
-def _strength(challenge: Challenge) -> int:
-    return _STRENGTH.get(challenge.algorithm.removesuffix("-sess"), 0)

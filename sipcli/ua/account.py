@@ -14,6 +14,7 @@ from sipcli.errors import AgentClosed, ChallengeGone, SipcliError
 from sipcli.sip.auth import AuthSession, Challenged, GiveUp
 from sipcli.sip.events import RegistrationChanged
 from sipcli.sip.flow import Flow
+from sipcli.sip.policy import new_realm
 from sipcli.sip.register import Binding, Registration, State
 from sipcli.sip.uri import SipUri
 from sipcli.ua.authdesk import exchange_key, refuse_answer, refuse_coroutine
@@ -21,7 +22,7 @@ from sipcli.ua.broker import Ask, ChainFailure, Ration, Terms
 from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
 from sipcli.ua.failures import AuthStory, failure_of
 from sipcli.ua.oneshot import MessageReport, OptionsReport
-from sipcli.ua.terms import chain_for, wait_limit
+from sipcli.ua.terms import chain_for, for_person, wait_limit
 
 if TYPE_CHECKING:
     from sipcli.ua.agent import UserAgent
@@ -374,12 +375,18 @@ class BrokeredAccount(Account):
 
     def on_auth_challenge(self, challenge: AuthChallenge) -> None:
         """Credentials given in the program come first; when they do not fit, or were refused, the chain is asked."""
-        if self.auth.credentials and not challenge.rejected and challenge.fits():
+        known = not self._strange_realms(challenge)
+        if self.auth.credentials and not challenge.rejected and challenge.fits() and known:
             return
         self.undecided(challenge.defer())
 
     def undecided(self, deferred: DeferredChallenge) -> None:
         self.agent.broker.submit(self._ask(deferred))
+
+    def _strange_realms(self, asked: AuthChallenge | DeferredChallenge) -> frozenset[str]:
+        """Realms that ``realm_change = "ask"`` let through: a person may answer them, no store may (T02)."""
+        origin, auth = asked.exchange.origin, self.auth
+        return frozenset(c.realm for c in asked.challenges if new_realm(c, origin, auth.policy, auth.pins))
 
     def _ask(self, deferred: DeferredChallenge) -> Ask:
         exchange = deferred.exchange
@@ -395,7 +402,7 @@ class BrokeredAccount(Account):
 
         return Ask(
             deferred=deferred,
-            terms=self.terms,
+            terms=for_person(self.terms, self._strange_realms(deferred), self.agent.config),
             origin=exchange.origin,
             method=exchange.method,
             status=deferred.response.status,

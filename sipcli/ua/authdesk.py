@@ -235,9 +235,9 @@ class AuthDesk:
         account = self._agent.find_account(event.account)
         if account is None:
             return
-        account.story(event.exchange).skipped = tuple(
-            f"{skip.algorithm or _title(skip.scheme)}: {skip.why}" for skip in event.skipped
-        )
+        story = account.story(event.exchange)
+        story.realm = next((skip.realm for skip in event.skipped if skip.realm), story.realm)
+        story.skipped = tuple(f"{skip.algorithm or _title(skip.scheme)}: {skip.why}" for skip in event.skipped)
         if self._agent.has_listeners:
             self._tell_challenged(account, event.exchange, event.response, event.id, None, event.skipped, event.why)
 

@@ -7,6 +7,7 @@ its kind (sip/events.py).  What came from the network is shown escaped and short
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sipcli.credentials import Credentials, NotFound
@@ -146,7 +147,7 @@ def _auth(
     where = (f" from {server}" if server else "") + (f' (realm "{plain(realm)}")' if realm else "")
     if why is GiveUp.NO_CHALLENGE:
         return RemoteProtocolError(f"{what}: {why.value}: {said}{where}")
-    kind, words, hint = _auth_words(account or "ACCOUNT", why, failure)
+    kind, words, hint = _auth_words(account or "ACCOUNT", why, failure, story.skipped)
     if kind is AuthRefused and why in _REFUSED_OURS:
         used = f"; the answer used {story.used}" if story.used else ""
         words = f"{what} refused: {said}{where}{used}"
@@ -163,7 +164,27 @@ def _auth(
 _REFUSED_OURS = frozenset((GiveUp.REFUSED, GiveUp.TOO_MANY_ATTEMPTS))
 
 
-def _auth_words(account: str, why: GiveUp, failure: ChainFailure | None) -> tuple[type[AuthError], str, str | None]:
+_POLICY_HINTS = {
+    "no qop": "min_qop in [policy] forbids it",
+    "no integrity protection": "min_qop in [policy] forbids it",
+    "algorithm not allowed by policy": "min_algorithm in [policy] forbids it",
+    "MD5 without TLS is refused by policy": "register over TLS (--transport tls), or set md5_over_udp in [policy]",
+    "a token is sent over verified TLS only": "register over TLS: --transport tls",
+}
+
+
+def _policy_hint(skipped: Sequence[str]) -> str:
+    """The setting that stood in the way of the first challenge which only that kept from being answered."""
+    reasons = [item.partition(": ")[2] for item in skipped]
+    return next((_POLICY_HINTS[why] for why in reasons if why in _POLICY_HINTS), _LOOK)
+
+
+_LOOK = "look at what the server asked with --ladder"
+
+
+def _auth_words(
+    account: str, why: GiveUp, failure: ChainFailure | None, skipped: Sequence[str]
+) -> tuple[type[AuthError], str, str | None]:
     """The class, what happened, and the next step."""
     asked = "" if failure is None or failure.provider is None else f"{failure.provider}: {failure.error}"
     match why:
@@ -179,7 +200,18 @@ def _auth_words(account: str, why: GiveUp, failure: ChainFailure | None) -> tupl
             detail = f" ({asked})" if asked else ""
             hint = f"keep a password: sipcli auth save {account}, or hand it over: --password-file FILE"
             return NoCredentials, f"no credentials{detail}", hint
+        case GiveUp.DOWNGRADE:
+            forget = f"sipcli auth forget {account} --pins"
+            return AuthRefused, why.value, f"if the server was set back on purpose, forget what it offered: {forget}"
+        case GiveUp.REALM:
+            return AuthRefused, why.value, "if it is yours, add it to realms in [policy]"
+        case GiveUp.REALM_CHANGED:
+            forget = f"sipcli auth forget {account} --pins"
+            hint = f"if it is yours, add it to realms in [policy], or forget what was asked before: {forget}"
+            return AuthRefused, why.value, hint
+        case GiveUp.UNSUPPORTED:
+            return AuthRefused, why.value, _policy_hint(skipped)
         case GiveUp.REFUSED | GiveUp.TOO_MANY_ATTEMPTS:
             return AuthRefused, why.value, f"try: sipcli auth test {account}"
         case _:
-            return AuthRefused, why.value, "look at what the server asked with --ladder"
+            return AuthRefused, why.value, _LOOK

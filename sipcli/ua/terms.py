@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 
 from sipcli.config import AccountConfig, Config, PolicyConfig
 from sipcli.sip.auth import AuthPolicy
 from sipcli.sip.profile import AccountProfile
-from sipcli.ua.chain import FETCH_WAIT, PROMPT_WAIT, Chain
+from sipcli.ua.chain import FETCH_WAIT, PROMPT_WAIT, Chain, Terms
 
-__all__ = ["auth_policy", "chain_for", "profile_of", "wait_limit"]
+__all__ = ["auth_policy", "chain_for", "for_person", "profile_of", "wait_limit"]
 
 _ALGORITHMS = ("SHA-512-256", "SHA-256", "MD5")
 """The strongest first (RFC 7616 section 3.7)."""
@@ -52,7 +53,11 @@ def auth_policy(
         max_attempts=policy.max_attempts,
         max_stale=policy.max_stale,
         algorithms=algorithms,
-        realms=None if policy.realms is None else frozenset(policy.realms),
+        # Who gives a realm its own table has said that it is the account's.
+        realms=None if policy.realms is None else frozenset((*policy.realms, *config.realms)),
+        own_realms=frozenset(config.realms),
+        realm_change=policy.realm_change,
+        min_qop=policy.min_qop,
         # RFC 3261 section 22.3: only the configured outbound proxy's own realms reach across dialogs.
         proxy_realms=frozenset(config.realms) if config.proxy is not None else frozenset(),
         token_ceiling=ceiling,
@@ -70,6 +75,24 @@ def chain_for(config: AccountConfig, providers: Config, realm: str) -> Chain:
         name for name in names if name in providers.providers and providers.providers[name].options.get("required")
     )
     return Chain(username or None, names, required, config.keepers)
+
+
+def for_person(terms: Terms, realms: frozenset[str], providers: Config) -> Terms:
+    """*terms* under which nobody but a person at the prompt answers *realms*."""
+    if not realms:
+        return terms
+
+    def chain(realm: str) -> Chain:
+        usual = terms.chain(realm)
+        asking = tuple(name for name in usual.providers if _type_of(name, providers) == "prompt")
+        return usual._replace(providers=asking) if realm in realms else usual
+
+    return replace(terms, chain=chain)
+
+
+def _type_of(name: str, providers: Config) -> str:
+    known = providers.providers.get(name)
+    return name if known is None else known.type
 
 
 def wait_limit(policy: PolicyConfig, max_wait: float | None) -> float | None:

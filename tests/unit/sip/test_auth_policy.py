@@ -45,7 +45,7 @@ def test_T05_sha_256_stripped_is_a_downgrade(weaker: str) -> None:
 
 
 def test_T05_pins_are_per_realm_and_only_go_up() -> None:
-    rig = Rig(password("x"))
+    rig = Rig(password("x"), own_realms=frozenset({"B"}))
     registered(rig, digest("A", algorithm=SHA256))
     assert isinstance(ask(rig, digest("B")), Retry)
     assert isinstance(ask(rig, digest("A", nonce="n2", algorithm=SHA512)), Retry)
@@ -79,13 +79,15 @@ def test_T06_who_never_sent_a_qop_need_not() -> None:
 
 def test_downgrade_is_reported_by_its_own_reason_and_only_if_nothing_else_is_left() -> None:
     pins = Pins()
-    pins.learn(Challenge("digest", "r", "n", algorithm=SHA256, qop=("auth",)), HOME_TLS, "INVITE")
-    pins.learn(Challenge("bearer", "r", algorithm=""), HOME_TLS, "INVITE")
+    before = (Challenge("digest", "r", "n", algorithm=SHA256, qop=("auth",)), Challenge("bearer", "r", algorithm=""))
+    pins.learn(before, HOME_TLS, "INVITE")
     weak = Challenge("digest", "r", "n", qop=("auth",))
     fine = Challenge("digest", "r", "n", algorithm=SHA256, qop=("auth",))
-    usable, skipped, downgrade = choose([weak, fine], HOME_TLS, AuthPolicy(), pins)
-    assert usable == (fine,)
-    assert [s.why for s in skipped] == [downgrade] == ["weaker than the algorithm this realm accepted before"]
+    choice = choose([weak, fine], HOME_TLS, AuthPolicy(), pins)
+    assert (choice.usable, choice.warnings) == ((fine,), ())
+    assert [s.why for s in choice.skipped] == ["weaker than SHA-256, which this realm accepted before"]
+    alone = choose([weak], HOME_TLS, AuthPolicy(), pins)
+    assert (alone.usable, alone.why, [code for code, _ in alone.warnings]) == ((), GiveUp.DOWNGRADE, ["downgrade"])
 
 
 @pytest.mark.parametrize(
@@ -101,9 +103,9 @@ def test_downgrade_is_reported_by_its_own_reason_and_only_if_nothing_else_is_lef
 )
 def test_what_policy_refuses(policy: dict[str, Any], origin: Origin, challenge: str, why: str) -> None:
     rig = Rig(password("x"), **policy)
-    assert rig.exchange(origin=origin).receive(asks(challenge)) is GiveUp.UNSUPPORTED
-    _, (skipped,), downgrade = choose(parse_challenges(asks(challenge))[0], origin, rig.session.policy, Pins())
-    assert (skipped.why, downgrade) == (why, "")
+    assert rig.exchange(origin=origin).receive(asks(challenge)) in (GiveUp.UNSUPPORTED, GiveUp.REALM)
+    choice = choose(parse_challenges(asks(challenge))[0], origin, rig.session.policy, Pins())
+    assert ([skip.why for skip in choice.skipped], choice.warnings) == ([why], ())
 
 
 @pytest.mark.parametrize(
@@ -159,8 +161,8 @@ def test_T02_a_wildcard_realm_from_the_network_is_just_a_name() -> None:
 def test_T02_a_realm_that_only_looks_like_ours_is_not_ours(realm: str) -> None:
     """Case, a trailing dot or space, a Cyrillic letter, an invisible one: another protection space (RFC 7616 3.3).
 
-    Fails without the exact comparison in ``policy._objection``.
+    Fails without the exact comparison in ``policy._refusal``.
     """
     rig = Rig(password("x"), realms=frozenset(["example.com"]))
-    assert rig.exchange().receive(asks(digest(realm))) is GiveUp.UNSUPPORTED
+    assert rig.exchange().receive(asks(digest(realm))) is GiveUp.REALM
     assert isinstance(rig.exchange().receive(asks(digest("example.com"))), Retry)

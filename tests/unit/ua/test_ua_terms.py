@@ -54,7 +54,7 @@ def test_max_wait_of_the_command_line_wins() -> None:
 def test_realms_and_the_outbound_proxy() -> None:
     realms = MappingProxyType({"proxy.example.com": RealmConfig(username="alice.trunk", credentials=("vault",))})
     plain = auth_policy(account(realms=realms, policy=PolicyConfig(realms=("a", "b"))), Config(), None)
-    assert plain.realms == {"a", "b"} and plain.proxy_realms == frozenset()
+    assert plain.realms == {"a", "b", "proxy.example.com"} and plain.proxy_realms == frozenset()
     proxied = auth_policy(account(realms=realms, proxy=SipUri.parse("sip:edge.example.com;lr")), Config(), None)
     assert proxied.proxy_realms == {"proxy.example.com"}
 
