@@ -57,6 +57,7 @@ path = "/run/secrets/sip"                            # 0600, or below /run/secre
 [policy]
 # max_wait           = 120                           # seconds a challenge may wait; else 30 (store), 120 (person)
 # max_prompts        = 3                             # per account and action
+# schemes            = ["bearer", "digest"]          # where a server offers both; else its order decides
 # min_algorithm      = "SHA-256"                     # never answer MD5
 md5_over_udp         = "warn"                        # warn | allow | refuse
 # min_qop            = "auth"                        # none | auth | auth-int: never answer a digest without it

@@ -206,6 +206,8 @@ class _Reader:
         values = self.table(where, table, POLICY)
         if "realms" in values:
             values["realms"] = tuple(values["realms"])
+        if "schemes" in values:
+            values["schemes"] = tuple(values["schemes"])
         wanted = {field.name: values[field.name] for field in fields(PolicyConfig) if field.name in values}
         return replace(base, **wanted)
 

@@ -66,6 +66,8 @@ class PolicyConfig:
     """Where no realms are listed: a server that asks, over verified TLS, for another realm than before (T02)."""
     min_qop: MinQop = "none"
     """A digest challenge that offers less is not answered (T06)."""
+    schemes: tuple[str, ...] | None = None
+    """``digest`` and ``bearer`` in our order, where a server offers both (RFC 8898); None: both, in the server's."""
     min_algorithm: str | None = None
     """The weakest digest algorithm that is answered: MD5, SHA-256 or SHA-512-256."""
     md5_over_udp: Md5OverUdp = "warn"

@@ -76,6 +76,13 @@ def _realms(value: Any) -> str | None:
     return WILDCARD_REALM if "*" in value else None
 
 
+def _schemes(value: Any) -> str | None:
+    known = ("digest", "bearer")
+    if isinstance(value, list) and value and len(set(map(str, value))) == len(value) and all(x in known for x in value):
+        return None
+    return 'must be a list of "digest" and "bearer", the preferred first: ["bearer", "digest"]'
+
+
 def _table(value: Any) -> str | None:
     return None if isinstance(value, dict) else "must be a table"
 
@@ -116,6 +123,7 @@ POLICY: Mapping[str, Rule] = {
     "realms": Rule(_realms),
     "realm_change": Rule(_one_of("refuse", "ask", "allow")),
     "min_qop": Rule(_one_of("none", "auth", "auth-int")),
+    "schemes": Rule(_schemes),
     "min_algorithm": Rule(_one_of(*ALGORITHMS)),
     "md5_over_udp": Rule(_one_of("warn", "allow", "refuse")),
     "cache_ttl": Rule(_number(0, 86400 * 30)),

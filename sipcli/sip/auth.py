@@ -146,7 +146,9 @@ class AuthSession:
         if not exchange.origin.bound:
             return self._unanswerable(exchange, response, GiveUp.FOREIGN_ORIGIN)
         parsed, unusable = parse_challenges(response)
-        choice = choose(parsed, exchange.origin, self.policy, self.pins, may_ask=self.asynchronous)
+        choice = choose(
+            self.policy.preferred(parsed), exchange.origin, self.policy, self.pins, may_ask=self.asynchronous
+        )
         skipped = unusable + choice.skipped
         for code, words in choice.warnings:
             self._warn(exchange.account, code, words)

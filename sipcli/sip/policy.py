@@ -8,7 +8,7 @@ room is that local policy.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -60,6 +60,7 @@ class AuthPolicy:
     max_stale      ``stale=true`` in a row, answered with the same secret
     max_realms     realms one exchange may be asked for: each would be a fresh start for a bad server
     schemes        ``digest`` and ``bearer``, less what this account never answers with
+    prefer         schemes in our order, where a server offers several; empty: in the server's
     algorithms     the hashes we accept, ``-sess`` included; drop MD5 to refuse it, and name AKA's
                    where a signing key answers them
     min_qop        refuse a digest challenge that offers less (threat T06)
@@ -81,6 +82,7 @@ class AuthPolicy:
     max_stale: int = 3
     max_realms: int = 8
     schemes: tuple[str, ...] = ("digest", "bearer")
+    prefer: tuple[str, ...] = ()
     algorithms: tuple[str, ...] = ("SHA-512-256", "SHA-256", "MD5")
     min_qop: Literal["none", "auth", "auth-int"] = "none"
     realms: frozenset[str] | None = None
@@ -91,6 +93,13 @@ class AuthPolicy:
     late_answer: float = 20.0
     md5_over_udp: Literal["warn", "allow", "refuse"] = "warn"
     pin_algorithm: bool = True
+
+    def preferred(self, challenges: Sequence[Challenge]) -> Sequence[Challenge]:
+        """*challenges* in our order of schemes; RFC 8760 section 2.4 lets local policy outrank the server's."""
+        if not self.prefer:
+            return challenges
+        rank = {scheme: place for place, scheme in enumerate(self.prefer)}
+        return sorted(challenges, key=lambda challenge: rank.get(challenge.scheme, len(rank)))
 
     def attempts_for(self, challenge: Challenge) -> int:
         """A refused token is refreshed once: a new one is not a new guess (RFC 8898 section 2.1.1)."""

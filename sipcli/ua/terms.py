@@ -52,6 +52,8 @@ def auth_policy(
     return AuthPolicy(
         max_attempts=policy.max_attempts,
         max_stale=policy.max_stale,
+        schemes=policy.schemes or ("digest", "bearer"),
+        prefer=policy.schemes or (),
         algorithms=algorithms,
         # Who gives a realm its own table has said that it is the account's.
         realms=None if policy.realms is None else frozenset((*policy.realms, *config.realms)),

@@ -14,7 +14,7 @@ import pytest
 
 from sipcli.credentials import CredentialRequest, Denied, NotFound, ProviderError, Rejection, Secret, Unavailable
 from sipcli.testing import FakeTerminal, ask, make_context, make_request
-from sipcli_providers import _oauth_file, _oauth_signin
+from sipcli_providers import _oauth_signin
 from sipcli_providers._oauth_file import TokenFile
 from sipcli_providers._oauth_jwt import claims_of, life_of
 from sipcli_providers._patience import Wait
@@ -244,7 +244,7 @@ class TestTokenFile:
         def full(_: int) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(_oauth_file.os, "fsync", full)
+        monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(Unavailable, match="No space left"):
             kept.save(ALICE, Secret("r2"))
         assert kept.find(ALICE) == Secret("r1")

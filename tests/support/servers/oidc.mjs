@@ -23,6 +23,7 @@ const settings = {
   refreshTtl: 3600,
   deviceTtl: 600,
   failure: 0, // answer everything but /control with this status
+  requests: 0, // that came, /control not counted
 };
 const passwords = { alice: 'secret123', bob: 'bobpass', carol: 'carolpass' };
 const deviceGrant = 'urn:ietf:params:oauth:grant-type:device_code';
@@ -107,6 +108,7 @@ async function handle(request, response) {
     Object.assign(settings, JSON.parse(body));
     return reply(response, 200, settings);
   }
+  settings.requests += 1;
   if (settings.failure) return reply(response, settings.failure, { error: 'temporarily_unavailable' }, { 'retry-after': '1' });
   if (request.url.startsWith('/sip-password')) return password(request, response);
   return oidc(request, response);

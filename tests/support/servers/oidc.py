@@ -32,8 +32,18 @@ class OidcProvider:
         node = node_path()
         assert node is not None, "node is not installed"
         self._context = ssl.create_default_context(cafile=str(self.ca))
-        self.server = Server([node, str(SCRIPT), str(self.port), str(certs)], directory / "oidc.log")
+        self._argv = [node, str(SCRIPT), str(self.port), str(certs)]
+        self._log = directory / "oidc.log"
+        self._start()
+
+    def _start(self) -> None:
+        self.server = Server(self._argv, self._log)
         self.server.wait_until(self._answers, timeout=30)
+
+    def restart(self) -> None:
+        """It comes back at the same address and knows none of its tokens: they were in memory."""
+        self.server.stop()
+        self._start()
 
     def control(self, **settings: int) -> None:
         """Change what ``settings`` in oidc.mjs holds."""
@@ -51,6 +61,10 @@ class OidcProvider:
         except urllib.error.HTTPError as error:
             with error:
                 return json.load(error)
+
+    def requests(self) -> int:
+        """How many requests have come, ours to ``/control`` not counted."""
+        return int(self.call("/control", b"{}")["requests"])
 
     def granted(self) -> list[str]:
         """``granted GRANT CLIENT`` and ``refused GRANT ERROR``, oldest first."""

@@ -161,6 +161,7 @@ class TestWhatIsWrong:
             [policy]
             max_wait = true
             min_algorithm = "MD4"
+            schemes = ["basic"]
             """
         )
         wanted = [
@@ -169,7 +170,7 @@ class TestWhatIsWrong:
             "[accounts.work.realms.r] user:", "[providers.v] mont:", "[providers.v] path: is missing",
             "[providers.v] url: is missing",
             "[providers.v] auth: is missing", "[providers.nameless] type: is missing", "[policy] max_wait:",
-            "[policy] min_algorithm:",
+            "[policy] min_algorithm:", "[policy] schemes:",
         ]  # fmt: skip
         for place in wanted:
             assert any(place in line for line in lines), place

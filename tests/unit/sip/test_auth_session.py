@@ -656,6 +656,24 @@ def test_A28_policy_may_leave_a_scheme_out() -> None:
     assert [s.why for s in asked.skipped] == ["scheme not allowed by policy"]
 
 
+@pytest.mark.parametrize("prefer", [("bearer", "digest"), ("digest", "bearer")])
+@pytest.mark.parametrize("offered", [(BEARER, digest()), (digest(), BEARER)], ids=["bearer-first", "digest-first"])
+def test_A28_policy_may_prefer_a_scheme_over_the_servers_order(
+    prefer: tuple[str, ...], offered: tuple[str, ...]
+) -> None:
+    """Fails without ``AuthPolicy.preferred``: the server's order decides, whatever the policy says."""
+    rig = Rig(asynchronous=True, prefer=prefer)
+    _, asked = rig.pending(*offered, origin=HOME_TLS)
+    assert asked.challenges[0].scheme == prefer[0]
+    assert [c.scheme for c in asked.realms[asked.challenges[0].realm].offers] == list(prefer)
+
+
+def test_A28_without_a_preference_the_servers_order_stays() -> None:
+    for offered, first in (((BEARER, digest()), "bearer"), ((digest(), BEARER), "digest")):
+        _, asked = Rig(asynchronous=True).pending(*offered, origin=HOME_TLS)
+        assert asked.challenges[0].scheme == first
+
+
 # -- other forms of secrets ---------------------------------------------------------------------------
 
 

@@ -35,6 +35,21 @@ def test_the_weakest_algorithm(least: str | None, allowed: tuple[str, ...]) -> N
     assert auth_policy(account(policy=PolicyConfig(min_algorithm=least)), Config(), None).algorithms == allowed
 
 
+@pytest.mark.parametrize(
+    ("schemes", "allowed", "prefer"),
+    [
+        (None, ("digest", "bearer"), ()),
+        (("bearer", "digest"), ("bearer", "digest"), ("bearer", "digest")),
+        (("digest",), ("digest",), ("digest",)),
+    ],
+)
+def test_A28_the_schemes_of_the_configuration_are_allowed_and_in_order(
+    schemes: tuple[str, ...] | None, allowed: tuple[str, ...], prefer: tuple[str, ...]
+) -> None:
+    policy = auth_policy(account(policy=PolicyConfig(schemes=schemes)), Config(), None)
+    assert (policy.schemes, policy.prefer) == (allowed, prefer)
+
+
 def test_the_ceiling_is_above_the_longest_wait() -> None:
     sso = Config(providers=MappingProxyType({"sso": ProviderConfig(name="sso", type="oauth")}))
     assert auth_policy(account(), Config(), None).token_ceiling == 180
