@@ -34,11 +34,14 @@ __all__ = ["BUILTIN", "GROUP", "BrokenProvider", "ProviderInfo", "describe", "lo
 GROUP = "sipcli.providers"
 
 BUILTIN: Mapping[str, str] = {
+    "askpass": "sipcli_providers.askpass:AskpassProvider",
     "env": "sipcli_providers.env:EnvProvider",
+    "exec": "sipcli_providers.exec:ExecProvider",
     "file": "sipcli_providers.file:FileProvider",
     "keychain": "sipcli_providers.keychain:KeychainProvider",
     "oauth": "sipcli_providers.oauth:OAuthProvider",
     "prompt": "sipcli_providers.prompt:PromptProvider",
+    "systemd": "sipcli_providers.systemd:SystemdProvider",
     "vault": "sipcli_providers.vault:VaultProvider",
 }
 

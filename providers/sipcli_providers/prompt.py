@@ -1,4 +1,4 @@
-"""Asks the person at the terminal, when the server has asked us."""
+"""Asks the person, when the server has asked us: at the terminal, else - as ssh does - in a window."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sipcli.credentials import (
     PasswordCredentials,
     ProviderContext,
 )
+from sipcli_providers._askpass import Askpass, has_terminal
 from sipcli_providers._lookup import bare_aor, printable, user_of
 from sipcli_providers._options import Options
 
@@ -28,14 +29,22 @@ class PromptProvider:
         self._terminal = context.terminal
 
     def get(self, request: CredentialRequest) -> PasswordCredentials:
-        """Raises NotFound without a terminal, Cancelled on ^C, ^D or an empty line."""
+        """Raises NotFound without terminal and window, Cancelled on ^C, ^D, an empty line or a closed window."""
         request.cancel.raise_if_set()
         if request.scheme != "digest":
             raise NotFound("nobody can type a token: the server asks for Bearer, which needs an oauth provider")
         if not request.interactive:
             raise NotFound("nobody may be asked now")
+        window = Askpass.of_environment()
+        if window.comes_first():
+            return window.ask(request, self.name, self._terminal)
         left = max(0.0, request.deadline - time.monotonic())
-        secret = self._terminal.ask(question(request), secret=True, cancel=request.cancel, timeout=left)
+        try:
+            secret = self._terminal.ask(question(request), secret=True, cancel=request.cancel, timeout=left)
+        except NotFound:
+            if has_terminal() or not window.usable():
+                raise
+            return window.ask(request, self.name, self._terminal)
         if not secret:
             raise Cancelled("nothing was typed")
         try:

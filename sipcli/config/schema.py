@@ -167,6 +167,9 @@ PROVIDER_KEYS: Mapping[str, frozenset[str]] = {
     "prompt": frozenset(),
     "env": frozenset({"variable"}),
     "file": frozenset({"path", "allow_readable"}),
+    "exec": frozenset({"command", "env", "interactive"}),
+    "systemd": frozenset({"credential"}),
+    "askpass": frozenset({"command", "env", "require"}),
 }  # fmt: skip
 """The options of the built-in types; what a third party's type takes is its own affair."""
 
@@ -180,4 +183,6 @@ REQUIRED_PROVIDER_KEYS: Mapping[str, frozenset[str]] = {
     "oauth": frozenset({"client_id", "flow"}),
     "env": frozenset({"variable"}),
     "file": frozenset({"path"}),
+    "exec": frozenset({"command"}),
+    "systemd": frozenset({"credential"}),
 }

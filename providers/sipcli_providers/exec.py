@@ -1,0 +1,275 @@
+"""Asks a helper program: whatever store has a command line can be one (docs/providers/exec.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from sipcli.credentials import (
+    BearerCredentials,
+    Cancelled,
+    CredentialRequest,
+    Credentials,
+    Denied,
+    Ha1Credentials,
+    NotFound,
+    PasswordCredentials,
+    ProviderContext,
+    ProviderError,
+    Secret,
+    Unavailable,
+)
+from sipcli_providers._exec_protocol import (
+    CANCELLED,
+    DENIED,
+    NOT_FOUND,
+    VERSION,
+    Answer,
+    Garbled,
+    Verb,
+    decode,
+    encode,
+)
+from sipcli_providers._lookup import user_of
+from sipcli_providers._options import Options
+from sipcli_providers._patience import Wait
+from sipcli_providers._program import Finished, environment, run_program, variable_names
+from sipcli_providers._trusted import NEVER_SOON, absolute, trusted_program
+
+_OURS = ("expiry", "state")
+"""What we understand beyond the bare answer."""
+_MOST_STATES = 64
+_MOST_MARKS = 1024
+
+Pairs = Iterable[tuple[str, str | bytes]]
+
+
+class ExecProvider:
+    """``type = "exec"``, ``command = "/usr/local/libexec/sipcli-pass"``."""
+
+    def __init__(self, context: ProviderContext) -> None:
+        self.name = context.name
+        options = Options(context.options, where=f"[providers.{context.name}]")
+        self._program, self._arguments = _command(options)
+        self._variables = variable_names(options)
+        self.interactive = options.flag("interactive")
+        options.done()
+        self._terminal = context.terminal
+        self._capabilities: frozenset[str] | None = None
+        self._negotiating = threading.Lock()
+        self._given = _Marks()
+        self._states: dict[tuple[str, str, str], tuple[bytes, ...]] = {}
+
+    @property
+    def problem(self) -> str | None:
+        """Why the helper may not be run; None if it may."""
+        try:
+            trusted_program(self._program)
+        except ProviderError as error:
+            return str(error)
+        return None
+
+    def describe(self) -> str:
+        problem = self.problem
+        return f"helper {self._program}" if problem is None else problem
+
+    def get(self, request: CredentialRequest) -> Credentials:
+        """Raises NotFound, Denied, Unavailable or Cancelled as the helper's exit status says."""
+        finished = self._run("get", request, self._question(request))
+        try:
+            answer = decode(finished.answer)
+            self._keep_state(request, answer)
+            found = _credentials(request, answer, self.name, self._program.name)
+        except Garbled as error:
+            raise self._broken(str(error)) from None
+        except ValueError:
+            raise self._broken("what it gives contains a control character") from None
+        finally:
+            finished.wipe()
+        self._given.add(request, found)
+        return found
+
+    def remember(self, request: CredentialRequest, credentials: Credentials) -> None:
+        """Have the helper store what the server accepted; what it gave itself it has already."""
+        if (request, credentials) in self._given:
+            return
+        if "store" not in self._negotiate(request):
+            raise Unavailable(f"{self._program.name} keeps nothing: it does not announce capability[]=store")
+        self._run("store", request, self._verdict(request, credentials)).wipe()
+        self._given.add(request, credentials)
+
+    def forget(self, request: CredentialRequest, credentials: Credentials) -> None:
+        """Have the helper erase what the server refused, if it is what the helper gave or stored."""
+        if (request, credentials) not in self._given or "erase" not in self._negotiate(request):
+            return
+        self._run("erase", request, self._verdict(request, credentials)).wipe()
+        self._given.discard(request, credentials)
+
+    # -- what it is told ----------------------------------------------------------------------------------------------
+
+    def _question(self, request: CredentialRequest) -> Iterator[tuple[str, str | bytes]]:
+        yield "version", VERSION
+        yield from (("capability[]", word) for word in _OURS)
+        yield "account", request.account
+        yield "aor", request.aor
+        yield "username", user_of(request)
+        yield "realm", request.realm
+        yield "scheme", request.scheme
+        yield "method", request.method
+        if request.algorithms:
+            yield "algorithm", request.algorithms[0]
+        yield "reason", "rejected" if request.rejected else "initial"
+        yield "attempt", str(request.attempt)
+        yield "interactive", "true" if request.interactive else "false"
+        yield "deadline_ms", str(max(0, round((request.deadline - time.monotonic()) * 1000)))
+        yield from (("state[]", state) for state in self._states.get(_place(request), ()))
+
+    def _verdict(self, request: CredentialRequest, credentials: Credentials) -> Iterator[tuple[str, str | bytes]]:
+        # The credentials' own user name, not the configured one: the helper may have given another.
+        yield from ((key, value) for key, value in self._question(request) if key != "username")
+        yield "username", credentials.username
+        match credentials:
+            case PasswordCredentials():
+                yield "password", credentials.password.reveal()
+            case Ha1Credentials():
+                yield "ha1", credentials.ha1.reveal()
+            case BearerCredentials():
+                yield "bearer", credentials.token.reveal()
+
+    # -- running it ---------------------------------------------------------------------------------------------------
+
+    def _negotiate(self, request: CredentialRequest) -> frozenset[str]:
+        """What the helper can do beyond get: asked once, and kept.  One that does not know the verb can do nothing."""
+        wait = Wait.of(request)
+        while not self._negotiating.acquire(timeout=0.1):
+            wait.sleep(0)
+        try:
+            if self._capabilities is None:
+                finished = self._start("capability", wait, [("version", VERSION)])
+                try:
+                    answer = decode(b"" if finished.status else finished.answer)
+                except Garbled as error:
+                    raise self._broken(str(error)) from None
+                self._capabilities = answer.capabilities
+            return self._capabilities
+        finally:
+            self._negotiating.release()
+
+    def _run(self, verb: Verb, request: CredentialRequest, told: Pairs) -> Finished:
+        """Raises what the exit status says; its complaint is shown to the person, and goes nowhere else."""
+        finished = self._start(verb, Wait.of(request), told)
+        if finished.status == 0:
+            return finished
+        finished.wipe()
+        if finished.status == NOT_FOUND:
+            raise NotFound(f"{self._program.name} has nothing for this account")
+        for line in finished.complaint:
+            self._terminal.show(f"{self.name}: {line}")
+        if finished.status == CANCELLED:
+            raise Cancelled(f"{self._program.name} was cancelled")
+        if finished.status == DENIED:
+            raise Denied(f"{self._program.name} may not give it: is its store locked?")
+        how = f"with status {finished.status}" if finished.status > 0 else f"by signal {-finished.status}"
+        raise Unavailable(f"{self._program.name} {verb} ended {how}: run it by hand to see why")
+
+    def _start(self, verb: Verb, wait: Wait, told: Pairs) -> Finished:
+        try:
+            request = encode(told)
+        except ValueError as error:
+            raise Unavailable(f"{self._program.name} was not asked: {error}", retry_after=NEVER_SOON) from None
+        variables = environment(self._variables)
+        return run_program(self._program, [verb, *self._arguments], wait, told=request, variables=variables)
+
+    def _keep_state(self, request: CredentialRequest, answer: Answer) -> None:
+        place = _place(request)
+        self._states.pop(place, None)
+        if answer.state:
+            while len(self._states) >= _MOST_STATES:  # realms are the network's: they must not fill our memory
+                self._states.pop(next(iter(self._states)), None)
+            self._states[place] = answer.state
+
+    def _broken(self, why: str) -> Unavailable:
+        return Unavailable(f"{self._program.name} does not keep to the protocol: {why}", retry_after=NEVER_SOON)
+
+
+class _Marks:
+    """What the helper gave or stored, recognisable and not readable: a keyed hash of each."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        self._marks: dict[bytes, None] = {}
+
+    def add(self, request: CredentialRequest, credentials: Credentials) -> None:
+        while len(self._marks) >= _MOST_MARKS:  # tokens that are renewed every few minutes, for months
+            self._marks.pop(next(iter(self._marks)), None)
+        self._marks[self._mark(request, credentials)] = None
+
+    def discard(self, request: CredentialRequest, credentials: Credentials) -> None:
+        self._marks.pop(self._mark(request, credentials), None)
+
+    def __contains__(self, given: tuple[CredentialRequest, Credentials]) -> bool:
+        return self._mark(*given) in self._marks
+
+    def _mark(self, request: CredentialRequest, credentials: Credentials) -> bytes:
+        mac = hmac.new(self._key, digestmod=hashlib.sha256)
+        names = (request.account, request.aor, credentials.scheme, credentials.username)
+        for part in (*(name.encode("utf-8", "backslashreplace") for name in names), credentials.secret.reveal()):
+            mac.update(len(part).to_bytes(8, "big") + part)
+        return mac.digest()
+
+
+def _command(options: Options) -> tuple[Path, tuple[str, ...]]:
+    words = options.texts("command")
+    if not words:
+        raise ValueError(f'{options.where} needs command, for example command = "/usr/local/libexec/sipcli-pass"')
+    if any("\0" in word for word in words):
+        raise ValueError(f"{options.where} command must not hold NUL")
+    return absolute(words[0], f"{options.where} command"), words[1:]
+
+
+def _place(request: CredentialRequest) -> tuple[str, str, str]:
+    return request.account, request.realm, request.scheme
+
+
+def _credentials(request: CredentialRequest, answer: Answer, name: str, program: str) -> Credentials:
+    """Raises NotFound, Cancelled, Garbled, and ValueError for a secret with a line break in it."""
+    given = answer.secret()
+    if given is None:
+        if answer.flag("quit"):
+            raise Cancelled(f"{program} says that nobody else shall be asked")
+        raise NotFound(f"{program} has nothing for this account")
+    kind, secret = given
+    if kind == "response":
+        raise Garbled("it gives a response to the verb get, which wants a secret")
+    scheme = "bearer" if kind == "bearer" else "digest"
+    if scheme != request.scheme:
+        what = "a token" if scheme == "bearer" else "a password"
+        raise NotFound(f"{program} has {what}, and the server asks for {request.scheme}")
+    if not secret:
+        raise NotFound(f"{program} has an empty {kind} for this account")
+    left = _lifetime(answer, program)
+    user = answer.text("username") or user_of(request)
+    if kind == "bearer":
+        return BearerCredentials(Secret(secret), expires_in=left, ref=name)
+    if kind == "ha1":
+        algorithm = request.algorithms[0] if request.algorithms else "MD5"
+        return Ha1Credentials(user, request.realm, algorithm, Secret(secret), left, name)
+    return PasswordCredentials(user, Secret(secret), expires_in=left, ref=name)
+
+
+def _lifetime(answer: Answer, program: str) -> float | None:
+    """Seconds until ``expires_utc``; None if the helper did not say."""
+    text = answer.text("expires_utc")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise Garbled("its expires_utc is not a whole number of seconds since 1970")
+    left = float(text) - time.time()
+    if left <= 0:
+        raise NotFound(f"what {program} gives has expired")
+    return left
