@@ -21,7 +21,8 @@ class AskpassProvider:
         self.name = context.name
         options = Options(context.options, where=f"[providers.{context.name}]")
         command = options.optional("command")
-        require = next(w for w in REQUIRE if w == options.choice("require", REQUIRE, required_by_environment()))
+        said = options.choice("require", REQUIRE, required_by_environment())
+        require = next(word for word in REQUIRE if word == said)
         names = variable_names(options)
         options.done()
         self._terminal = context.terminal

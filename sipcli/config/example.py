@@ -54,6 +54,11 @@ use       = "bearer"                                 # bearer (RFC 8898) | passw
 type = "file"                                        # "-" is stdin; or type = "env", variable = "SIP_SECRET"
 path = "/run/secrets/sip"                            # 0600, or below /run/secrets, or allow_readable = true
 
+[providers.pass]
+type    = "exec"                                     # a helper program; or "systemd" (credential), "askpass" (a window)
+command = "/usr/local/libexec/sipcli-pass"           # its whole path; a list adds arguments
+env     = ["PASSWORD_STORE_DIR"]                     # what else it needs of our environment
+
 [policy]
 # max_wait           = 120                           # seconds a challenge may wait; else 30 (store), 120 (person)
 # max_prompts        = 3                             # per account and action

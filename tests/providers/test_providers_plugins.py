@@ -101,6 +101,8 @@ class TestLoading:
             ("sipcli_providers.env", ("keyring", "hvac", "requests", "oauthlib", "ssl")),
             ("sipcli_providers.file", ("keyring", "hvac", "requests", "oauthlib", "ssl")),
             ("sipcli_providers.prompt", ("keyring", "hvac", "requests", "oauthlib", "ssl")),
+            ("sipcli_providers.exec", ("keyring", "hvac", "requests", "oauthlib", "ssl", "asyncio")),
+            ("sipcli_providers.systemd", ("keyring", "hvac", "requests", "oauthlib", "ssl", "subprocess")),
             ("sipcli_providers.keychain", ("hvac", "requests", "oauthlib")),
             ("sipcli_providers.vault", ("keyring", "oauthlib", "requests_oauthlib")),
             ("sipcli_providers.oauth", ("keyring", "hvac")),
@@ -118,7 +120,9 @@ class TestLoading:
     def test_an_unknown_type_names_the_nearest(self) -> None:
         with pytest.raises(ConfigError, match=r'\[providers\.v\] type "valt" is not known; did you mean "vault"\?'):
             load_provider("v", {"type": "valt"}, FakeTerminal())
-        with pytest.raises(ConfigError, match="there are env, file, keychain, oauth, prompt, vault"):
+        with pytest.raises(
+            ConfigError, match="there are askpass, env, exec, file, keychain, oauth, prompt, systemd, vault"
+        ):
             load_provider("v", {"type": "qqqqqq"}, FakeTerminal())
 
     def test_wrong_options_are_the_factorys_sentence(self) -> None:
@@ -182,11 +186,14 @@ class TestThirdParties:
 
 class TestBuiltIns:
     MINIMAL: dict[str, dict[str, Any]] = {
+        "askpass": {},
         "env": {"variable": "X"},
+        "exec": {"command": "/bin/helper"},
         "file": {"path": "/x"},
         "keychain": {},
         "oauth": {"issuer": "https://a.test", "client_id": "c", "flow": "device"},
         "prompt": {},
+        "systemd": {"credential": "sip"},
         "vault": {"url": "https://v.test", "path": "x", "auth": {"method": "token", "token_file": "/t"}},
     }
 
@@ -218,13 +225,14 @@ class TestBuiltIns:
         }
         neither = (False, False)
         assert able == {
-            "env": neither, "file": neither, "keychain": (True, True), "oauth": (False, True), "prompt": neither,
+            "askpass": neither, "env": neither, "exec": (True, True), "file": neither, "keychain": (True, True),
+            "oauth": (False, True), "prompt": neither, "systemd": neither,
             "vault": (False, True),  # the copy that use_stale keeps
         }  # fmt: skip
 
-    def test_only_the_prompt_asks_at_the_terminal(self) -> None:
+    def test_only_prompt_and_askpass_ask_a_person(self) -> None:
         asks = {kind for kind in BUILTIN if load_provider(kind, self.MINIMAL[kind], FakeTerminal()).interactive}
-        assert asks == {"prompt"}
+        assert asks == {"askpass", "prompt"}
 
     def test_the_sandbox_is_the_registrar_for_tests(self) -> None:
         code = "import sipcli.testing as t; b = 'sipcli.sandbox' in sys.modules; print(b, t.Registrar.__name__)"

@@ -98,6 +98,8 @@ _MISSING: dict[str, Callable[[], str | None]] = {
     "root": _root,
     "sipp": _program("sipp"),
     "srtp": _srtp,
+    "pass": _program("pass", "gpg"),
+    "systemd-creds": _program("systemd-creds"),
 }
 
 
