@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 import threading
@@ -44,7 +43,7 @@ from sipcli_providers._trusted import NEVER_SOON, absolute, trusted_program
 _OURS = ("expiry", "state")
 """What we understand beyond the bare answer."""
 _MOST_STATES = 64
-_MOST_MARKS = 1024
+_MOST_MARKS = 256
 
 Pairs = Iterable[tuple[str, str | bytes]]
 
@@ -198,29 +197,30 @@ class ExecProvider:
 
 
 class _Marks:
-    """What the helper gave or stored, recognisable and not readable: a keyed hash of each."""
+    """What the helper holds as far as we know, recognisable and not readable: a keyed hash for each user and realm."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
-        self._marks: dict[bytes, None] = {}
+        self._marks: dict[tuple[str, ...], bytes] = {}
 
     def add(self, request: CredentialRequest, credentials: Credentials) -> None:
-        while len(self._marks) >= _MOST_MARKS:  # tokens that are renewed every few minutes, for months
+        """The latest replaces what it gave before."""
+        while len(self._marks) >= _MOST_MARKS:  # realms are the network's: they must not fill our memory
             self._marks.pop(next(iter(self._marks)), None)
-        self._marks[self._mark(request, credentials)] = None
+        self._marks[self._whose(request, credentials)] = self._mark(credentials)
 
     def discard(self, request: CredentialRequest, credentials: Credentials) -> None:
-        self._marks.pop(self._mark(request, credentials), None)
+        self._marks.pop(self._whose(request, credentials), None)
 
     def __contains__(self, given: tuple[CredentialRequest, Credentials]) -> bool:
-        return self._mark(*given) in self._marks
+        known = self._marks.get(self._whose(*given))
+        return known is not None and hmac.compare_digest(known, self._mark(given[1]))
 
-    def _mark(self, request: CredentialRequest, credentials: Credentials) -> bytes:
-        mac = hmac.new(self._key, digestmod=hashlib.sha256)
-        names = (request.account, request.aor, credentials.scheme, credentials.username)
-        for part in (*(name.encode("utf-8", "backslashreplace") for name in names), credentials.secret.reveal()):
-            mac.update(len(part).to_bytes(8, "big") + part)
-        return mac.digest()
+    def _whose(self, request: CredentialRequest, credentials: Credentials) -> tuple[str, ...]:
+        return request.account, request.aor, request.realm, credentials.scheme, credentials.username
+
+    def _mark(self, credentials: Credentials) -> bytes:
+        return hmac.digest(self._key, credentials.secret.reveal(), "sha256")
 
 
 def _command(options: Options) -> tuple[Path, tuple[str, ...]]:

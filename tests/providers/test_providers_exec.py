@@ -218,6 +218,14 @@ class TestKeeping:
         made.remember(make_request(), ask(made, make_request()))  # type: ignore[arg-type]
         assert [call[0] for call in calls(helper)] == ["get"]
 
+    def test_what_it_gave_before_something_else_was_stored_is_stored_again(self, tmp_path: Path) -> None:
+        helper = store_helper(tmp_path)
+        made = provider(helper)
+        first = ask(made, make_request())
+        for credentials in (self.new("another"), first):
+            made.remember(make_request(), credentials)  # type: ignore[arg-type]
+        assert ask(made, make_request()).secret == first.secret
+
     def test_what_another_gave_it_is_not_told_to_erase(self, tmp_path: Path) -> None:
         helper = store_helper(tmp_path)
         provider(helper).forget(make_request(), self.new(SECRET))
