@@ -215,7 +215,7 @@ async def test_a_store_that_may_come_back_is_not_waited_for_as_a_person() -> Non
 
 @stepped
 async def test_T26_who_does_not_wait_fails_at_once() -> None:
-    """Fails when ``_wants_person`` is asked of everybody, whether he waits or not."""
+    """Fails when ``BrokeredAccount._ask`` takes everybody to wait, without asking ``agent.waits``."""
     async with site(person()) as s:
         with pytest.raises(NoCredentials, match="no terminal"):
             await live(s.account().register())
