@@ -37,6 +37,7 @@ __all__ = [
     "compute_response",
     "digest_header",
     "hash_function",
+    "is_sound",
     "make_ha1",
     "make_header",
     "make_input",
@@ -323,11 +324,16 @@ def signs(challenge: Challenge, key: SigningCredentials) -> bool:
     return fits and key.realm in ("*", challenge.realm)
 
 
+def is_sound(signed: SignedCredentials) -> bool:
+    """Has the signature the form that its algorithm gives it?  Only AKA resynchronises."""
+    algorithm, signature = signed.inputs.algorithm, signed.signature
+    right_length = len(signature.response) == len(hash_function(algorithm)(b""))
+    return right_length and (signature.auts is None or algorithm in AKA)
+
+
 def _was_signed_for(challenge: Challenge, signed: SignedCredentials) -> bool:
     inputs = signed.inputs
     asked = (challenge.realm, challenge.nonce, challenge.algorithm)
-    if (inputs.realm, inputs.nonce, inputs.algorithm) != asked or not signs(challenge, signed.key):
+    if (inputs.realm, inputs.nonce, inputs.algorithm) != asked:
         return False
-    if signed.signature.auts is not None and challenge.algorithm not in AKA:
-        return False
-    return len(signed.signature.response) == len(hash_function(challenge.algorithm)(b""))
+    return signs(challenge, signed.key) and is_sound(signed)

@@ -22,19 +22,22 @@ from sipcli.credentials import (
     CredentialRequest,
     Credentials,
     Denied,
+    DigestInput,
     NotFound,
     ProviderError,
     Rejection,
+    SigningCredentials,
     Unavailable,
 )
 from sipcli.sip.auth import GiveUp, RealmState
 from sipcli.sip.challenge import Challenge
 from sipcli.sip.origin import Origin
-from sipcli.ua.cache import CacheKey, CredentialCache, Source
+from sipcli.ua.cache import CacheKey, CredentialCache, Source, kind_wanted
 from sipcli.ua.chain import Chain, ChainFailure, Terms
 from sipcli.ua.flight import Flight
 from sipcli.ua.notices import Notice, WarningNotice
 from sipcli.ua.shelf import Shelf
+from sipcli.ua.signing import Signing, SigningResult
 from sipcli.ua.workers import Job, Workers
 
 __all__ = ["Answerable", "Ask", "Chain", "ChainFailure", "CredentialBroker", "Ration", "Terms", "Waiter"]
@@ -54,6 +57,7 @@ class Answerable(Protocol):
     @property
     def is_valid(self) -> bool: ...
 
+    def digest_inputs(self, key: SigningCredentials) -> tuple[DigestInput, ...]: ...
     def respond(self, *credentials: Credentials) -> None: ...
     def give_up(self, why: GiveUp) -> None: ...
     def on_revoked(self, callback: Callable[[], None]) -> None: ...
@@ -100,17 +104,22 @@ class Ask:
 
 
 class Waiter:
-    """One challenge on its way: answered once every realm has its credentials (A07)."""
+    """One challenge on its way: answered once every realm has its credentials (A07).
 
-    __slots__ = ("ask", "done", "first_failure", "flights", "found", "timer", "tried")
+    *began* is when, on the loop's clock.
+    """
 
-    def __init__(self, ask: Ask) -> None:
+    __slots__ = ("ask", "began", "done", "first_failure", "flights", "found", "signing", "timer", "tried")
+
+    def __init__(self, ask: Ask, began: float) -> None:
         self.ask = ask
+        self.began = began
         self.found: dict[str, Credentials] = {}
         self.flights: list[Flight] = []
         self.tried: set[tuple[str, str]] = set()
         self.first_failure: ChainFailure | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.signing: Signing | None = None
         self.done = False
 
     @property
@@ -161,7 +170,7 @@ class CredentialBroker:
         """Answer or abandon *ask*, now or later; it is withdrawn by itself when it is revoked."""
         if not ask.deferred.is_valid:
             return
-        waiter = Waiter(ask)
+        waiter = Waiter(ask, self.loop.time())
         ask.deferred.on_revoked(lambda: self._leave(waiter))
         if ask.latest is not None:
             waiter.timer = self.loop.call_at(ask.latest, self._too_late, waiter)
@@ -173,7 +182,7 @@ class CredentialBroker:
 
     def _want(self, waiter: Waiter, challenge: Challenge) -> None:
         ask = waiter.ask
-        key = CacheKey(ask.terms.account, _place(ask.origin), challenge.realm, challenge.scheme)
+        key = CacheKey(ask.terms.account, _place(ask.origin), challenge.realm, kind_wanted(challenge))
         waiter.tried.add((key.realm, key.scheme))
         state = ask.deferred.realms.get(challenge.realm)
         rejection = self._learn_refusals(key, state, ask) if state is not None and state.rejected else None
@@ -205,17 +214,32 @@ class CredentialBroker:
         deferred = waiter.ask.deferred
         if waiter.done or len(waiter.found) < len({challenge.realm for challenge in deferred.challenges}):
             return
+        keys = [found for found in waiter.found.values() if isinstance(found, SigningCredentials)]
+        if keys and waiter.signing is None and deferred.is_valid:
+            waiter.signing = Signing(self, waiter.ask, waiter.began, keys, partial(self._signed, waiter))
+            waiter.signing.start()
+        elif not keys:
+            self._respond(waiter, *waiter.found.values())
+
+    def _signed(self, waiter: Waiter, result: SigningResult) -> None:
+        if isinstance(result, ChainFailure):
+            self._fail(waiter, result)
+        else:
+            others = [found for found in waiter.found.values() if not isinstance(found, SigningCredentials)]
+            self._respond(waiter, *others, *result)
+
+    def _respond(self, waiter: Waiter, *credentials: Credentials) -> None:
         self._leave(waiter)
-        if deferred.is_valid:
-            deferred.respond(*waiter.found.values())
+        if waiter.ask.deferred.is_valid:
+            waiter.ask.deferred.respond(*credentials)
 
     def _try_other_scheme(self, waiter: Waiter, failure: ChainFailure) -> bool:
-        """Where the realm takes Digest and Bearer and nobody has the topmost, somebody may have the other."""
+        """Where the realm takes more than one kind of secret and nobody has the topmost, somebody may have another."""
         state = waiter.ask.deferred.realms.get(failure.realm)
         if failure.why is not GiveUp.NO_CREDENTIALS or state is None:
             return False
         for challenge in state.offers:
-            if (challenge.realm, challenge.scheme) not in waiter.tried:
+            if (challenge.realm, kind_wanted(challenge)) not in waiter.tried:
                 waiter.first_failure = failure
                 self._want(waiter, challenge)
                 self._answer_if_complete(waiter)
@@ -245,6 +269,8 @@ class CredentialBroker:
         if waiter.timer is not None:
             waiter.timer.cancel()
             waiter.timer = None
+        if waiter.signing is not None:
+            waiter.signing.cancel()
         for flight in waiter.flights:
             flight.waiters.remove(waiter)
             if not flight.waiters and self._flights.get(flight.key) is flight:
@@ -318,7 +344,7 @@ class CredentialBroker:
         if not source.accepted:
             source.accepted = True
             self.cache.accept(source.key)
-        if terms.save and not source.remembered:
+        if terms.save and not source.remembered and not isinstance(credentials, SigningCredentials):
             source.remembered = True
             chain = terms.chain(source.key.realm)
             others = (*chain.providers, *chain.keepers)

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sipcli.credentials import CredentialRequest, Credentials
+from sipcli.sip.challenge import AKA, Challenge
 
-__all__ = ["REFUSAL_MEMORY", "CacheKey", "CredentialCache", "Source"]
+__all__ = ["REFUSAL_MEMORY", "CacheKey", "CredentialCache", "Source", "kind_wanted"]
 
 MAX_REALMS = 32
 """Realms kept per account: a server that invents a new one per challenge must not make us grow (threat T04)."""
@@ -26,12 +27,21 @@ REFUSAL_MEMORY = 1800.0
 
 
 class CacheKey(NamedTuple):
-    """Whose secret, for whom.  *origin* is the server's TLS identity, or its address and port."""
+    """Whose secret, for whom.
+
+    *origin* is the server's TLS identity, or its address and port; *scheme* is
+    ``digest``, ``bearer``, or ``aka`` for what only a SIM can answer.
+    """
 
     account: str
     origin: Hashable
     realm: str
     scheme: str
+
+
+def kind_wanted(challenge: Challenge) -> str:
+    """The :attr:`CacheKey.scheme` of what answers *challenge*: a password does not stand in for a SIM."""
+    return "aka" if challenge.algorithm in AKA else challenge.scheme
 
 
 @dataclass(slots=True, eq=False)

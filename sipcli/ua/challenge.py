@@ -28,8 +28,8 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sipcli.credentials import Credentials
-from sipcli.errors import AgentClosed, ChallengeGone
+from sipcli.credentials import Credentials, DigestInput, SigningCredentials
+from sipcli.errors import AgentClosed, ChallengeGone, LocalProtocolError
 from sipcli.sip.auth import AuthSession, Challenged, ChallengeToken, GiveUp, RealmState
 from sipcli.sip.challenge import Challenge
 from sipcli.sip.message import Request, Response
@@ -259,6 +259,19 @@ class _View:
     @property
     def response(self) -> Response:
         return self._verdict.token.response
+
+    def digest_inputs(self, key: SigningCredentials) -> tuple[DigestInput, ...]:
+        """What *key* must sign to answer: nonce count and cnonce are taken.  On the loop's thread, inside the hook say.
+
+        Whoever holds the key may then sign on any thread, and answer with ``SignedCredentials``.
+        Raises ChallengeGone, and LocalProtocolError on another thread.
+        """
+        verdict = self._verdict
+        if running_loop() is not verdict.gate.loop:
+            raise LocalProtocolError("digest_inputs() is for the loop's thread: call it in the hook, sign elsewhere")
+        if not verdict.is_open:
+            raise ChallengeGone(verdict.state.value)
+        return verdict.session.digest_inputs(verdict.token, key)
 
     @property
     def is_valid(self) -> bool:

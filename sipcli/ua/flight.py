@@ -18,10 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
 import math
 import time
-import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -38,13 +36,16 @@ from sipcli.credentials import (
     PasswordCredentials,
     ProviderError,
     Rejection,
+    SigningCredentials,
     Unavailable,
     UserAction,
 )
 from sipcli.sip.auth import GiveUp
 from sipcli.sip.challenge import Challenge
+from sipcli.sip.digest import signs
 from sipcli.ua.cache import CacheKey, CredentialCache, Source
 from sipcli.ua.chain import FETCH_WAIT, PROMPT_WAIT, ChainFailure, PersonWanted, Terms
+from sipcli.ua.faults import as_provider_error, bug, outcome_of, pause_before_retry, rank_of
 from sipcli.ua.notices import AuthNeeded, AuthProviderNotice, AuthUserAction, Notice, ProviderOutcome
 from sipcli.ua.shelf import ELSEWHERE, Shelf
 from sipcli.ua.workers import Job, Lane, Workers
@@ -53,11 +54,6 @@ if TYPE_CHECKING:
     from sipcli.ua.broker import Waiter
 
 __all__ = ["Flight", "FlightDesk"]
-
-log = logging.getLogger(__name__)
-
-TRIES = 3
-FIRST_PAUSE = 0.5
 
 
 class FlightDesk(Protocol):
@@ -76,13 +72,7 @@ class FlightDesk(Protocol):
     def landed(self, flight: Flight, result: Credentials | ChainFailure) -> None: ...
 
 
-_RANK: dict[type[ProviderError], int] = {NotFound: 0, Unavailable: 1, Denied: 2, Cancelled: 3}
-_OUTCOME: dict[type[ProviderError], ProviderOutcome] = {
-    NotFound: "not_found",
-    Unavailable: "unavailable",
-    Denied: "denied",
-    Cancelled: "cancelled",
-}
+_ANSWERS = (PasswordCredentials, Ha1Credentials, BearerCredentials, SigningCredentials)
 
 
 class Flight:
@@ -130,6 +120,8 @@ class Flight:
             known = self._desk.denied.get((self.key.account, name))
             if known is not None:
                 self._note(known, name)
+            elif self.key.scheme == "aka" and self._desk.shelf.interactive(name) and not self._desk.shelf.signs(name):
+                self._note(NotFound("a person is no SIM"), name)
             elif self._desk.shelf.interactive(name):
                 if self._is_elsewhere(name):
                     self._absent = self._absent or name
@@ -193,21 +185,27 @@ class Flight:
         self._job = None
         name = job.label
         if job.error is not None:
-            self._failed(name, self._as_provider_error(name, job.error))
+            self._failed(name, as_provider_error(name, self._desk.shelf.origin(name), job.error))
         elif job.result is ELSEWHERE:
             self._next()  # the shelf knows now that it is interactive
-        elif isinstance(job.result, (PasswordCredentials, Ha1Credentials, BearerCredentials)):
+        elif isinstance(job.result, SigningCredentials) and not self._desk.shelf.signs(name):
+            self._failed(name, self._bug(name, "it named a key, and has no sign()"))
+        elif isinstance(job.result, _ANSWERS):
             self._judge(name, job.result)
         else:
             self._failed(name, self._bug(name, f"it answered with {type(job.result).__name__}"))
 
     def _judge(self, name: str, credentials: Credentials) -> None:
         key = self.key
-        if credentials.scheme != key.scheme:
+        if credentials.scheme != self._challenge.scheme:
             kind = "a token" if credentials.scheme == "bearer" else "a password"
             self._failed(name, NotFound(f"it gave {kind}, and the server asks for {key.scheme}"))
+        elif key.scheme == "aka" and not isinstance(credentials, SigningCredentials):
+            self._failed(name, NotFound("it gave a password, and the server wants a SIM to answer"))
         elif credentials.realm not in ("*", key.realm):
             self._failed(name, NotFound("what it gave is for another realm"))
+        elif isinstance(credentials, SigningCredentials) and not signs(self._challenge, credentials):
+            self._failed(name, NotFound(f"its key does not sign {self._challenge.algorithm}"))
         elif credentials.expires_in is not None and credentials.expires_in <= 0:
             self._failed(name, NotFound("what it gave has expired"))
         elif self._desk.cache.was_refused(key, credentials):
@@ -226,7 +224,7 @@ class Flight:
     def _failed(self, name: str, error: ProviderError) -> None:
         if isinstance(error, Unavailable) and self._retry_later(error):
             return
-        self._tell(name, _OUTCOME[_kind(error)], None, str(error))
+        self._tell(name, outcome_of(error), None, str(error))
         self._note(error, name)
         if isinstance(error, Cancelled):
             self._end(self._failure(GiveUp.ABANDONED, error, name))
@@ -251,30 +249,19 @@ class Flight:
 
     def _retry_later(self, error: Unavailable) -> bool:
         """Twice more, with a growing pause, if that can end before the deadline."""
-        if isinstance(error, _Bug):
-            return False
-        pause = FIRST_PAUSE * 2**self._tries if error.retry_after is None else max(error.retry_after, 0.0)
         self._tries += 1
-        if self._tries >= TRIES or self._desk.loop.time() + pause >= self._deadline:
+        pause = pause_before_retry(error, self._tries)
+        if pause is None or self._desk.loop.time() + pause >= self._deadline:
             return False
         self._pause = self._desk.loop.call_later(pause, self._next)
         return True
 
     def _note(self, error: ProviderError, name: str) -> None:
-        if _RANK[_kind(error)] > _RANK[_kind(self._worst[0])] or self._worst[1] is None:
+        if rank_of(error) > rank_of(self._worst[0]) or self._worst[1] is None:
             self._worst = (error, name)
 
-    def _as_provider_error(self, name: str, error: BaseException) -> ProviderError:
-        if isinstance(error, ProviderError):
-            return error
-        # The frames, not the message: an exception's text may quote the very secret.
-        frames = "".join(traceback.format_tb(error.__traceback__))
-        log.debug("provider %s raised %s\n%s", name, type(error).__name__, frames)
-        return self._bug(name, f"it raised {type(error).__name__}")
-
-    def _bug(self, name: str, what: str) -> _Bug:
-        module = self._desk.shelf.origin(name)
-        return _Bug(f"provider {name} is broken: {what}" + (f" ({module})" if module else ""))
+    def _bug(self, name: str, what: str) -> ProviderError:
+        return bug(name, self._desk.shelf.origin(name), what)
 
     # --- time -------------------------------------------------------------------------------------------------
 
@@ -377,14 +364,6 @@ class Flight:
         )
 
 
-class _Bug(Unavailable):
-    """A provider that broke the contract: asking it again would change nothing."""
-
-
-def _kind(error: ProviderError) -> type[ProviderError]:
-    return next((kind for kind in (Cancelled, Denied, Unavailable) if isinstance(error, kind)), NotFound)
-
-
 def _bound(credentials: Credentials, realm: str) -> Credentials:
     """*credentials* for this realm alone: two realms may be answered at once, and nothing may reach a third."""
     if credentials.realm != "*":
@@ -395,4 +374,6 @@ def _bound(credentials: Credentials, realm: str) -> Credentials:
         )
     if isinstance(credentials, BearerCredentials):
         return BearerCredentials(credentials.token, realm, credentials.expires_in, credentials.ref)
+    if isinstance(credentials, SigningCredentials):
+        return dataclasses.replace(credentials, realm=realm)
     return credentials  # an HA1 was computed with its realm

@@ -15,13 +15,18 @@ from sipcli.credentials import (
     CredentialProvider,
     CredentialRequest,
     Credentials,
+    DigestInput,
     Forgets,
     NotFound,
     Remembers,
     Secret,
+    Signature,
+    SigningCredentials,
+    Signs,
     Terminal,
     UserAction,
 )
+from sipcli.sip.challenge import AKA
 from sipcli.ua.workers import current_job
 
 __all__ = ["ELSEWHERE", "NoTerminal", "ProviderFactory", "RelayTerminal", "Shelf"]
@@ -51,6 +56,10 @@ class Shelf:
         """Does it ask a person at our own terminal, so that without one somebody at another may answer instead?"""
         return self._at_terminal.get(name, False)
 
+    def signs(self, name: str) -> bool:
+        """Can it sign?  False as long as it was not built."""
+        return isinstance(self._built.get(name), Signs)
+
     def origin(self, name: str) -> str:
         """The module that *name* comes from, for the line that reports its failure."""
         provider = self._built.get(name)
@@ -75,8 +84,13 @@ class Shelf:
         return provider
 
     def ask(self, name: str, request: CredentialRequest) -> Credentials | Awaitable[Credentials]:
-        """*Worker of the fetch lane.*  The answer, or :data:`ELSEWHERE`."""
+        """*Worker of the fetch lane.*  The answer, or :data:`ELSEWHERE`.
+
+        What keeps passwords is not asked for a SIM's key: it might unlock a keychain, or ask a person, in vain.
+        """
         provider = self.take(name)
+        if not isinstance(provider, Signs) and not set(AKA).isdisjoint(request.algorithms):
+            raise NotFound("it signs nothing, and the server wants a SIM to answer")
         if self._interactive[name]:
             answer: Credentials = ELSEWHERE
             return answer
@@ -85,6 +99,15 @@ class Shelf:
     def ask_person(self, name: str, request: CredentialRequest) -> Credentials | Awaitable[Credentials]:
         """*Worker of the prompt lane.*"""
         return self.take(name).get(request)
+
+    def sign(
+        self, name: str, request: CredentialRequest, key: SigningCredentials, digest: DigestInput
+    ) -> Signature | Awaitable[Signature]:
+        """*Worker.*  What the provider that gave *key* makes of *digest*."""
+        provider = self.take(name)
+        if not isinstance(provider, Signs):
+            raise NotFound("it signs nothing any more")  # the configuration was changed meanwhile
+        return provider.sign(request, key, digest)
 
     def forget(self, name: str, request: CredentialRequest, credentials: Credentials) -> object:
         """*Worker.*  Offer the refused *credentials* to the provider they came from."""

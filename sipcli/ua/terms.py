@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
-from sipcli.config import AccountConfig, Config, PolicyConfig
+from sipcli.config import AccountConfig, Config, PolicyConfig, ProviderConfig
 from sipcli.sip.auth import AuthPolicy
+from sipcli.sip.challenge import AKA
 from sipcli.sip.profile import AccountProfile
 from sipcli.ua.chain import FETCH_WAIT, PROMPT_WAIT, Chain, Terms
 
@@ -54,7 +55,7 @@ def auth_policy(
         max_stale=policy.max_stale,
         schemes=policy.schemes or ("digest", "bearer"),
         prefer=policy.schemes or (),
-        algorithms=algorithms,
+        algorithms=algorithms + _aka_signed(config, providers),
         # Who gives a realm its own table has said that it is the account's.
         realms=None if policy.realms is None else frozenset((*policy.realms, *config.realms)),
         own_realms=frozenset(config.realms),
@@ -105,6 +106,20 @@ def wait_limit(policy: PolicyConfig, max_wait: float | None) -> float | None:
 def _longest_wait(config: AccountConfig, providers: Config, limit: float | None) -> float:
     if limit is not None:
         return limit
-    names = {*config.credentials, *(name for realm in config.realms.values() for name in realm.credentials)}
-    kinds = {providers.providers[name].type for name in names if name in providers.providers}
+    kinds = {provider.type for provider in _providers_of(config, providers)}
     return _DEVICE_CODE_LIFE if "oauth" in kinds else FETCH_WAIT + PROMPT_WAIT
+
+
+def _aka_signed(config: AccountConfig, providers: Config) -> tuple[str, ...]:
+    """Which of AKA's algorithms some provider of the account signs: all for a SIM, else what its table names."""
+    named: set[str] = set()
+    for provider in _providers_of(config, providers):
+        listed = provider.options.get("algorithms", ())
+        named.update(AKA if provider.type == "sim" else (name for name in listed if isinstance(name, str)))
+    return tuple(name for name in AKA if name in named)
+
+
+def _providers_of(config: AccountConfig, providers: Config) -> list[ProviderConfig]:
+    """The tables of everybody who may be asked for this account."""
+    names = {*config.credentials, *(name for realm in config.realms.values() for name in realm.credentials)}
+    return [providers.providers[name] for name in sorted(names) if name in providers.providers]
