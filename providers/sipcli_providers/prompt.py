@@ -64,4 +64,5 @@ def question(request: CredentialRequest) -> str:
     what = whose if whose.startswith(f"{who}@") else f"{who} ({whose})"
     account = printable(request.account)
     named = "" if f"{whose}:".startswith(f"{account}:") else f", account {account}"
-    return f'{refused}Password for {what}{named}, realm "{printable(request.realm)}": '
+    realm = printable(request.realm).replace('"', '\\"')  # a quote of the server's must not end ours
+    return f'{refused}Password for {what}{named}, realm "{realm}": '

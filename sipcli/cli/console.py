@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -10,7 +9,7 @@ from typing import Any, TextIO
 
 from sipcli.cli.environment import Environment
 from sipcli.cli.exits import ExitStatus
-from sipcli.observe.text import safe_line
+from sipcli.observe.text import json_line, safe_line
 
 __all__ = ["Console", "Style"]
 
@@ -62,7 +61,7 @@ class Console:
         if not self.json:
             return
         line = {"v": 1, "t": self.environment.now(), "ms": self.environment.milliseconds(), "event": name, **fields}
-        self._write(json_module.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str))
+        self._write(json_line(line))
 
     def data(self, text: str) -> None:
         """A line of the verb's own data on stdout, where no JSON was asked for."""

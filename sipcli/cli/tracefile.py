@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any, TextIO
 
 from sipcli.cli.environment import Environment
 from sipcli.errors import ConfigError
+from sipcli.observe.text import json_line
 
 __all__ = ["TraceFile"]
 
@@ -29,7 +29,7 @@ class TraceFile:
             return
         line = {"v": 1, "t": self._environment.now(), "ms": self._environment.milliseconds(), "event": event, **fields}
         try:
-            self._stream.write(json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str) + "\n")
+            self._stream.write(json_line(line) + "\n")
             self._stream.flush()
         except OSError:
             self.close()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sipcli.cli.console import Style
 from sipcli.observe.text import safe_text, server_says
+from sipcli.ua.failures import answered
 
 __all__ = ["Sentence", "Talker"]
 
@@ -115,7 +116,7 @@ def registered_words(aor: str, fields: Fields) -> str:
 def _why(fields: Fields) -> str:
     code, reason = fields.get("code"), fields.get("reason")
     if code:
-        return f"{code} {safe_text(reason or '')}".rstrip()
+        return answered(code, reason or "")
     return safe_text(reason or "no reason given", limit=200)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["safe_line", "safe_text", "server_says"]
+__all__ = ["json_line", "safe_line", "safe_text", "server_says"]
 
 _UNFIT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Control, format (bidi overrides, zero widths), surrogate, private, unassigned; line and paragraph separators."""
@@ -41,6 +44,26 @@ def _shown(character: str) -> str:
 def safe_line(text: str) -> str:
     """A whole sentence of ours that may hold words of the server's: escaped, cut only where it is absurd."""
     return safe_text(text, limit=2000)
+
+
+def json_line(fields: Mapping[str, Any]) -> str:
+    """*fields* as one line of JSON that may be shown on a terminal too.
+
+    JSON itself escapes no DEL, no C1 control (0x9b is CSI), no bidi override and
+    no lone surrogate; written as ``\\u009b`` they mean the same to a program.
+    """
+    line = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), default=str)
+    if line.isascii() and "\x7f" not in line:
+        return line
+    return "".join(_in_json(character) for character in line)
+
+
+def _in_json(character: str) -> str:
+    if character == "\x7f":
+        return "\\u007f"
+    if character.isascii() or unicodedata.category(character) not in _UNFIT:
+        return character
+    return json.dumps(character)[1:-1]
 
 
 def server_says(text: str | bytes) -> str:

@@ -34,9 +34,10 @@ from sipcli.errors import (
     TlsError,
 )
 from sipcli.sip.auth import GiveUp
+from sipcli.sip.reasons import REASONS
 from sipcli.ua.chain import ChainFailure
 
-__all__ = ["AuthStory", "failure_of", "plain"]
+__all__ = ["AuthStory", "answered", "failure_of", "plain"]
 
 _LONGEST = 64
 
@@ -94,6 +95,13 @@ def plain(text: str) -> str:
     return shown + ("…" if len(text) > _LONGEST else "")
 
 
+def answered(code: int, reason: str) -> str:
+    """``403 Forbidden``; a phrase that is not the usual one is quoted as the server's own words (threat T12)."""
+    if not reason or reason.lower() == REASONS.get(code, "").lower():
+        return f"{code} {reason}".rstrip()
+    return f"{code}, server says “{plain(reason)}”"
+
+
 def _escape(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
@@ -120,7 +128,7 @@ def failure_of(
         return _network(what, account, why)
     if code is None:
         return NoAnswer(f"{what}: no answer")
-    said = f"{code} {plain(reason)}".strip() + (f" from {server}" if server else "")
+    said = answered(code, reason) + (f" from {server}" if server else "")
     if code in (401, 407):
         return _auth(what, account, code, reason, GiveUp.REFUSED, story, server)
     kind = _BY_CODE.get(code, ServerFailed if 500 <= code < 600 else Refused)
@@ -143,7 +151,7 @@ def _auth(
     failure = story.failure
     realm = failure.realm if failure is not None else story.realm
     provider = failure.provider if failure is not None else story.used
-    said = f"{code} {plain(reason)}".strip() if code is not None else "the server asked for credentials"
+    said = answered(code, reason) if code is not None else "the server asked for credentials"
     where = (f" from {server}" if server else "") + (f' (realm "{plain(realm)}")' if realm else "")
     if why is GiveUp.NO_CHALLENGE:
         return RemoteProtocolError(f"{what}: {why.value}: {said}{where}")

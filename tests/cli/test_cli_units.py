@@ -241,7 +241,7 @@ class TestTalker:
         said = self.say(
             "registration", account="work", state="retrying", code=503, reason="Busy\x1b[2J", retry_in_s=30.0
         )
-        assert said == "sip:alice@example.com is not registered: 503 Busy\\x1b[2J; trying again in 30 s"
+        assert said == "sip:alice@example.com is not registered: 503, server says “Busy\\x1b[2J”; trying again in 30 s"
 
     def test_a_challenge_names_what_was_skipped(self) -> None:
         said = self.say(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pyte
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipcli.observe.text import safe_line, safe_text, server_says
+from sipcli.observe.text import json_line, safe_line, safe_text, server_says
 
 HOSTILE = st.sampled_from(
     ["\x1b]52;c;aGk=\x07", "\x1b]0;title\x07", "\x1b[2J", "\x1b[1A", "\r", "\n", "\x07", "\u202e", "\u2066", "\u200b",
@@ -63,3 +64,11 @@ def test_T12_a_terminal_shows_one_line_and_does_nothing_else(text: str) -> None:
 def test_T12_a_realm_of_64_kilobytes_is_cut_before_it_is_read() -> None:
     assert safe_text(b"\xff" * 65536) == "\\xff" * 64 + "…"
     assert len(safe_text("x" * 65536)) == 65
+
+
+@given(TEXTS)
+def test_T12_a_line_of_json_is_inert_and_means_the_same(text: str) -> None:
+    """JSON leaves DEL, C1 controls and bidi overrides as they are.  Fails without ``_in_json``."""
+    line = json_line({"realm": text})
+    assert json.loads(line) == {"realm": text}
+    assert all(unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for c in line)

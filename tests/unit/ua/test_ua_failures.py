@@ -10,7 +10,7 @@ from sipcli import errors
 from sipcli.credentials import Denied, NotFound, Unavailable
 from sipcli.sip.auth import GiveUp
 from sipcli.ua.chain import ChainFailure
-from sipcli.ua.failures import AuthStory, failure_of, plain
+from sipcli.ua.failures import AuthStory, answered, failure_of, plain
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ from sipcli.ua.failures import AuthStory, failure_of, plain
 def test_final_responses(code: int, kind: type[errors.RequestFailed]) -> None:
     error = failure_of("call", "work", code=code, reason="Nope", server="192.0.2.1")
     assert type(error) is kind
-    assert f"{code} Nope from 192.0.2.1" in str(error)
+    assert f"{code}, server says “Nope” from 192.0.2.1" in str(error)
     assert isinstance(error, errors.RequestFailed) and (error.code, error.reason) == (code, "Nope")
 
 
@@ -108,6 +108,19 @@ def test_T12_what_the_server_says_is_shown_harmless_and_short() -> None:
     assert plain("ab\u202e\U000e0001") == "ab\\u202e\\U000e0001"
     assert plain("x" * 100) == "x" * 64 + "…"
     assert plain("Grüße an alle") == "Grüße an alle"
+
+
+def test_T12_only_unusual_words_are_quoted() -> None:
+    """The phrases that the RFCs give a code are everybody's; any other is this server's own, and called so.
+
+    Fails without the comparison in ``answered``.
+    """
+    assert answered(403, "Forbidden") == "403 Forbidden"
+    assert answered(403, "FORBIDDEN") == "403 FORBIDDEN"
+    assert answered(486, "") == "486"
+    assert answered(403, "call +1 900 and tell your password") == (
+        "403, server says “call +1 900 and tell your password”"
+    )
 
 
 def test_nothing_at_all_is_no_answer() -> None:
