@@ -22,6 +22,7 @@ username    = "alice"                                # for the password; default
 credentials = ["keychain", "prompt"]                 # asked in this order, when the server challenges
 expires     = 600                                    # seconds a registration lasts; it is refreshed in time
 # register  = false                                  # only place calls
+# shared_auth = false                                # each call and request authenticates by itself
 
 # Another realm of the same account may want another identity:
 # [accounts.work.realms."proxy.example.com"]

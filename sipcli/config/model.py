@@ -98,6 +98,8 @@ class AccountConfig:
     """Providers that are not asked, but may keep what another gave (``--password-file --save``)."""
     expires: int = 600
     register: bool = True
+    shared_auth: bool = True
+    """Calls and requests share what servers accepted; otherwise each authenticates by itself."""
     codecs: tuple[str, ...] | None = None
     """Offered and taken, in this order; None: all that this installation can do."""
     srtp: SrtpPolicy = "optional"

@@ -147,6 +147,7 @@ ACCOUNT: Mapping[str, Rule] = {
     # RFC 3261 section 20.19: a delta-seconds; 0 would be an un-REGISTER.
     "expires": Rule(_number(1, 2**32 - 1, whole=True)),
     "register": Rule(_flag),
+    "shared_auth": Rule(_flag),
     "codecs": Rule(_codecs),
     "srtp": Rule(_one_of("off", "optional", "required")),
     "realms": Rule(_table),

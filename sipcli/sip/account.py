@@ -68,6 +68,10 @@ class AccountState:
         if routes and not self.proxy_routes:
             self._own_hops.add(preferring(NameAddr.parse(routes[0]).sip_uri.hop, self.profile.transport))
 
+    def session_for(self, *, shared: bool | None) -> AuthSession:
+        """Who answers for a new call or request: the account's session, or one of its own.  None: as configured."""
+        return self.session if (self.profile.shared_auth if shared is None else shared) else self.session.private()
+
     def owns(self, hop: Hop) -> bool:
         """Is this the registrar, the outbound proxy or their route?  A transport taken for size makes no difference."""
         if hop in self._own_hops:

@@ -32,6 +32,7 @@ class IncomingCall(Call):
         super().__init__(core, account, request.call_id, request.from_.without_params())
         self.invite = request
         self.offer = request.body or None
+        dialog.session = self._session
         self.dialog = dialog
         self._tx = tx
         self._acceptance: Acceptance | None = None

@@ -92,6 +92,8 @@ _MAX_WARNED = 64
 class AuthSession:
     """One account's client authentication, shared by all its usages (the ``use_shared_auth`` of PJSIP).
 
+    :meth:`private` makes one for a single call or request.
+
     *asynchronous*: challenges become tokens and ``AuthChallenged`` events;
     otherwise the configured *credentials* answer at once.  *random* gives n
     random octets.  *clock* gives seconds, and *emit* takes events; an engine sets
@@ -121,6 +123,24 @@ class AuthSession:
         self.pins = Pins()
         """What its servers accepted before; the shell may keep a snapshot across restarts."""
         self._warned: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def private(self) -> AuthSession:
+        """One for a single call or request: it takes no accepted nonce along from others, and leaves them none.
+
+        It begins with our credentials.  Pins stay common, for what guards against a downgrade must
+        not be forgotten; so do nonce counts, for a server may give the same nonce to both
+        (docs/decisions/0060-private-auth-sessions.md).
+        """
+        private = AuthSession(
+            self._credentials,
+            asynchronous=self.asynchronous,
+            policy=self.policy,
+            random=self._random,
+            clock=self.clock,
+        )
+        private.emit = self.emit
+        private.pins, private._counter, private._warned = self.pins, self._counter, self._warned
+        return private
 
     @property
     def pending(self) -> tuple[ChallengeToken, ...]:

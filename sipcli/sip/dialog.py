@@ -15,6 +15,7 @@ from sipcli.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from sipcli.sip.account import AccountState
+    from sipcli.sip.auth import AuthSession
     from sipcli.sip.core import Core
     from sipcli.sip.indialog import Call
     from sipcli.sip.origin import Origin
@@ -36,7 +37,7 @@ class Dialog:
     names the very address at its other end, so that a proxy or peer behind a
     connection it opened itself is reached at all.  *ours*: we made the call;
     *at_home*: its INVITE went over a flow to a server of the account, or came
-    over one.
+    over one.  *session* answers the challenges inside it; None: the account's.
     """
 
     __slots__ = (
@@ -53,6 +54,7 @@ class Dialog:
         "remote_cseq",
         "remote_target",
         "route_set",
+        "session",
         "usage",
     )
 
@@ -85,6 +87,7 @@ class Dialog:
         self.at_home = at_home
         self.local_cseq = CSeqCounter(local_cseq)
         self.remote_cseq = remote_cseq
+        self.session: AuthSession | None = None
         self.usage: Call | None = None
 
     @classmethod
@@ -178,6 +181,7 @@ class Dialog:
             body=body,
             content_type=content_type,
             standing=self.standing,
+            session=self.session,
         )
 
     def standing(self, origin: Origin, target: Target) -> Origin:

@@ -25,7 +25,7 @@ from sipcli.sip.flow import Flow, Ticket
 from sipcli.sip.invite import OutgoingCall
 from sipcli.sip.letter import Letter
 from sipcli.sip.message import Request, Response, parse_message
-from sipcli.sip.oneshot import OneShot
+from sipcli.sip.oneshot import OneShot, patience_for
 from sipcli.sip.profile import AccountProfile, EngineConfig
 from sipcli.sip.reception import Reception
 from sipcli.sip.register import Registration
@@ -196,10 +196,19 @@ class Engine:
         return registration
 
     def invite(
-        self, account: str | None, target: SipUri, sdp: bytes | None, *, headers: Sequence[tuple[str, str]] = ()
+        self,
+        account: str | None,
+        target: SipUri,
+        sdp: bytes | None,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        shared_auth: bool | None = None,
     ) -> OutgoingCall:
-        """Call *target*.  *sdp* None: the offer comes in the answer, and ``acknowledge`` answers it."""
-        call = OutgoingCall(self._core, self._account(account), target, sdp, headers)
+        """Call *target*.  *sdp* None: the offer comes in the answer, and ``acknowledge`` answers it.
+
+        *shared_auth* False gives it an AuthSession of its own; None: as the account says.
+        """
+        call = OutgoingCall(self._core, self._account(account), target, sdp, headers, shared_auth=shared_auth)
         call.start()
         return call
 
@@ -219,8 +228,10 @@ class Engine:
         headers: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
         content_type: str | None = None,
+        *,
+        shared_auth: bool | None = None,
     ) -> OneShot:
-        """Any other request outside of a dialog; ``RequestDone`` follows."""
+        """Any other request outside of a dialog; ``RequestDone`` follows.  *shared_auth*: see :meth:`invite`."""
         if method in ("INVITE", "ACK", "BYE", "CANCEL", "REGISTER"):
             raise LocalProtocolError(f"{method} has a verb of its own")
         core, state = self._core, self._account(account)
@@ -237,8 +248,9 @@ class Engine:
             headers=headers,
             body=body,
             content_type=content_type,
+            session=None if state is None else state.session_for(shared=shared_auth),
         )
-        oneshot = OneShot(core, state, letter, patience=_patience(method, core.config.timers.f))
+        oneshot = OneShot(core, state, letter, patience=patience_for(method, core.config.timers.f))
         oneshot.start()
         return oneshot
 
@@ -260,8 +272,3 @@ class Engine:
         core.warn("malformed", f"{flow}: {error}")
         if isinstance(request, Request) and request.method != "ACK":
             core.send(flow, request.reply(error.status, to_tag=core.new_tag()).to_bytes())
-
-
-def _patience(method: str, f: float) -> float | None:
-    """How long an answer to a challenge is of use: a subscriber gives up after Timer N (RFC 6665 section 4.1.2.4)."""
-    return f if method in ("SUBSCRIBE", "PRACK") else None

@@ -108,7 +108,9 @@ class Exchange:
         self._core = core
         self.owner = owner
         self._account = account
-        self._session: AuthSession | None = account.session if account is not None else None
+        self._session: AuthSession | None = letter.session
+        if self._session is None and account is not None:
+            self._session = account.session
         self.letter = letter
         self.interactive = interactive
         self.patience = None if patience is None else core.now + patience

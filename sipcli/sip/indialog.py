@@ -5,7 +5,7 @@ RFC 3261 sections 12.2, 14 and 15; RFC 3311, RFC 3428, RFC 6086.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -14,14 +14,16 @@ from sipcli.sip.events import AnyCall, CallEnded, InfoReceived, MessageReceived,
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.message import Request, Response
-from sipcli.sip.oneshot import OneShot
+from sipcli.sip.oneshot import OneShot, patience_for
 from sipcli.sip.reoffer import Reoffer
+from sipcli.sip.session_timer import MIN_INTERVAL, SessionTimer
 from sipcli.sip.targets import ANONYMOUS_USER, contact_uri
 from sipcli.sip.transaction import ServerTransaction
 from sipcli.sip.uri import NameAddr
 
 if TYPE_CHECKING:
     from sipcli.sip.account import AccountState
+    from sipcli.sip.auth import AuthSession
     from sipcli.sip.core import Core
     from sipcli.sip.dialog import Dialog
 
@@ -86,6 +88,7 @@ class Call:
     def __init__(self, core: Core, account: AccountState | None, sip_call_id: str, remote: NameAddr) -> None:
         self._core = core
         self._account = account
+        self._session: AuthSession | None = account.session_for(shared=None) if account is not None else None
         self.id = core.new_id("call")
         self.account = account.name if account is not None else None
         self.sip_call_id = sip_call_id
@@ -96,6 +99,7 @@ class Call:
         self._last_words: tuple[Party, int | None, str, Why, Response | None] = ("local", None, "", None, None)
         self._bye: Farewell | None = None
         self._requests: set[OneShot] = set()
+        self._session_timer: SessionTimer | None = None
         core.calls[self.id] = self
 
     def __repr__(self) -> str:
@@ -151,6 +155,35 @@ class Call:
         content_type: str | None = None,
     ) -> OneShot:
         """A request inside the call (INFO, MESSAGE, OPTIONS…); ``RequestDone`` follows."""
+        patience = patience_for(method, self._core.config.timers.f)
+        return self.ask(method, headers, body, content_type, patience=patience)
+
+    def keep_session(self, interval: int) -> SessionTimer:
+        """Refresh the session every *interval* / 2 seconds, and hang up if that fails (RFC 4028)."""
+        if interval < MIN_INTERVAL:
+            raise LocalProtocolError(f"a session interval is {MIN_INTERVAL} s at least")
+        if self.state is not CallState.CONFIRMED:
+            raise LocalProtocolError("a session can be kept once the call is answered, and before it ends")
+        self._stop_session_timer()
+        self._session_timer = SessionTimer(self._core, self, interval)
+        return self._session_timer
+
+    def _stop_session_timer(self) -> None:
+        timer, self._session_timer = self._session_timer, None
+        if timer is not None:
+            timer.stop()
+
+    def ask(
+        self,
+        method: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+        *,
+        patience: float | None = None,
+        on_done: Callable[[Response | None, Why], None] | None = None,
+    ) -> OneShot:
+        """:meth:`request`, whose challenges are of use for *patience* seconds; *on_done* is told its end, too."""
         if self.dialog is None or self.state in (CallState.ENDING, CallState.ENDED):
             raise LocalProtocolError("there is no dialog to send this in")
         if method in ("INVITE", "ACK", "BYE", "CANCEL"):
@@ -162,19 +195,29 @@ class Call:
             self._account,
             letter,
             call=self.me,
+            patience=patience,
             flow_home=self.dialog.flow_for,
-            on_done=lambda response, why: self._request_done(oneshot, response, why),
+            on_done=lambda response, why: self._request_done(oneshot, response, why, on_done),
         )
         self._requests.add(oneshot)
         oneshot.start()
         return oneshot
 
-    def _request_done(self, oneshot: OneShot, response: Response | None, why: Why) -> None:
+    def _request_done(
+        self,
+        oneshot: OneShot,
+        response: Response | None,
+        why: Why,
+        on_done: Callable[[Response | None, Why], None] | None,
+    ) -> None:
         self._requests.discard(oneshot)
+        if on_done is not None:
+            on_done(response, why)
         self.on_request_done(response, why)
 
     def _hush(self) -> None:
         """The call ends: what has not gone out by now - a challenge to it may be pending - never does."""
+        self._stop_session_timer()
         for oneshot in tuple(self._requests):
             oneshot.exchange.closing = True
             if oneshot.exchange.state is not ExchangeState.SENT:

@@ -43,9 +43,13 @@ class OutgoingCall(Call):
         target: SipUri,
         sdp: bytes | None,
         headers: Sequence[tuple[str, str]] = (),
+        *,
+        shared_auth: bool | None = None,
     ) -> None:
         """*sdp* None makes a late offer: the 2xx brings the offer, ``acknowledge`` gives the answer."""
         super().__init__(core, account, core.new_call_id(), NameAddr("", target.aor))
+        if account is not None and shared_auth is not None:
+            self._session = account.session_for(shared=shared_auth)
         self.target = target
         self.late_offer = sdp is None
         sender = account.sender if account is not None else "<sip:anonymous@anonymous.invalid>"
@@ -61,6 +65,7 @@ class OutgoingCall(Call):
             headers=(*headers, ("Allow", ", ".join(core.config.allow)), ("Accept", SDP)),
             body=sdp or b"",
             content_type=SDP if sdp is not None else None,
+            session=self._session,
         )
         self.exchange = Exchange(core, self, account, letter)
         self._forks: dict[str, Dialog] = {}
@@ -139,6 +144,7 @@ class OutgoingCall(Call):
         except ParseError as error:
             self._core.warn("early-dialog", str(error))
             return
+        dialog.session = self._session
         self._forks[tag] = dialog
         dialog.open(self)
 
@@ -169,6 +175,7 @@ class OutgoingCall(Call):
             if self.state not in _OVER:
                 self._end("network", response=response, why=f"protocol: {error}")
             return
+        dialog.session = self._session
         early = self._forks.pop(tag, None)
         if early is not None:
             dialog.remote_cseq = early.remote_cseq

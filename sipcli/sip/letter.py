@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sipcli.sip.flow import Flow
 from sipcli.sip.headers import CSeq
 from sipcli.sip.message import Request
 from sipcli.sip.origin import Origin
 from sipcli.sip.targets import CSeqCounter, Target, via_of
+
+if TYPE_CHECKING:
+    from sipcli.sip.auth import AuthSession
 
 __all__ = ["Letter"]
 
@@ -22,6 +26,7 @@ class Letter:
     meanwhile.  *contact* None leaves the header out; a string is appended to it
     (``;expires=600``).  *headers* and *body* are the request's own.  *standing*
     is a dialog's own view of whose challenge it is that comes from a server.
+    *session* answers challenges; None: the account's.
     """
 
     method: str
@@ -35,6 +40,7 @@ class Letter:
     body: bytes = b""
     content_type: str | None = None
     standing: Callable[[Origin, Target], Origin] | None = None
+    session: AuthSession | None = None
 
     def stamp(self, target: Target, flow: Flow, branch: str, contact: str, user_agent: str) -> Request:
         """The request as it goes out on *flow*, with the next CSeq; *contact* is our URI there."""

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from sipcli.sip.core import Core
     from sipcli.sip.events import AnyCall
 
-__all__ = ["OneShot"]
+__all__ = ["OneShot", "patience_for"]
+
+
+def patience_for(method: str, f: float) -> float | None:
+    """How long an answer to a challenge is of use, in seconds from the first sending; None: as long as its token.
+
+    *f* is 64*T1: then a subscriber gives up (Timer N, RFC 6665 section 4.1.2.4), and so does he who
+    waits for a PRACK (RFC 3262 section 3).
+    """
+    return f if method in ("SUBSCRIBE", "PRACK") else None
 
 
 class OneShot:

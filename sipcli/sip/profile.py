@@ -21,7 +21,8 @@ class AccountProfile:
     *contact_user* is the user part of our Contact; make it random per run, so
     that a stranger who scans addresses cannot call it (Asterisk calls this the
     ``line`` parameter).  *transport* is what the account wants where a URI
-    leaves it open.  *expires* is in seconds.
+    leaves it open.  *expires* is in seconds.  *shared_auth*: calls and requests
+    share the account's AuthSession; otherwise each has one of its own.
     """
 
     name: str
@@ -32,6 +33,7 @@ class AccountProfile:
     contact_user: str
     expires: int = 600
     transport: Transport | None = None
+    shared_auth: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,7 +21,7 @@ from sipcli.ua.authdesk import exchange_key, refuse_answer, refuse_coroutine
 from sipcli.ua.broker import Ask, ChainFailure, Ration, Terms
 from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
 from sipcli.ua.failures import AuthStory, failure_of
-from sipcli.ua.oneshot import MessageReport, OptionsReport
+from sipcli.ua.oneshot import MessageReport, OptionsReport, RequestReport
 from sipcli.ua.terms import chain_for, for_person, wait_limit
 
 if TYPE_CHECKING:
@@ -263,6 +263,28 @@ class Account:
         self.begin_action()
         return await self.agent.options(self, self.parse_target(target))
 
+    async def send_request(
+        self,
+        method: str,
+        target: str | SipUri,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+        shared_auth: bool | None = None,
+    ) -> RequestReport:
+        """Send PUBLISH, SUBSCRIBE, REFER... outside of a call.  Any final answer is a report, a refusal, too.
+
+        *shared_auth*: see :meth:`Call.dial`.  Raises the typed error when nobody answers, or a challenge is not met.
+        """
+        self._check_open()
+        self.begin_action()
+        uri = self.parse_target(target)
+        done = await self.agent.oneshots.run(
+            lambda engine: engine.request(self.name, method, uri, headers, body, content_type, shared_auth=shared_auth)
+        )
+        return RequestReport.of(done, self.name, self.take_story(done.oneshot.exchange.call_id))
+
     def parse_target(self, target: str | SipUri) -> SipUri:
         """A URI as people write it; without a host it is somebody of our own domain.  Raises ParseError."""
         if isinstance(target, SipUri):
@@ -360,9 +382,9 @@ class Account:
         for task in tuple(self._tasks):
             task.cancel()
         with self.agent.turn():
-            for token in self.auth.pending:
+            for session, token in self.agent.auth_desk.pending(self):
                 if token.live and token.exchange.interactive:
-                    self.auth.abandon(token)
+                    session.abandon(token)
         await self.agent.part_with(self, timeout)
 
     def _check_open(self) -> None:

@@ -127,6 +127,10 @@ class AuthDesk:
     def __len__(self) -> int:
         return len(self._open)
 
+    def pending(self, account: Account) -> tuple[tuple[AuthSession, ChallengeToken], ...]:
+        """What waits for *account*, in whichever of its sessions."""
+        return tuple((entry.verdict.session, token) for token, entry in self._open.items() if entry.account is account)
+
     # --- a challenge comes ------------------------------------------------------------------------------------
 
     def on_challenged(self, event: AuthChallenged) -> None:

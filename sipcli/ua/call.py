@@ -21,6 +21,7 @@ from sipcli.ua.failures import failure_of
 from sipcli.ua.localhost import local_host
 from sipcli.ua.media_io import MediaSession
 from sipcli.ua.notices import CallState, DtmfNotice
+from sipcli.ua.oneshot import RequestReport
 
 if TYPE_CHECKING:
     from sipcli.ua.account import Account
@@ -109,9 +110,13 @@ class Call:
         *,
         media: MediaSession | None = None,
         headers: Sequence[tuple[str, str]] = (),
+        shared_auth: bool | None = None,
         **audio: Any,
     ) -> Call:
-        """INVITE *target*.  *audio*: see :meth:`accept`; *media* is a session of the caller's own, open already."""
+        """INVITE *target*.  *audio*: see :meth:`accept`; *media* is a session of the caller's own, open already.
+
+        *shared_auth* False: it authenticates by itself (docs/levels.md); None: as the account says.
+        """
         hooks = MediaHooks()
         if media is None:
             settings = settings_for(account, audio, secure=speaks_tls(account, target))
@@ -119,7 +124,7 @@ class Call:
         try:
             with agent.turn() as engine:
                 name = None if account is None else account.name
-                core = engine.invite(name, target, media.offer(), headers=headers)
+                core = engine.invite(name, target, media.offer(), headers=headers, shared_auth=shared_auth)
                 call = cls(agent, account, core)
                 call._attach(media, hooks)
                 call._tell("calling")
@@ -194,6 +199,23 @@ class Call:
                 self.agent.tell(
                     DtmfNotice(call=self.id, direction="out", digit=digit.upper(), via=via, duration_ms=TONE_MS)
                 )
+
+    async def send_request(
+        self,
+        method: str,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+    ) -> RequestReport:
+        """Send INFO, UPDATE, REFER, NOTIFY... inside the call.  Any final answer is a report, a refusal, too.
+
+        Raises the typed error when nobody answers, or a challenge is not met.
+        """
+        done = await self.agent.oneshots.run(lambda _: self.core.request(method, headers, body, content_type))
+        account = self.account
+        name, story = (None, None) if account is None else (account.name, account.story(done.oneshot.exchange))
+        return RequestReport.of(done, name, story)
 
     async def hold(self) -> None:
         """Stop the audio both ways (RFC 3264 section 8.4).  Raises MediaFailed when the other side refuses."""

@@ -8,13 +8,15 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipcli.sip.events import RequestDone
+from sipcli.sip.message import Response
 from sipcli.sip.oneshot import OneShot
+from sipcli.ua.failures import AuthStory, failure_of
 from sipcli.ua.tls import TlsFacts
 
 if TYPE_CHECKING:
     from sipcli.sip.engine import Engine
 
-__all__ = ["MessageReport", "OneShots", "OptionsReport"]
+__all__ = ["MessageReport", "OneShots", "OptionsReport", "RequestReport"]
 
 
 class MessageReport(NamedTuple):
@@ -42,6 +44,24 @@ class OptionsReport(NamedTuple):
     supported: tuple[str, ...]
     accept: tuple[str, ...]
     tls_facts: TlsFacts | None = None
+
+
+class RequestReport(NamedTuple):
+    """What a request of any method came to: its last final response."""
+
+    code: int
+    reason: str
+    rtt_ms: float
+    response: Response
+
+    @classmethod
+    def of(cls, done: RequestDone, account: str | None, story: AuthStory | None) -> RequestReport:
+        """Raises the typed error when there is no answer, or when a challenge to it was not met."""
+        response = done.response
+        if response is None or done.why is not None:
+            code, reason = (None, "") if response is None else (response.status, response.reason)
+            raise failure_of("request", account, code=code, reason=reason, why=done.why, story=story)
+        return cls(response.status, response.reason, round((done.rtt_s or 0.0) * 1000, 1), response)
 
 
 class OneShots:

@@ -31,6 +31,7 @@ def profile_of(config: AccountConfig) -> AccountProfile:
         contact_user=f"sipcli-{secrets.token_hex(6)}",
         expires=config.expires,
         transport=config.transport,
+        shared_auth=config.shared_auth,
     )
 
 
