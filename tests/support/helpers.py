@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -69,14 +70,13 @@ def write_helper(path: Path, text: str, mode: int = 0o755) -> Path:
 def store_helper(folder: Path, name: str = "helper", **entries: str) -> Path:
     """A correct helper: it keeps ``aor: password`` in ``NAME.json`` and notes each call in ``NAME.log``."""
     place, log = folder / f"{name}.json", folder / f"{name}.log"
-    import json
 
     place.write_text(json.dumps(entries or {"sip:alice@example.com": SECRET}))
     return write_helper(folder / name, STORE.format(python=sys.executable, place=str(place), log=str(log)))
 
 
-def processes(sign: str) -> list[str]:
-    """The command lines of living processes, zombies included, that hold *sign*; or that are children of ours."""
+def processes(sign: str, *, children: bool = False) -> list[str]:
+    """The command lines of living processes that hold *sign*; with *children* also what this process left a zombie."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -86,7 +86,8 @@ def processes(sign: str) -> list[str]:
             stat = (entry / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        if sign in line or int(stat[1]) == os.getpid():
+        zombie = children and stat[0] == "Z" and int(stat[1]) == os.getpid()
+        if sign in line or zombie:
             found.append(f"{stat[0]} {line}")
     return found
 
@@ -108,5 +109,5 @@ def nothing_left(sign: str) -> Iterator[None]:
     """Afterwards no process with *sign* in its command line lives, no child is a zombie, no descriptor is open."""
     before = descriptors()
     yield
-    wait_until(lambda: not processes(sign))
+    wait_until(lambda: not processes(sign, children=True))
     assert descriptors() == before
