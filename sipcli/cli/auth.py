@@ -10,6 +10,7 @@ import click
 from sipcli.cli.answer import command as answer_command
 from sipcli.cli.chain import Answer, ask, provider_table, request_for
 from sipcli.cli.parameters import GlobalOptions, VerbGroup
+from sipcli.cli.restrained import forgive
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.config import AccountConfig
 from sipcli.credentials import (
@@ -78,6 +79,7 @@ def save(options: GlobalOptions, who: str | None, password_file: str | None) -> 
         finally:
             if found is not None:
                 found.secret.wipe()
+        forgive(run, account)
         return Outcome("saved", f"the password of {_bare(account)} is in the keychain", more=_facts(account, name))
 
     return run_verb("auth", options, body)
@@ -85,12 +87,15 @@ def save(options: GlobalOptions, who: str | None, password_file: str | None) -> 
 
 @command.command("forget")
 @click.argument("who", metavar="ACCOUNT", required=False)
+@click.option("--pins", is_flag=True, help="Not the password, but what is remembered of the account's servers.")
 @click.pass_obj
-def forget(options: GlobalOptions, who: str | None) -> int:
+def forget(options: GlobalOptions, who: str | None, pins: bool) -> int:
     """Erase what the keychain holds for ACCOUNT."""
 
     async def body(run: Run) -> Outcome:
         account = run.account(who)
+        if pins:
+            return _forget_pins(run, account)
         name = keychain_of(run, account)
 
         def erase() -> None:
@@ -114,6 +119,16 @@ def forget(options: GlobalOptions, who: str | None) -> int:
         return Outcome("forgotten", f"the keychain has forgotten {_bare(account)}", more=_facts(account, name))
 
     return run_verb("auth", options, body)
+
+
+def _forget_pins(run: Run, account: AccountConfig) -> Outcome:
+    """Its servers may be set back, and its refusals do not count any more (decisions 30 and 31)."""
+    if run.state.forget(account):
+        words = f"what the servers of {_bare(account)} asked for is forgotten; restart what is running"
+        return Outcome("forgotten", words, more={"account": account.name})
+    return Outcome(
+        "nothing", f"nothing is remembered of the servers of {_bare(account)}", more={"account": account.name}
+    )
 
 
 @command.command("test")

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from sipcli.cli.parameters import GlobalOptions, account_options, media_options, verb
+from sipcli.cli.restrained import register
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.talk import Talk
 from sipcli.cli.who import target_uri
@@ -38,7 +39,7 @@ def command(options: GlobalOptions, /, target: str, sender: str | None, no_regis
             me = agent.account(account.name)
             if account.register and not no_register:
                 async with run.patience(run.options.timeout, f"{account.registrar} did not answer"):
-                    await me.register()
+                    await register(run, agent, account, retry_now=said["retry_now"])
             async with AsyncExitStack() as keys:
                 async with _answered_in_time(run, account, said["ring_timeout"]):
                     call = await me.call(uri, **talk.media, record=talk.record)

@@ -57,7 +57,7 @@ def command(options: GlobalOptions) -> int:
         async with Sandbox(SandboxConfig(users={"alice": password}, algorithms=("SHA-256",))) as sandbox:
             account = run.adopt(AccountConfig.for_aor(sandbox.uri("alice"), name="alice", credentials=("store",)))
             _draw(run)
-            async with run.agent([account], providers=lambda _: _SlowStore(password), trace=True) as agent:
+            async with run.agent([account], providers=lambda _: _SlowStore(password), state=None, trace=True) as agent:
                 await agent.account("alice").register()
                 facts = await _talk(agent, sandbox.uri("echo"))
         run.more["call"] = facts

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sipcli.cli.parameters import GlobalOptions, account_options, control_option, media_options, verb
+from sipcli.cli.restrained import register
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.talk import Talk
 from sipcli.cli.who import listener
@@ -131,7 +132,7 @@ def command(
             me.incoming = agent.on_incoming = desk.incoming
             if not direct:
                 run.reload_when_hung_up(agent, lambda: [_account(run, aor, no_register, said)])
-                await me.register()
+                await register(run, agent, account, retry_now=said["retry_now"])
             else:
                 await _open(agent, port)
             run.ready()

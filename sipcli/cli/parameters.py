@@ -166,6 +166,10 @@ def account_options(function: _F) -> _F:
         click.option("--username", metavar="NAME", help="For the password; default: the user part of the address."),
         click.option("--expires", type=click.IntRange(min=1), metavar="S", help="How long to register for."),
         click.option("--password-file", metavar="FILE|-", help="Read the password from FILE, or from stdin."),
+        click.option("--retry-now", is_flag=True, help="Do not wait until refused secrets are forgotten: try now."),
+        click.option(
+            "--insecure-any-realm", is_flag=True, help="Answer any realm of the account's own servers, this once."
+        ),
         click.option("--save", is_flag=True, help="Keep the password in the keychain once the server has accepted it."),
     )
     for option in reversed(listed):  # decorators pile up from below

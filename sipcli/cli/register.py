@@ -12,6 +12,7 @@ import click
 
 from sipcli.cli.console import Style
 from sipcli.cli.parameters import GlobalOptions, account_options, control_option, verb
+from sipcli.cli.restrained import register
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.words import registered_words
 from sipcli.config import AccountConfig
@@ -45,7 +46,7 @@ def command(
             if not once:
                 await stack.enter_async_context(run.controlled(agent, control))
                 run.reload_when_hung_up(agent, partial(_accounts, run, aor, every, said))
-            words = await _bind(run, agent, accounts, states, keep=not once)
+            words = await _bind(run, agent, accounts, states, keep=not once, retry_now=said["retry_now"])
             if once:
                 for account in accounts:
                     await agent.account(account.name).unregister()
@@ -106,7 +107,9 @@ class _States:
                 )
 
 
-async def _bind(run: Run, agent: UserAgent, accounts: list[AccountConfig], states: _States, *, keep: bool) -> list[str]:
+async def _bind(
+    run: Run, agent: UserAgent, accounts: list[AccountConfig], states: _States, *, keep: bool, retry_now: bool
+) -> list[str]:
     """Register all at once; the words for each.  Raises what the first of them raised if none succeeded.
 
     Once bound, an account is kept bound: what fails later is retried with
@@ -131,7 +134,7 @@ async def _bind(run: Run, agent: UserAgent, accounts: list[AccountConfig], state
 
     async def bound(account: AccountConfig) -> str:
         async with run.patience(run.options.timeout, f"{account.registrar} did not answer in {run.options.timeout} s"):
-            await agent.account(account.name).register(keep=keep)
+            await register(run, agent, account, retry_now=retry_now, keep=keep)
         fields = states.last.get(account.name, {})
         run.more["registration"] = {
             key: fields.get(key) for key in ("account", "state", "code", "expires_s", "contact", "service_route", "via")

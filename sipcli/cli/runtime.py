@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sipcli.observe.ladder import Ladder
     from sipcli.ua.agent import UserAgent
     from sipcli.ua.notices import Notice
+    from sipcli.ua.statebook import StateBook
 
 __all__ = ["Outcome", "Run", "run_verb"]
 
@@ -62,6 +63,8 @@ class Run:
         )
         self.config = Config()
         self.tally = Tally()
+        self._state: StateBook | None = None
+        self._any_realm = False
         self.more: dict[str, Any] = {}
         """Fields for ``result`` that are known before the end, so that an interrupted run has them, too."""
         self.unsaid: frozenset[str] = frozenset()
@@ -109,8 +112,20 @@ class Run:
         from sipcli.cli.who import customise
 
         self._save = self._save or bool(said.get("save"))
+        if said.get("insecure_any_realm"):
+            self._any_realm = True  # what is answered this once must not be known the next time
         self.config, account = customise(self.config, account, self.options, said)
         return account
+
+    @property
+    def state(self) -> StateBook:
+        """What is remembered of the accounts' servers, and of their refusals."""
+        from sipcli.ua.statebook import StateBook, default_state_path
+
+        if self._state is None:
+            path = None if self._any_realm else default_state_path(self.environment.variables)
+            self._state = StateBook(path, warn=self._doubt_state)
+        return self._state
 
     def ready(self) -> None:
         """Tell programs, once, that we are up and where we listen."""
@@ -167,6 +182,7 @@ class Run:
 
         aors = {account.name: str(account.aor) for account in accounts}
         self.talker = Talker(aors, can_ask=lambda: self.terminal.available)
+        settings.setdefault("state", self.state)
         settings.setdefault("trace", bool(self._trace or self._ladder or self.options.verbose))
         agent = UserAgent(
             self.config,
@@ -349,6 +365,9 @@ class Run:
             from sipcli.observe.ladder import Ladder
 
             self._ladder = Ladder()
+
+    def _doubt_state(self, words: str) -> None:
+        self.event("warning", {"code": "state", "message": words, "hint": "what was remembered of servers is lost"})
 
     def _say(self, name: str, fields: dict[str, Any]) -> None:
         sentence = self.talker.sentence(name, fields)

@@ -86,6 +86,8 @@ def customise(
         config = config.with_provider(ProviderConfig(name=PASSWORD_FILE, type="file", options={"path": path}))
         changes["credentials"] = (PASSWORD_FILE,)
         changes["keepers"] = tuple(dict.fromkeys((*account.credentials, "keychain")))
+    if said.get("insecure_any_realm"):
+        changes["policy"] = replace(account.policy, realms=None, realm_change="allow")
     account = replace(account, **changes)
     return config.with_account(account), account
 

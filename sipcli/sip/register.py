@@ -19,6 +19,7 @@ from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
 from sipcli.sip.message import Response
 from sipcli.sip.policy import GiveUp
+from sipcli.sip.restraint import MAX_TIME, backoff
 from sipcli.sip.targets import Target, through
 from sipcli.sip.uri import NameAddr, SipUri
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Binding", "Registration", "State", "refresh_in"]
 
-BASE_TIME = 30.0
-MAX_TIME = 1800.0
 STEADY = 120.0
 """Seconds after which a connection that breaks was a good one (RFC 5626 section 4.5)."""
 MARGIN = 32.0
@@ -316,9 +315,7 @@ class Registration:
             self._tell("waiting", why="expired: the binding ran out while a person was awaited")
 
     def _backoff(self, failures: int) -> float:
-        """RFC 5626 section 4.5: a random 50 to 100 % of min(1800, 30 * 2**failures) seconds."""
-        longest = min(MAX_TIME, BASE_TIME * 2.0 ** min(failures, 16))
-        return self._core.uniform(longest / 2, longest)
+        return backoff(failures, self._core.uniform)
 
     def _leave(self) -> None:
         """Un-REGISTER if there is something to take back."""

@@ -26,6 +26,7 @@ from sipcli.ua.failures import failure_of
 from sipcli.ua.notices import Listening, MessageNotice, Notice, address_text
 from sipcli.ua.oneshot import MessageReport, OneShots, OptionsReport
 from sipcli.ua.shelf import NoTerminal, RelayTerminal, Shelf
+from sipcli.ua.statebook import StateBook
 from sipcli.ua.terms import auth_policy, profile_of
 from sipcli.ua.threads import ThreadRegistry
 from sipcli.ua.tls import TlsSettings
@@ -57,7 +58,8 @@ class UserAgent:
     person, who is asked only if *interactive*; while *waits* says so, a
     registration that only a person could answer waits for :attr:`waiting` to be
     given the secret, instead of failing; *max_wait* in seconds bounds every
-    wait for a secret; *save* keeps accepted secrets; *trace* emits every message
+    wait for a secret; *save* keeps accepted secrets; *state* remembers across restarts
+    what servers asked for; *trace* emits every message
     on the wire as a ``trace`` notice.  Everything is for the loop's thread, but
     :attr:`threads` and the handles of deferred challenges.
     """
@@ -77,6 +79,7 @@ class UserAgent:
         max_wait: float | None = None,
         save: bool = False,
         trace: bool = False,
+        state: StateBook | None = None,
         bind_host: str | None = None,
         bind_port: int = 0,
     ) -> None:
@@ -88,6 +91,7 @@ class UserAgent:
         self.max_wait = max_wait
         self.save = save
         self.trace = trace
+        self.state = state
         self.on_incoming = on_incoming
         self.engine = Engine(engine_config)
         self.auth_desk = AuthDesk(self, on_auth_challenge)
@@ -249,6 +253,8 @@ class UserAgent:
             brokered = issubclass(cls, BrokeredAccount)
             policy = auth_policy(config, self.config, self.max_wait, brokered=brokered)
             session = AuthSession(credentials, asynchronous=True, policy=policy)
+            if self.state is not None:
+                session.pins = self.state.pins(config)
         account = cls(self, config, session)
         self.engine.add_account(profile_of(config), session)
         self._accounts[config.name] = account

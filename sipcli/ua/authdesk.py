@@ -206,6 +206,8 @@ class AuthDesk:
         if account is not None:
             for _, credentials in event.used:
                 self._agent.broker.accepted(credentials, account.terms)
+            if self._agent.state is not None:
+                self._agent.state.keep_pins(account.config, account.auth.pins)
 
     def on_rejected(self, event: AuthRejected) -> None:
         account = self._agent.find_account(event.account)

@@ -48,6 +48,7 @@ PROVIDERS = (
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("SIPCLI_CONFIG", raising=False)
     # Both belong to a process of its own, not to the one that tests run in.
     monkeypatch.setattr("sipcli.cli.environment.forbid_core", lambda: None)

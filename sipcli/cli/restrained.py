@@ -1,0 +1,92 @@
+"""Registering, unless the account was refused too often of late: a loop around sipcli must not hammer (threat T04)."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sipcli.config import AccountConfig
+from sipcli.errors import AuthRefused, Refused
+from sipcli.sip.restraint import Restraint
+from sipcli.ua.account import Binding
+
+if TYPE_CHECKING:
+    from sipcli.cli.runtime import Run
+    from sipcli.ua.agent import UserAgent
+
+__all__ = ["forgive", "register"]
+
+_NO = frozenset((401, 403, 407))
+
+
+async def register(
+    run: Run, agent: UserAgent, account: AccountConfig, *, retry_now: bool = False, **how: Any
+) -> Binding:
+    """``account.register(**how)``, counted.  Raises AuthRefused, and sends nothing, while the account must wait.
+
+    Where a person can be asked, he decides; what he mistyped is not held against him.
+    """
+    if not retry_now and not _can_ask(run, account):
+        _hold_back(run, account)
+    try:
+        binding: Binding = await agent.account(account.name).register(**how)
+    except (AuthRefused, Refused) as error:
+        # Where no secret of ours was used it was our own policy that said no.
+        ours = isinstance(error, AuthRefused) and error.provider is None
+        if error.code in _NO and not ours and not _was_asked(agent, account):
+            run.state.keep_restraint(account, lambda before: before.refused(time.time(), random.uniform))
+        raise
+    forgive(run, account)
+    return binding
+
+
+def forgive(run: Run, account: AccountConfig) -> None:
+    """The secret is right, or another one: what was refused before does not count any more."""
+    if run.state.restraint(account).refusals:
+        run.state.keep_restraint(account, lambda _: Restraint())
+
+
+def _hold_back(run: Run, account: AccountConfig) -> None:
+    restraint = run.state.restraint(account)
+    left = restraint.left(time.time())
+    if not left or any(_changed_at(path) > restraint.since for path in _secret_files(run, account)):
+        return
+    raise AuthRefused(
+        f"{account.aor} was refused {restraint.refusals} times in a row, so nothing is sent for another {left:.0f} s",
+        hint=f"correct the secret (sipcli auth save {account.name}), or do not wait: --retry-now",
+    )
+
+
+def _names(account: AccountConfig) -> Iterator[str]:
+    yield from account.credentials
+    for realm in account.realms.values():
+        yield from realm.credentials
+
+
+def _can_ask(run: Run, account: AccountConfig) -> bool:
+    tables = run.config.providers
+    asks = any((tables[name].type if name in tables else name) == "prompt" for name in _names(account))
+    return asks and run.terminal.available
+
+
+def _was_asked(agent: UserAgent, account: AccountConfig) -> bool:
+    """Providers are built when they are first asked, so that one that is known to ask a person has done so."""
+    return any(agent.broker.shelf.interactive(name) for name in _names(account))
+
+
+def _secret_files(run: Run, account: AccountConfig) -> Iterator[Path]:
+    for name in _names(account):
+        table = run.config.providers.get(name)
+        if table is not None and table.type == "file":
+            yield Path(str(table.options.get("path", "")))
+
+
+def _changed_at(path: Path) -> float:
+    """When the secret in *path* was last written; long ago if nobody knows."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
