@@ -197,7 +197,7 @@ def keychain(bench: Bench, trouble: str) -> Made:
         "huge": lambda: CANARY * 5000,
     }
     provider = KeychainProvider(make_context(name="keychain"))
-    provider._keychain._backends = lambda: [_Backend(say[trouble])]  # type: ignore[method-assign,list-item,return-value]
+    provider._keychain._backends = lambda: [_Backend(say[trouble])]  # type: ignore[method-assign,list-item]
     return provider, make_request()
 
 

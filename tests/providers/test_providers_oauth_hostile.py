@@ -134,6 +134,7 @@ class TestWhichServer:
     def test_T09_T11_look_alikes_are_not_found_and_nobody_is_asked(
         self, named: str | None, secret_file: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """Fails without the comparison in ``_check_asked``."""
         asked: list[object] = []
         monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **_: asked.append(a) or [])
         options = {"issuer": "https://login.example.com", "client_id": "c", "flow": "client_credentials"}
@@ -145,6 +146,7 @@ class TestWhichServer:
 
     @pytest.mark.parametrize("said", ["https://evil.test", "https://127.0.0.1", None, 7])
     def test_T11_metadata_of_another_issuer_is_refused(self, login: Login, secret_file: str, said: object) -> None:
+        """Fails without the comparison in ``_completed`` (RFC 8414 section 3.3)."""
         login.metadata["issuer"] = said
         error = error_of(login.provider(client_secret_file=secret_file), login.request())
         assert isinstance(error, Denied)
@@ -165,6 +167,7 @@ class TestWhichServer:
         ],
     )
     def test_T11_endpoints_must_be_fit_for_a_secret(self, login: Login, secret_file: str, endpoint: object) -> None:
+        """Fails without ``check_url`` in ``_endpoint``."""
         login.metadata["token_endpoint"] = endpoint
         assert isinstance(error_of(login.provider(client_secret_file=secret_file), login.request()), Denied)
 
@@ -172,7 +175,10 @@ class TestWhichServer:
         "host", ["127.0.0.1:1", "2130706433", "169.254.169.254", "[::1]", "[::ffff:127.0.0.1]", "10.0.0.1", "0x7f.1"]
     )
     def test_T11_a_named_address_inside_is_not_connected_to(self, login: Login, secret_file: str, host: str) -> None:
-        """Server-side request forgery: the login server's metadata must not reach what only this machine can."""
+        """Server-side request forgery: the login server's metadata must not reach what only this machine can.
+
+        Fails without the look at the addresses before connecting.
+        """
         login.metadata["token_endpoint"] = f"https://{host}/token"
         error = error_of(login.provider(client_secret_file=secret_file), login.request())
         assert isinstance(error, Unavailable)
@@ -181,7 +187,10 @@ class TestWhichServer:
     def test_T11_a_rebound_name_is_noticed_after_connecting(
         self, login: Login, secret_file: str, certs: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """First public, then 127.0.0.1: the second answer is the one that is connected to."""
+        """First public, then 127.0.0.1: the second answer is the one that is connected to.
+
+        Fails without the look at the peer in ``_new_conn``: TLS would begin with what only this machine can reach.
+        """
         real, calls = socket.getaddrinfo, []
 
         def rebinding(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
@@ -196,6 +205,7 @@ class TestWhichServer:
             login.metadata["token_endpoint"] = f"https://rebound.test:{inside.port}/token"
             error = error_of(login.provider(client_secret_file=secret_file), login.request())
             assert isinstance(error, Unavailable)
+            assert "inside this network" in str(error), "the certificate must not be what stops us"
             assert len(calls) == 2
             assert not inside.seen
 
@@ -211,6 +221,7 @@ class TestBadAnswers:
     def test_T31_a_redirect_carries_nothing_away(
         self, login: Login, secret_file: str, status: int, where: str, certs: Path
     ) -> None:
+        """Fails without ``get_redirect_target``: a 307 posts the client secret again."""
         with FaultServer(lambda _: Answer(), certs=certs) as thief:
             login.answers["/token"] = answer_json({"access_token": "hunter2-token", "token_type": "Bearer"})
             login.answers[where] = redirect_to(f"{thief.url}{where}", status)
@@ -265,6 +276,7 @@ class TestBadAnswers:
         ],
     )
     def test_T11_too_much_too_slow_too_busy(self, login: Login, secret_file: str, answer: Answer, says: str) -> None:
+        """Fails without ``BODY_LIMIT``, and without ``until``."""
         login.answers["/token"] = answer
         started = time.monotonic()
         error = error_of(login.provider(client_secret_file=secret_file), login.request())
@@ -422,6 +434,7 @@ class TestDevicePolling:
         ],
     )
     def test_T30_nobody_is_sent_to_a_strange_page(self, login: Login, page: object) -> None:
+        """Fails without the list of hosts in ``check_verification_url``."""
         self.starting(login, verification_uri=page)
         terminal = FakeTerminal()
         error = error_of(login.provider("device", terminal), login.request())
@@ -429,7 +442,7 @@ class TestDevicePolling:
         assert str(error).isprintable()
         assert not terminal.actions
 
-    def test_a_strange_page_can_be_listed(self, login: Login, slept: list[float]) -> None:
+    def test_T30_a_strange_page_can_be_listed(self, login: Login, slept: list[float]) -> None:
         self.starting(
             login, verification_uri="https://microsoft.test/devicelogin", verification_uri_complete="https://x"
         )
@@ -558,6 +571,7 @@ class TestBrowser:
         assert _oauth_signin.open_browser("https://login.test") is False
 
     def test_T11_the_url_is_one_argument_and_https(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """Fails without the look at ``https://`` in ``open_browser``."""
         seen = tmp_path / "seen"
         program = tmp_path / "xdg-open"
         program.write_text(f'#!/bin/sh\necho noise; echo noise >&2; printf "%s" "$#:$1" > {seen}\n')
