@@ -8,7 +8,15 @@ from enum import Enum
 from typing import Final
 
 from sipcli.errors import ParseError
-from sipcli.sip.message import MAX_HEADERS, MAX_LINE, MAX_MESSAGE, content_length, find_answerable
+from sipcli.sip.message import (
+    CHALLENGE_LINE,
+    MAX_HEADERS,
+    MAX_LINE,
+    MAX_MESSAGE,
+    content_length,
+    find_answerable,
+    is_too_long,
+)
 
 __all__ = ["KEEPALIVE", "PONG", "Ping", "StreamFramer"]
 
@@ -113,14 +121,12 @@ class StreamFramer:
         end = buffer.find(_HEAD_END, max(0, self._scanned - 3))
         self._scanned = len(buffer)
         if end < 0:
-            if len(buffer) > MAX_MESSAGE or (
-                len(buffer) > MAX_LINE + 2 and buffer.rfind(b"\n", len(buffer) - MAX_LINE - 2) < 0
-            ):
+            if len(buffer) > MAX_MESSAGE or self._ends_too_long():
                 raise self._error("a header without end", bytes(buffer))
             return None
         head = bytes(memoryview(buffer)[:end])
         lines = head.split(b"\r\n")
-        if len(lines) > MAX_HEADERS + 1 or max(map(len, lines)) > MAX_LINE:
+        if len(lines) > MAX_HEADERS + 1 or any(map(is_too_long, lines)):
             raise self._error("a header too long or with too many lines", head)
         lengths = [match[1] for match in _CONTENT_LENGTH.finditer(head)]
         if not lengths:
@@ -132,6 +138,13 @@ class StreamFramer:
         if size > MAX_MESSAGE:
             raise self._error(f"a message of more than {MAX_MESSAGE} octets", head)
         return size
+
+    def _ends_too_long(self) -> bool:
+        """Is the line that has not ended yet longer than any may be?"""
+        buffer = self._buffer
+        if len(buffer) <= MAX_LINE + 2 or buffer.rfind(b"\n", len(buffer) - MAX_LINE - 2) >= 0:
+            return False
+        return CHALLENGE_LINE.match(buffer, buffer.rfind(b"\n") + 1) is None
 
     @staticmethod
     def _error(why: str, head: bytes) -> ParseError:

@@ -211,6 +211,8 @@ _PLAIN_ADDRESS = re.compile(
 )
 _PLAIN_VIA = re.compile(rb"[^:]++:[ \t]*+SIP/2\.0/[A-Z]++ " + _HOST_PORT + _PLAIN_PARAMS)
 _PLAIN_CSEQ = re.compile(rb"[^:]++:[ \t]*+(\d{1,9}) ([A-Z]++)")
+CHALLENGE_LINE = re.compile(rb"(?:www|proxy)-authenticate[ \t]*+:", re.IGNORECASE)
+"""Where the line of a challenge begins (:data:`sipcli.sip.challenge.MAX_CHALLENGE_TEXT` is its limit)."""
 _PLAIN_LENGTH = re.compile(rb"[^:]++:[ \t]*+(\d{1,7})")
 
 
@@ -268,7 +270,7 @@ def _read_head(head: bytes) -> tuple[bytes, Headers, list[bytes]]:
         raise ParseError("a line end is not CRLF")
     if len(lines) > MAX_HEADERS + 1:
         raise ParseError(f"more than {MAX_HEADERS} header lines", status=513)
-    if len(head) > MAX_LINE and any(len(line) > MAX_LINE for line in _LINE_END.split(head)):
+    if len(head) > MAX_LINE and any(map(is_too_long, _LINE_END.split(head))):
         raise ParseError(f"a line is longer than {MAX_LINE} octets", status=513)
     first, *lines = lines
     try:
@@ -289,6 +291,11 @@ def _body(data: bytes, at: int, lengths: list[bytes]) -> bytes:
     if end > len(data):
         raise ParseError("the body is shorter than Content-Length says")
     return data[at:end]
+
+
+def is_too_long(line: bytes) -> bool:
+    """Over :data:`MAX_LINE`, and no challenge: that one is skipped where it is read, and its neighbours count."""
+    return len(line) > MAX_LINE and CHALLENGE_LINE.match(line) is None
 
 
 def content_length(lines: list[bytes]) -> int:

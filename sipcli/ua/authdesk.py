@@ -47,6 +47,9 @@ __all__ = ["AuthChallengeParam", "AuthDesk", "ChallengeHook", "exchange_key", "r
 
 log = logging.getLogger(__name__)
 
+MAX_REASONS = 4
+"""Reasons that one sentence names."""
+
 _ASYNC_HOOK = (
     "{name} is `async def`, but hooks are called inside the reception of a message and must return at once: "
     "call defer() in a plain function, or use @account.on_challenge for a coroutine"
@@ -243,7 +246,7 @@ class AuthDesk:
             return
         story = account.story(event.exchange)
         story.realm = next((skip.realm for skip in event.skipped if skip.realm), story.realm)
-        story.skipped = tuple(f"{skip.algorithm or _title(skip.scheme)}: {skip.why}" for skip in event.skipped)
+        story.skipped = _reasons(event.skipped)
         if self._agent.has_listeners:
             self._tell_challenged(account, event.exchange, event.response, event.id, None, event.skipped, event.why)
 
@@ -289,6 +292,14 @@ class AuthDesk:
                 from_flow=why is not GiveUp.FOREIGN_ORIGIN,
             )
         )
+
+
+def _reasons(skipped: tuple[Skipped, ...]) -> tuple[str, ...]:
+    """Why nothing will do, each reason once and few of them: whoever challenges us does not fill the screen."""
+    names = ((skip.algorithm or _title(skip.scheme), skip.why) for skip in skipped)
+    told = tuple(dict.fromkeys(f"{name}: {why}" if name else why for name, why in names))
+    more = len(told) - MAX_REASONS
+    return told if more <= 0 else (*told[:MAX_REASONS], f"{more} more")
 
 
 def _title(scheme: str) -> str:

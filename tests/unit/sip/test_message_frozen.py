@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sipcli.errors import ParseError
+from sipcli.sip.challenge import parse_challenges
 from sipcli.sip.headers import CSeq, Via
 from sipcli.sip.message import MAX_HEADERS, MAX_LINE, Request, Response, parse_message
 from sipcli.sip.uri import SipUri
@@ -285,3 +286,14 @@ def test_a_line_without_a_name_and_a_colon_is_none(line: str) -> None:
     parse_message(text(*LINES, "X-Learned: so that its spelling is known"))
     with pytest.raises(ParseError):
         parse_message(text(line, *LINES))
+
+
+def test_T13_a_long_challenge_does_not_hide_its_neighbour() -> None:
+    """It was dropped with the whole response, and the request waited in vain.  Fails without the exception for it."""
+    long = "WWW-Authenticate: Digest realm=" + "y" * 2 * MAX_LINE
+    good = 'WWW-Authenticate: Digest realm="r", nonce="n"'
+    response = parse_message(text(*LINES, long, good, start="SIP/2.0 401 Unauthorized"))
+    assert isinstance(response, Response)
+    challenges, skipped = parse_challenges(response)
+    assert challenges[0].realm == "r"
+    assert skipped[0].why == "too long"
