@@ -1,0 +1,78 @@
+"""Responses and requests that nobody asked for: whoever cannot read our packets changes nothing (T28)."""
+
+from __future__ import annotations
+
+import pytest
+
+from sipcli.sip import events
+from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthUnanswerable, GiveUp
+from tests.support.pair import Caller, Gate, Wire, password, response
+
+MALLORY = ("203.0.113.66", 5066)
+SPOOFED = [
+    (200, "OK", ("Contact: <sip:alice@192.0.2.99:5062>;expires=7200",)),
+    (302, "Moved", ("Contact: <sip:mallory@203.0.113.66:5066>",)),
+    (401, "Unauthorized", ('WWW-Authenticate: Digest realm="example.com", nonce="evil", qop="auth"',)),
+    (407, "Proxy", ('Proxy-Authenticate: Digest realm="*", nonce="evil"',)),
+    (403, "Forbidden", ()),
+]
+RESPONSES = pytest.mark.parametrize("spoofed", SPOOFED, ids=[str(status) for status, _, _ in SPOOFED])
+SOURCES = pytest.mark.parametrize("source", [None, MALLORY], ids=["server's address", "his own"])
+
+
+@RESPONSES
+@SOURCES
+def test_T28_the_right_call_id_with_a_wrong_branch_changes_nothing(
+    spoofed: tuple[int, str, tuple[str, ...]], source: tuple[str, int] | None
+) -> None:
+    """Fails without the branch in client_key."""
+    wire = Wire(credentials=(password(),))
+    wire.do(lambda: wire.engine.register("work"))
+    request = wire.one()
+    status, reason, lines = spoofed
+    forged = response(request, status, reason, *lines).replace(request.branch.encode(), b"z9hG4bK-guessed")
+    told = [event for event in wire.events if not isinstance(event, events.ProtocolWarning)]
+    wire.deliver(forged, wire.flow(source) if source else None)
+    assert wire.silent()
+    assert [event for event in wire.events if not isinstance(event, events.ProtocolWarning)] == told
+    gate = Gate()
+    wire.deliver(gate.ask(request))  # and the real answer still counts
+    assert wire.told(AuthChallenged)
+    assert not wire.told(AuthAccepted)
+
+
+def test_T28_a_response_after_the_end_changes_nothing() -> None:
+    wire = Wire(credentials=(password(),))
+    call, invite, _ = wire.established()
+    told = len(wire.told(events.CallEnded))
+    for status, reason, lines in SPOOFED[1:]:
+        wire.deliver(response(invite, status, reason, *lines), wire.flow(MALLORY))
+    assert wire.silent()
+    assert len(wire.told(events.CallEnded)) == told
+    assert call.state.value == "confirmed"
+    assert not wire.told(AuthChallenged)
+
+
+def test_T28_a_notify_that_nobody_subscribed_to_is_refused() -> None:
+    wire = Wire(credentials=(password(),))
+    wire.register(Gate())
+    wire.take()
+    caller = Caller(call_id="unasked", to="<sip:alice@example.com>;tag=guessed")
+    wire.deliver(caller.request("NOTIFY", "Event: refer", "Subscription-State: active"), wire.flow(MALLORY))
+    assert [answer.status for answer in wire.take()] in ([], [481], [405], [489])
+    assert not wire.session.pending
+
+
+@pytest.mark.parametrize("proxy", [True, False], ids=["407", "401"])
+@pytest.mark.parametrize("realm", ["example.com", "*"])
+def test_T28_the_right_branch_from_a_wrong_source_gets_neither_digest_nor_question(realm: str, proxy: bool) -> None:
+    """Whoever read our packet can end the request, but not take anything home.
+
+    Fails without Exchange._check_arrival.
+    """
+    wire = Wire(credentials=(password(),))
+    wire.do(lambda: wire.engine.register("work"))
+    wire.deliver(Gate(realm=realm, proxy=proxy).ask(wire.one()), wire.flow(MALLORY))
+    assert wire.silent()
+    assert not wire.told(AuthChallenged)
+    assert wire.last(AuthUnanswerable).why is GiveUp.FOREIGN_ORIGIN
