@@ -72,9 +72,8 @@ class IncomingCall(Call):
             raise LocalProtocolError("this call is not ringing any more")
         self._core.wheel.disarm(self)
         self.state = CallState.ACCEPTED
-        response = self.invite.reply(
-            200, to_tag=self._tx.local_tag, headers=self._headers(), body=sdp, content_type=SDP
-        )
+        headers = (*self._headers(), *self.timer.answers(self.invite))
+        response = self.invite.reply(200, to_tag=self._tx.local_tag, headers=headers, body=sdp, content_type=SDP)
         self._acceptance = Acceptance(self._core, self, self._tx, response)
         self._acceptance.start()
 

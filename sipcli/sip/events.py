@@ -50,6 +50,7 @@ __all__ = [
     "CallOfferStale",
     "CallProgress",
     "CallReanswered",
+    "CallRefreshDue",
     "CallReoffered",
     "Event",
     "FlowReleased",
@@ -140,6 +141,12 @@ class CallAnswered(NamedTuple):
     call: OutgoingCall
     sdp: bytes | None
     response: Response
+
+
+class CallRefreshDue(NamedTuple):
+    """The session must be refreshed by an offer (RFC 4028): call ``reinvite`` with what was offered before."""
+
+    call: AnyCall
 
 
 class CallEnded(NamedTuple):
@@ -241,6 +248,7 @@ if TYPE_CHECKING:
         | FlowReleased
         | RegistrationChanged
         | CallProgress
+        | CallRefreshDue
         | CallAnswered
         | CallEnded
         | CallIncoming

@@ -16,7 +16,7 @@ from sipcli.sip.flow import Flow
 from sipcli.sip.message import Request, Response
 from sipcli.sip.oneshot import OneShot, patience_for
 from sipcli.sip.reoffer import Reoffer
-from sipcli.sip.session_timer import MIN_INTERVAL, SessionTimer
+from sipcli.sip.session_timer import MIN_INTERVAL, SessionTimer, is_too_brief
 from sipcli.sip.targets import ANONYMOUS_USER, contact_uri
 from sipcli.sip.transaction import ServerTransaction
 from sipcli.sip.uri import NameAddr
@@ -99,7 +99,7 @@ class Call:
         self._last_words: tuple[Party, int | None, str, Why, Response | None] = ("local", None, "", None, None)
         self._bye: Farewell | None = None
         self._requests: set[OneShot] = set()
-        self._session_timer: SessionTimer | None = None
+        self.timer = SessionTimer(core, self)
         core.calls[self.id] = self
 
     def __repr__(self) -> str:
@@ -164,14 +164,8 @@ class Call:
             raise LocalProtocolError(f"a session interval is {MIN_INTERVAL} s at least")
         if self.state is not CallState.CONFIRMED:
             raise LocalProtocolError("a session can be kept once the call is answered, and before it ends")
-        self._stop_session_timer()
-        self._session_timer = SessionTimer(self._core, self, interval)
-        return self._session_timer
-
-    def _stop_session_timer(self) -> None:
-        timer, self._session_timer = self._session_timer, None
-        if timer is not None:
-            timer.stop()
+        self.timer.keep(interval)
+        return self.timer
 
     def ask(
         self,
@@ -213,11 +207,13 @@ class Call:
         self._requests.discard(oneshot)
         if on_done is not None:
             on_done(response, why)
+        elif response is not None and response.status < 300:
+            self.timer.heard(response)  # an UPDATE that a program sent refreshes, too
         self.on_request_done(response, why)
 
     def _hush(self) -> None:
         """The call ends: what has not gone out by now - a challenge to it may be pending - never does."""
-        self._stop_session_timer()
+        self.timer.stop()
         for oneshot in tuple(self._requests):
             oneshot.exchange.closing = True
             if oneshot.exchange.state is not ExchangeState.SENT:
@@ -289,6 +285,9 @@ class Call:
         """A request inside *dialog* that is well formed, in order and of an allowed method."""
         if self.state in (CallState.ENDING, CallState.ENDED) and request.method != "BYE":
             tx.reply(481)
+            return
+        if request.method in ("INVITE", "UPDATE") and is_too_brief(request):
+            tx.reply(422, headers=(("Min-SE", str(MIN_INTERVAL)),))
             return
         match request.method:
             case "BYE":

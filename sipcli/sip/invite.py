@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sipcli.errors import LocalProtocolError, ParseError
+from sipcli.sip import reliable, session_timer
 from sipcli.sip.acknowledge import Acknowledgement
 from sipcli.sip.dialog import Dialog
 from sipcli.sip.events import CallAnswered, CallProgress, Why
@@ -13,6 +14,7 @@ from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.indialog import Call, CallState, Farewell
 from sipcli.sip.letter import Letter
 from sipcli.sip.message import Response
+from sipcli.sip.reliable import Provisionals, is_reliable
 from sipcli.sip.targets import CSeqCounter, out_of_dialog
 from sipcli.sip.transaction import ServerTransaction
 from sipcli.sip.uri import NameAddr, SipUri
@@ -62,13 +64,20 @@ class OutgoingCall(Call):
             call_id=self.sip_call_id,
             cseq=CSeqCounter(),
             contact="",
-            headers=(*headers, ("Allow", ", ".join(core.config.allow)), ("Accept", SDP)),
+            headers=(
+                *headers,
+                ("Allow", ", ".join(core.config.allow)),
+                # Without an offer of ours a reliable response could bring theirs, and the PRACK had to answer it.
+                ("Supported", session_timer.OPTION if sdp is None else f"{reliable.OPTION}, {session_timer.OPTION}"),
+                ("Accept", SDP),
+            ),
             body=sdp or b"",
             content_type=SDP if sdp is not None else None,
             session=self._session,
         )
         self.exchange = Exchange(core, self, account, letter)
         self._forks: dict[str, Dialog] = {}
+        self._provisionals: dict[str, Provisionals] = {}
         self._acks: dict[str, Acknowledgement] = {}
         self._unanswered: Acknowledgement | None = None
         self._rang_out: str | None = None
@@ -131,6 +140,8 @@ class OutgoingCall(Call):
             return
         self.state = CallState.EARLY
         self._early_dialog(exchange, response)
+        if is_reliable(response) and not self._acknowledged(response):
+            return
         early = sdp is not None or response.status == 183
         self._core.emit(CallProgress(self, "early" if early else "ringing", response, sdp))
 
@@ -146,7 +157,13 @@ class OutgoingCall(Call):
             return
         dialog.session = self._session
         self._forks[tag] = dialog
+        self._provisionals[tag] = Provisionals(self._core, self, dialog)
         dialog.open(self)
+
+    def _acknowledged(self, response: Response) -> bool:
+        """PRACK a reliable provisional response; False: it was heard before, or comes before its turn (RFC 3262 4)."""
+        provisionals = self._provisionals.get(response.to.tag or "")
+        return provisionals is None or provisionals.take(response)
 
     def on_final(self, exchange: Exchange, response: Response | None, why: Why) -> None:
         if response is not None and response.status < 300:
@@ -179,6 +196,7 @@ class OutgoingCall(Call):
         early = self._forks.pop(tag, None)
         if early is not None:
             dialog.remote_cseq = early.remote_cseq
+            dialog.local_cseq = early.local_cseq  # a PRACK has counted on
             early.close()
         ack = Acknowledgement(self._core, dialog, exchange.request, exchange.flow, on_failure=self._ack_failed)
         self._acks[tag] = ack
@@ -191,6 +209,7 @@ class OutgoingCall(Call):
     def _established(self, dialog: Dialog, ack: Acknowledgement, response: Response) -> None:
         self._core.wheel.disarm(self)
         self._close_forks()
+        self.timer.heard(response)
         self.dialog = dialog
         dialog.open(self)
         if self.state in _UNWANTED:  # the 200 won the race against our CANCEL
@@ -219,7 +238,10 @@ class OutgoingCall(Call):
     def _close_forks(self) -> None:
         for dialog in self._forks.values():
             dialog.close()
+        for provisionals in self._provisionals.values():
+            provisionals.stop()
         self._forks.clear()
+        self._provisionals.clear()
 
     def _ack_failed(self, why: str) -> None:
         """There is no way to the other side: without the ACK it will hang up by itself."""

@@ -56,7 +56,7 @@ class EngineConfig:
     random: Callable[[int], bytes] = os.urandom
     allow: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "MESSAGE", "INFO", "UPDATE")
     accept: tuple[str, ...] = ("application/sdp", "text/plain", "application/dtmf-relay", "application/dtmf")
-    supported: tuple[str, ...] = ()
+    supported: tuple[str, ...] = ("timer",)
     accept_calls: Literal["bound", "any", "none"] = "bound"
     ring_limit: float = 300.0
     flow_limit: float = 64.0

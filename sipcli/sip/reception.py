@@ -10,6 +10,7 @@ from sipcli.sip.events import MessageReceived
 from sipcli.sip.flow import Flow
 from sipcli.sip.grammar import KNOWN_METHODS
 from sipcli.sip.message import Request
+from sipcli.sip.session_timer import MIN_INTERVAL, is_too_brief
 from sipcli.sip.transaction import ServerTransaction
 
 if TYPE_CHECKING:
@@ -138,6 +139,8 @@ class Reception:
         """Outside of any dialog."""
         config = self._core.config
         match request.method:
+            case "INVITE" if is_too_brief(request):
+                tx.reply(422, headers=(("Min-SE", str(MIN_INTERVAL)),))
             case "INVITE":
                 try:
                     call = IncomingCall(self._core, account, tx, request)

@@ -113,11 +113,13 @@ class Reoffer:
         letter = dialog.letter(
             "INVITE",
             contact="",
-            headers=(("Allow", ", ".join(self._core.config.allow)),),
+            headers=(("Allow", ", ".join(self._core.config.allow)), *self._call.timer.headers()),
             body=self._wanted,
             content_type=SDP,
         )
-        self._exchange = Exchange(self._core, self, dialog.account, letter, flow_home=dialog.flow_for)
+        self._exchange = Exchange(
+            self._core, self, dialog.account, letter, patience=self._call.timer.patience, flow_home=dialog.flow_for
+        )
         self._exchange.gate = self._clear
         self._exchange.start()
 
@@ -165,6 +167,7 @@ class Reoffer:
         dialog = self._call.dialog
         assert dialog is not None
         dialog.refresh(response)
+        self._call.timer.heard(response)
         ack = Acknowledgement(self._core, dialog, exchange.request, exchange.flow)
         self._ack = (exchange, ack)
         ack.send()
@@ -224,7 +227,8 @@ class Reoffer:
 
     def _ours(self, tx: ServerTransaction, request: Request) -> tuple[tuple[str, str], ...]:
         contact = self._call.contact(tx.flow, secure=request.uri_text.startswith("sips:"))
-        return (("Contact", contact), ("Allow", ", ".join(self._core.config.allow)))
+        timing = self._call.timer.answers(request)
+        return (("Contact", contact), ("Allow", ", ".join(self._core.config.allow)), *timing)
 
     def answer(self, sdp: bytes) -> bool:
         tx, self._tx = self._tx, None

@@ -11,7 +11,15 @@ from sipcli.errors import LocalProtocolError, MediaFailed, NoAnswer, SipcliError
 from sipcli.media.dtmf import TONE_MS
 from sipcli.media.quality import MediaReport
 from sipcli.sip.answer import IncomingCall
-from sipcli.sip.events import AnyCall, CallAnswered, CallEnded, CallProgress, CallReanswered, CallReoffered
+from sipcli.sip.events import (
+    AnyCall,
+    CallAnswered,
+    CallEnded,
+    CallProgress,
+    CallReanswered,
+    CallRefreshDue,
+    CallReoffered,
+)
 from sipcli.sip.invite import OutgoingCall
 from sipcli.sip.message import Request
 from sipcli.sip.uri import NameAddr, SipUri
@@ -332,6 +340,11 @@ class Call:
 
     def on_offer_stale(self) -> None:
         self.core.replace_offer(self._media.offer())
+
+    def on_refresh_due(self, event: CallRefreshDue) -> None:
+        """The session timer wants a re-INVITE: the same offer again, unless one is under way already."""
+        if self._reoffered is None:
+            self.core.reinvite(self._media.offer())
 
     def on_info(self, request: Request) -> None:
         """Digits that come by INFO, as some gateways still send them (``application/dtmf-relay``)."""

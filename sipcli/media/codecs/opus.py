@@ -1,7 +1,7 @@
 """Opus for speech, by the system's libopus: RFC 6716, RFC 7587.
 
 A binding of our own, for it is short, and those that exist either cannot conceal a loss or hide the in-band
-redundancy (docs/decisions/0030).  The library is looked for by its plain names; where there is none, Opus is
+redundancy (docs/decisions/0070).  The library is looked for by its plain names; where there is none, Opus is
 simply not offered.
 """
 
