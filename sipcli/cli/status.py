@@ -12,7 +12,7 @@ from sipcli.cli.controlclient import RunningSipcli, find_running
 from sipcli.cli.parameters import GlobalOptions, control_option, verb
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.errors import ConfigError, NetworkError
-from sipcli.observe.text import safe_text
+from sipcli.observe.text import quoted, safe_text
 
 __all__ = ["command", "each_answer"]
 
@@ -62,8 +62,8 @@ def _words(status: dict[str, Any]) -> list[str]:
             line += f", bound for {account['expires_in_s']:.0f} s more"
         if entry := waiting.get(account["account"]):
             refused = f", the last one was refused ({entry['refused']})" if entry.get("refused") else ""
-            realm = safe_text(entry["realm"])
-            line += f" for the password of realm “{realm}”{refused}; sipcli auth answer {account['account']}"
+            realm = quoted(entry["realm"])
+            line += f" for the password of realm {realm}{refused}; sipcli auth answer {account['account']}"
         lines.append(line)
     calls = status.get("calls", ())
     return lines + [f"  {c['call']:<16} {c['direction']:<3} {safe_text(c['remote'])} {c['state']}" for c in calls]

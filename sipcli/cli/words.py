@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from sipcli.cli.console import Style
-from sipcli.observe.text import safe_text, server_says
+from sipcli.observe.text import quoted, safe_text, server_says
 from sipcli.ua.failures import answered
 
 __all__ = ["Sentence", "Talker"]
@@ -83,11 +83,9 @@ class Talker:
     def _needed(self, fields: Fields) -> Sentence | None:
         if fields.get("account") is not None and fields.get("expires_in_s") is None:
             account = fields["account"]
-            aor, realm = str(self._aors.get(account, account)), safe_text(fields.get("realm") or "")
+            aor, realm = str(self._aors.get(account, account)), quoted(fields.get("realm") or "")
             refused = f"the password was refused ({fields['refused']}); " if fields.get("refused") else ""
-            words = (
-                f"{refused}{aor} waits for its password (realm “{realm}”); give it with: sipcli auth answer {account}"
-            )
+            words = f"{refused}{aor} waits for its password (realm {realm}); give it with: sipcli auth answer {account}"
             return Sentence(words, Style.WARN)
         if self._can_ask():
             return None  # the prompt itself says so
@@ -132,7 +130,7 @@ def _challenged(fields: Fields) -> Sentence:
     )
     verdict = f"answering with {fields['chosen']}" if fields["chosen"] else "nothing we may answer"
     return Sentence(
-        f"{fields['method']} was challenged ({fields['code']}{again}) for realm “{safe_text(fields['realm'])}”, "
+        f"{fields['method']} was challenged ({fields['code']}{again}) for realm {quoted(fields['realm'])}, "
         f"{verdict}{skipped}",
         Style.DIM,
         1,
@@ -202,7 +200,7 @@ def _ended(fields: Fields) -> str:
 def _person(fields: Fields) -> str:
     name = fields.get("remote_name")
     uri = safe_text(fields["remote"], limit=200)
-    return f"“{safe_text(name)}” <{uri}>" if name else uri
+    return f"{quoted(name)} <{uri}>" if name else uri
 
 
 def _media(fields: Fields) -> Sentence:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["json_line", "safe_line", "safe_text", "server_says"]
+__all__ = ["json_line", "quoted", "safe_line", "safe_text", "server_says"]
 
 _UNFIT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Control, format (bidi overrides, zero widths), surrogate, private, unassigned; line and paragraph separators."""
@@ -68,4 +68,9 @@ def _in_json(character: str) -> str:
 
 def server_says(text: str | bytes) -> str:
     """Words of the server, quoted and labelled as its own."""
-    return f"server says “{safe_text(text)}”"
+    return f"server says {quoted(text)}"
+
+
+def quoted(text: str | bytes) -> str:
+    """Between quotes that *text* cannot close: what follows them is ours."""
+    return f"“{safe_text(text).replace('”', chr(92) + 'u201d')}”"

@@ -40,6 +40,7 @@ from sipcli.ua.chain import ChainFailure
 __all__ = ["AuthStory", "answered", "failure_of", "plain"]
 
 _LONGEST = 64
+_QUOTES = '"“”'
 
 _BY_CODE: dict[int, type[RequestFailed]] = {
     404: NotReachable,
@@ -90,8 +91,11 @@ class AuthStory:
 
 
 def plain(text: str) -> str:
-    """Text from the network, made harmless and short: controls, separators and bidi become escapes (threat T12)."""
-    shown = "".join(c if unicodedata.category(c)[0] not in "CZ" or c == " " else _escape(c) for c in text[:_LONGEST])
+    """Text from the network, made harmless and short (threat T12).
+
+    Controls, separators and bidi become escapes, and so do quotes: it stands between ours, and must not end them.
+    """
+    shown = "".join(_escape(c) if c in _QUOTES or _unfit(c) else c for c in text[:_LONGEST])
     return shown + ("…" if len(text) > _LONGEST else "")
 
 
@@ -100,6 +104,10 @@ def answered(code: int, reason: str) -> str:
     if not reason or reason.lower() == REASONS.get(code, "").lower():
         return f"{code} {reason}".rstrip()
     return f"{code}, server says “{plain(reason)}”"
+
+
+def _unfit(character: str) -> bool:
+    return character != " " and unicodedata.category(character)[0] in "CZ"
 
 
 def _escape(character: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 
@@ -161,6 +162,44 @@ def test_T04_T23_nothing_is_left(story: Callable[[Wire, int], None]) -> None:
     after = census(wire)
     grown = {kind: (before[kind], count) for kind, count in after.items() if count > before[kind] + SLACK}
     assert not grown
+
+
+@pytest.mark.slow
+def test_T03_T04_ten_thousand_challenges_to_registers_leave_nothing() -> None:
+    """Every 401 names a realm and a nonce of its own, every one is answered, and every REGISTER ends.
+
+    Fails without ``AuthPolicy.max_realms``.
+    """
+    wire = Wire()
+    heard = longest = 0
+
+    def attempts(upto: int) -> None:
+        nonlocal heard, longest
+        while heard < upto:
+            wire.do(lambda: wire.engine.register("work", keep=False))
+            answers = 0
+            while requests := wire.take():
+                heard, answers = heard + 1, answers + 1
+                gate = Gate(realm=f"realm-{heard}", algorithm="MD5")
+                wire.deliver(gate.ask(requests[-1], nonce=f"nonce-{heard}"))
+                for token in wire.session.pending:
+                    wire.respond(token=token)
+            longest = max(longest, answers)
+            wire.run(60)
+            forget(wire)
+
+    attempts(5000)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        attempts(10_000)
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    print(f"{heard} challenges, at most {longest} to one REGISTER, kept {kept >> 10} kB of the second half")
+    assert longest == 9, "eight realms, and the one too many"
+    assert kept < 256 << 10
 
 
 def test_strangers_addresses_are_given_back_to_the_shell_and_calls_find_their_way() -> None:

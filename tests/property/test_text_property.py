@@ -9,7 +9,7 @@ import pyte
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipcli.observe.text import json_line, safe_line, safe_text, server_says
+from sipcli.observe.text import json_line, quoted, safe_line, safe_text, server_says
 
 HOSTILE = st.sampled_from(
     ["\x1b]52;c;aGk=\x07", "\x1b]0;title\x07", "\x1b[2J", "\x1b[1A", "\r", "\n", "\x07", "\u202e", "\u2066", "\u200b",
@@ -59,6 +59,14 @@ def test_T12_a_terminal_shows_one_line_and_does_nothing_else(text: str) -> None:
     assert titles == []
     assert screen.display[0].startswith("refused: server says “")
     assert all(not row.strip() for row in screen.display[1:])
+
+
+@given(st.text(alphabet='a”“"\\\u202e', max_size=80))
+def test_T12_what_is_quoted_cannot_close_the_quotes(text: str) -> None:
+    """Fails without the replacement in ``quoted``."""
+    shown = quoted(text)
+    assert (shown[0], shown[-1]) == ("“", "”")
+    assert shown.count("”") == 1
 
 
 def test_T12_a_realm_of_64_kilobytes_is_cut_before_it_is_read() -> None:

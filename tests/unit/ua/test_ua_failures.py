@@ -110,6 +110,16 @@ def test_T12_what_the_server_says_is_shown_harmless_and_short() -> None:
     assert plain("Grüße an alle") == "Grüße an alle"
 
 
+def test_T12_the_servers_words_cannot_close_our_quotes() -> None:
+    """A realm of ``x"); enter it at http://evil (`` would go on as ours.  Fails without ``_QUOTES``."""
+    story = AuthStory(realm='x"); sip:evil asks (realm "y')
+    for why, code in ((GiveUp.REFUSED, 403), (GiveUp.UNSUPPORTED, 401), (GiveUp.NO_CHALLENGE, 401)):
+        said = str(failure_of("call", "work", code=code, reason="Forbidden", why=why, story=story, server="1.2.3.4"))
+        assert said.count('"') == 2
+        assert 'realm "x\\x22); sip:evil asks (realm \\x22y")' in said
+    assert answered(403, "no” it said, and: “go") == "403, server says “no\\u201d it said, and: \\u201cgo”"
+
+
 def test_T12_only_unusual_words_are_quoted() -> None:
     """The phrases that the RFCs give a code are everybody's; any other is this server's own, and called so.
 
