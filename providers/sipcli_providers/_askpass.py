@@ -51,6 +51,10 @@ class Askpass:
         """Shall it be asked although there is a terminal?"""
         return self.require in ("prefer", "force") and self.usable()
 
+    def asks(self, *, terminal: bool) -> bool:
+        """Will a window be opened, *terminal* telling whether there is one to ask on?"""
+        return self.comes_first() or (self.usable() and not terminal)
+
     def ask(self, request: CredentialRequest, name: str, terminal: Terminal) -> PasswordCredentials:
         """What the person typed.  Raises Cancelled when he said no, Denied or Unavailable when it cannot be run."""
         assert self.program is not None
@@ -74,8 +78,15 @@ class Askpass:
 
 def required_by_environment() -> Require:
     """``SIPCLI_ASKPASS_REQUIRE``; like ssh, anything unknown counts as not set."""
-    said = os.environ.get(REQUIRED_BY, "")
-    return next((word for word in REQUIRE if word == said), "auto")
+    return requirement(os.environ.get(REQUIRED_BY, "")) or "auto"
+
+
+def requirement(said: str) -> Require | None:
+    """*said* as one of the four words; None for anything else."""
+    for word in REQUIRE:
+        if word == said:
+            return word
+    return None
 
 
 def has_display() -> bool:

@@ -21,8 +21,8 @@ NOT_FOUND, FAILED, CANCELLED, DENIED = 1, 2, 3, 4
 SECRETS = ("password", "ha1", "bearer", "response")
 """An answer has exactly one of these."""
 
-_SINGLE = frozenset({"version", "username", "expires_utc", "ephemeral", "quit", *SECRETS})
-_LISTS = frozenset({"capability[]", "state[]"})
+_SINGLE = frozenset({"version", "username", "expires_utc", "ephemeral", "quit", "rspauth", "auts", *SECRETS})
+_LISTS = frozenset({"capability[]", "state[]", "algorithm[]"})
 _FORBIDDEN = (b"\r", b"\n", b"\0")
 
 
@@ -37,6 +37,7 @@ class Answer:
     values: dict[str, bytes]
     capabilities: frozenset[str]
     state: tuple[bytes, ...]
+    algorithms: tuple[str, ...]
 
     def text(self, key: str) -> str | None:
         """A value as text; None if it is absent.  Raises Garbled."""
@@ -87,9 +88,10 @@ def decode(octets: bytes | bytearray) -> Answer:
             if key in values:
                 raise Garbled(f"it gives {key} twice")
             values[key] = value
-    answer = Answer(
-        values, frozenset(word.decode("ascii", "replace") for word in lists["capability[]"]), tuple(lists["state[]"])
+    capabilities, algorithms = (
+        tuple(word.decode("ascii", "replace") for word in lists[key]) for key in ("capability[]", "algorithm[]")
     )
+    answer = Answer(values, frozenset(capabilities), tuple(lists["state[]"]), algorithms)
     if values.get("version", VERSION.encode()) != VERSION.encode():
         raise Garbled(f"it speaks another version of the protocol than {VERSION}, the only one that sipcli speaks")
     return answer

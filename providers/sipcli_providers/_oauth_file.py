@@ -20,11 +20,6 @@ from sipcli.credentials import Denied, NotFound, Secret, Unavailable
 from sipcli_providers._patience import Wait
 from sipcli_providers._secretfile import read_secret
 
-try:
-    import fcntl
-except ImportError:  # Windows: one process at a time is up to the user
-    fcntl = None  # type: ignore[assignment]
-
 _GLANCE = 0.05
 
 
@@ -43,7 +38,7 @@ class TokenFile:
         try:
             descriptor = self._open_lock()
             try:
-                while fcntl is not None and not _locked(descriptor):
+                while not _locked(descriptor):
                     _look(wait, self.path)
                     wait.sleep(_GLANCE)
                 yield
@@ -105,6 +100,10 @@ class TokenFile:
 
 
 def _locked(descriptor: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows: one process at a time is up to the user
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import os
 
 from sipcli.credentials import CredentialRequest, NotFound, PasswordCredentials, ProviderContext, ProviderError
-from sipcli_providers._askpass import PROGRAMS, REQUIRE, REQUIRED_BY, Askpass, has_terminal, required_by_environment
+from sipcli_providers._askpass import (
+    PROGRAMS,
+    REQUIRE,
+    REQUIRED_BY,
+    Askpass,
+    has_terminal,
+    required_by_environment,
+    requirement,
+)
 from sipcli_providers._lookup import printable
 from sipcli_providers._options import Options
 from sipcli_providers._program import variable_names
@@ -21,8 +29,8 @@ class AskpassProvider:
         self.name = context.name
         options = Options(context.options, where=f"[providers.{context.name}]")
         command = options.optional("command")
-        said = options.choice("require", REQUIRE, required_by_environment())
-        require = next(word for word in REQUIRE if word == said)
+        require = requirement(options.choice("require", REQUIRE, required_by_environment()))
+        assert require is not None
         names = variable_names(options)
         options.done()
         self._terminal = context.terminal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hmac
 import secrets
 import threading
@@ -15,12 +16,15 @@ from sipcli.credentials import (
     CredentialRequest,
     Credentials,
     Denied,
+    DigestInput,
     Ha1Credentials,
     NotFound,
     PasswordCredentials,
     ProviderContext,
     ProviderError,
     Secret,
+    Signature,
+    SigningCredentials,
     Unavailable,
 )
 from sipcli_providers._exec_protocol import (
@@ -40,8 +44,12 @@ from sipcli_providers._patience import Wait
 from sipcli_providers._program import Finished, environment, run_program, variable_names
 from sipcli_providers._trusted import NEVER_SOON, absolute, trusted_program
 
-_OURS = ("expiry", "state")
+_OURS = ("expiry", "state", "sign")
 """What we understand beyond the bare answer."""
+_SIGNED = (
+    "algorithm", "username", "realm", "method", "uri", "nonce", "qop", "nc", "cnonce", "body_hash", "charset",
+)  # fmt: skip
+"""What a response is computed over, in place of what the question says under the same keys."""
 _MOST_STATES = 64
 _MOST_MARKS = 256
 
@@ -79,10 +87,14 @@ class ExecProvider:
 
     def get(self, request: CredentialRequest) -> Credentials:
         """Raises NotFound, Denied, Unavailable or Cancelled as the helper's exit status says."""
+        if _wants_sim(request) and "sign" not in self._negotiate(request):
+            raise NotFound(f"{self._program.name} signs nothing, and the server wants a SIM to answer")
         finished = self._run("get", request, self._question(request))
         try:
             answer = decode(finished.answer)
             self._keep_state(request, answer)
+            if key := self._key(request, answer):
+                return key
             found = _credentials(request, answer, self.name, self._program.name)
         except Garbled as error:
             raise self._broken(str(error)) from None
@@ -93,9 +105,19 @@ class ExecProvider:
         self._given.add(request, found)
         return found
 
+    def sign(self, request: CredentialRequest, credentials: SigningCredentials, digest: DigestInput) -> Signature:
+        """Have the helper compute the response with its key.  Raises as :meth:`get` does."""
+        finished = self._run("sign", request, self._to_sign(request, digest))
+        try:
+            return _signature(decode(finished.answer))
+        except ValueError as error:
+            raise self._broken(str(error)) from None
+        finally:
+            finished.wipe()
+
     def remember(self, request: CredentialRequest, credentials: Credentials) -> None:
-        """Have the helper store what the server accepted; what it gave itself it has already."""
-        if (request, credentials) in self._given:
+        """Have the helper store what the server accepted; what it gave it has already, and a key stays where it is."""
+        if isinstance(credentials, SigningCredentials) or (request, credentials) in self._given:
             return
         if "store" not in self._negotiate(request):
             raise Unavailable(f"{self._program.name} keeps nothing: it does not announce capability[]=store")
@@ -103,7 +125,7 @@ class ExecProvider:
         self._given.add(request, credentials)
 
     def forget(self, request: CredentialRequest, credentials: Credentials) -> None:
-        """Have the helper erase what the server refused, if it is what the helper gave or stored."""
+        """Have the helper erase the secret that the server refused, if it is what the helper gave or stored."""
         if (request, credentials) not in self._given or "erase" not in self._negotiate(request):
             return
         self._run("erase", request, self._verdict(request, credentials)).wipe()
@@ -139,6 +161,10 @@ class ExecProvider:
                 yield "ha1", credentials.ha1.reveal()
             case BearerCredentials():
                 yield "bearer", credentials.token.reveal()
+
+    def _to_sign(self, request: CredentialRequest, digest: DigestInput) -> Iterator[tuple[str, str | bytes]]:
+        yield from (pair for pair in self._question(request) if pair[0] not in _SIGNED)
+        yield from ((key, value) for key in _SIGNED if (value := getattr(digest, key)))
 
     # -- running it ---------------------------------------------------------------------------------------------------
 
@@ -183,6 +209,16 @@ class ExecProvider:
             raise Unavailable(f"{self._program.name} was not asked: {error}", retry_after=NEVER_SOON) from None
         variables = environment(self._variables)
         return run_program(self._program, [verb, *self._arguments], wait, told=request, variables=variables)
+
+    def _key(self, request: CredentialRequest, answer: Answer) -> SigningCredentials | None:
+        """Who names a user and gives no secret has a key, if he can sign at all."""
+        user = answer.text("username")
+        if not user or answer.secret() is not None or answer.flag("quit") or request.scheme != "digest":
+            return None
+        if "sign" not in self._negotiate(request):
+            return None
+        key = SigningCredentials(user, expires_in=_lifetime(answer, self._program.name), ref=self.name)
+        return dataclasses.replace(key, algorithms=answer.algorithms) if answer.algorithms else key
 
     def _keep_state(self, request: CredentialRequest, answer: Answer) -> None:
         place = _place(request)
@@ -260,6 +296,21 @@ def _credentials(request: CredentialRequest, answer: Answer, name: str, program:
         algorithm = request.algorithms[0] if request.algorithms else "MD5"
         return Ha1Credentials(user, request.realm, algorithm, Secret(secret), left, name)
     return PasswordCredentials(user, Secret(secret), expires_in=left, ref=name)
+
+
+def _wants_sim(request: CredentialRequest) -> bool:
+    """Nothing but AKA (RFC 3310) would do: no store need be unlocked for a password."""
+    return bool(request.algorithms) and all(name.startswith("AKA") for name in request.algorithms)
+
+
+def _signature(answer: Answer) -> Signature:
+    """Raises ValueError, and never quotes: what should be a response may be a secret."""
+    given = answer.secret()
+    if given is None:
+        raise Garbled("it answers the verb sign without a response")
+    if given[0] != "response":
+        raise Garbled(f"it gives {given[0]} to the verb sign, which wants a response")
+    return Signature(answer.text("response") or "", answer.text("rspauth"), answer.text("auts"))
 
 
 def _lifetime(answer: Answer, program: str) -> float | None:

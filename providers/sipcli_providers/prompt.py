@@ -21,12 +21,16 @@ class PromptProvider:
     """``type = "prompt"``; no options.  How a line is read from /dev/tty is the terminal's business."""
 
     interactive = True
-    at_terminal = True
 
     def __init__(self, context: ProviderContext) -> None:
         self.name = context.name
         Options(context.options, where=f"[providers.{context.name}]").done()
         self._terminal = context.terminal
+
+    @property
+    def at_terminal(self) -> bool:
+        """False where a window will be opened: then nobody at another terminal is waited for."""
+        return not Askpass.of_environment().asks(terminal=has_terminal())
 
     def get(self, request: CredentialRequest) -> PasswordCredentials:
         """Raises NotFound without terminal and window, Cancelled on ^C, ^D, an empty line or a closed window."""

@@ -87,8 +87,8 @@ class Talker:
             refused = f"the password was refused ({fields['refused']}); " if fields.get("refused") else ""
             words = f"{refused}{aor} waits for its password (realm {realm}); give it with: sipcli auth answer {account}"
             return Sentence(words, Style.WARN)
-        if self._can_ask():
-            return None  # the prompt itself says so
+        if self._can_ask() or not fields.get("at_terminal"):
+            return None  # the prompt itself says so; or a window does
         return Sentence(f"{fields['provider']} needs a person, and nobody can be asked here", Style.WARN)
 
 

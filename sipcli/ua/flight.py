@@ -150,7 +150,8 @@ class Flight:
         self._allow(PROMPT_WAIT)
         self._request = self._make_request(interactive=True)
         left = max(0.0, self._deadline - self._desk.loop.time())
-        self._desk.tell(AuthNeeded(challenge=self._label, provider=name, expires_in_s=round(left, 1)))
+        here = self._desk.shelf.at_terminal(name)
+        self._desk.tell(AuthNeeded(challenge=self._label, provider=name, expires_in_s=round(left, 1), at_terminal=here))
         self._submit(self._desk.workers.prompt, name, partial(self._desk.shelf.ask_person, name, self._request))
 
     def _submit(self, lane: Lane, name: str, work: Callable[[], object]) -> None:

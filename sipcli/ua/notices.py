@@ -281,12 +281,15 @@ class AuthNeeded(Notice):
 
     *expires_in_s* None: *account* can be answered for as long as the process
     lives.  *refused*: with that status the server refused what was given last.
+    *at_terminal* False: *provider* has ways of its own to reach the person, such
+    as a window.
     """
 
     event: ClassVar[str] = "auth.needed"
     challenge: str
     provider: str
     expires_in_s: float | None
+    at_terminal: bool
     url: str | None = _maybe()
     user_code: str | None = _maybe()
     account: str | None = _maybe()

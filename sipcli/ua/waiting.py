@@ -83,6 +83,7 @@ class WaitingRoom:
                 challenge=wanted.label,
                 provider=wanted.provider,
                 expires_in_s=None,
+                at_terminal=True,
                 account=account.name,
                 realm=wanted.key.realm,
                 refused=refused,

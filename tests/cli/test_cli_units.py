@@ -259,11 +259,15 @@ class TestTalker:
         assert sentence.level == level
 
     def test_T26_a_needed_person_is_told_only_where_none_can_be_asked(self) -> None:
-        fields = {"challenge": "c", "provider": "prompt", "expires_in_s": 120.0}
+        fields = {"challenge": "c", "provider": "prompt", "expires_in_s": 120.0, "at_terminal": True}
         assert Talker(can_ask=lambda: True).sentence("auth.needed", fields) is None
         sentence = Talker(can_ask=lambda: False).sentence("auth.needed", fields)
         assert sentence is not None
         assert sentence.text == "prompt needs a person, and nobody can be asked here"
+
+    def test_a_person_who_is_asked_in_a_window_is_not_called_absent(self) -> None:
+        fields = {"challenge": "c", "provider": "window", "expires_in_s": 120.0, "at_terminal": False}
+        assert Talker(can_ask=lambda: False).sentence("auth.needed", fields) is None
 
     @pytest.mark.parametrize(
         ("fields", "said"),

@@ -95,7 +95,7 @@ class TestQuestion:
         told = dict(pairs)
         assert (verb, arguments, folder) == ("get", ["--vault=Private"], "/")
         assert 0 < int(told.pop("deadline_ms")) <= 10_000
-        assert [value for key, value in pairs if key == "capability[]"] == ["expiry", "state"]
+        assert [value for key, value in pairs if key == "capability[]"] == ["expiry", "state", "sign"]
         del told["capability[]"]
         assert told == {
             "version": "1",

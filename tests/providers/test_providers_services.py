@@ -243,6 +243,25 @@ class TestAskpass:
             assert isinstance(error_of(made), NotFound)
         assert (tmp_path / "asked").exists() == asked
 
+    @pytest.mark.parametrize(
+        ("require", "display", "there", "elsewhere"),
+        [
+            (None, True, False, False), (None, True, True, True), (None, False, False, True),
+            ("never", True, False, True), ("prefer", True, True, False), ("force", False, False, False),
+        ],
+    )  # fmt: skip
+    def test_where_a_window_will_be_opened_nobody_is_awaited_at_another_terminal(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        require: str | None, display: bool, there: bool, elsewhere: bool,
+    ) -> None:  # fmt: skip
+        monkeypatch.setenv("SIPCLI_ASKPASS", str(window(tmp_path)))
+        if require is not None:
+            monkeypatch.setenv("SIPCLI_ASKPASS_REQUIRE", require)
+        if display:
+            monkeypatch.setenv("DISPLAY", ":0")
+        terminal(monkeypatch, there)
+        assert PromptProvider(make_context({})).at_terminal is elsewhere
+
     @pytest.mark.parametrize("kind", [AskpassProvider, PromptProvider])
     def test_nobody_is_asked_where_nobody_may_be(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[AskpassProvider]

@@ -35,6 +35,28 @@ elif verb == "erase":
 json.dump(kept, open(place, "w"))
 """
 
+SIGNER = """\
+#!{python} -IS
+import hashlib, json, sys
+verb, key = sys.argv[1], {key!r}
+told = dict(line.rstrip("\\n").partition("=")[::2] for line in iter(sys.stdin.readline, "\\n") if line)
+with open({log!r}, "a") as log:
+    log.write(json.dumps([verb, told]) + "\\n")
+if verb == "capability":
+    print("version=1\\ncapability[]=sign")
+elif verb == "get":
+    print("username=" + told["username"])
+elif verb == "sign":
+    if told["algorithm"] not in ("MD5", "SHA-256"):
+        sys.exit(1)
+    def h(*parts):
+        return hashlib.new(told["algorithm"].replace("-", ""), ":".join(parts).encode()).hexdigest()
+    middle = [told[name] for name in ("nc", "cnonce", "qop")] if "qop" in told else []
+    for name, method in (("response", told["method"]), ("rspauth", "")):
+        a1, a2 = h(told["username"], told["realm"], key), h(method, told["uri"])
+        print(name + "=" + h(a1, told["nonce"], *middle, a2))
+"""
+
 FAULTS = {
     "absent": "exit 1",
     "failing": "echo 'the vault is down' >&2; exit 2",
@@ -73,6 +95,12 @@ def store_helper(folder: Path, name: str = "helper", **entries: str) -> Path:
 
     place.write_text(json.dumps(entries or {"sip:alice@example.com": SECRET}))
     return write_helper(folder / name, STORE.format(python=sys.executable, place=str(place), log=str(log)))
+
+
+def signing_helper(folder: Path, key: str = SECRET, name: str = "signer") -> Path:
+    """A correct helper that signs with *key* and never gives it; each call is noted in ``NAME.log``."""
+    text = SIGNER.format(python=sys.executable, key=key, log=str(folder / f"{name}.log"))
+    return write_helper(folder / name, text, 0o700)
 
 
 def processes(sign: str, *, children: bool = False) -> list[str]:
