@@ -123,8 +123,8 @@ async def _typed(run: Run, waiting: _Waiting) -> Secret:
         secret = await run.in_thread(lambda: run.terminal.ask(question, secret=True, cancel=cancel), "sipcli-prompt")
     except NotFound as error:
         raise NoCredentials(str(error), hint="hand it over with --password-file FILE, or - for stdin") from None
-    except Cancelled as error:
-        raise AuthAbandoned("nothing was given: it still waits", hint="run it again and answer the prompt") from error
+    except Cancelled:
+        raise AuthAbandoned("nothing was given: it still waits", hint="run it again and answer the prompt") from None
     finally:
         cancel.set()
     if not secret:

@@ -10,7 +10,6 @@ import click
 from sipcli.cli.answer import command as answer_command
 from sipcli.cli.chain import Answer, ask, provider_table, request_for
 from sipcli.cli.parameters import GlobalOptions, VerbGroup
-from sipcli.cli.restrained import forgive
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.config import AccountConfig
 from sipcli.credentials import (
@@ -79,8 +78,10 @@ def save(options: GlobalOptions, who: str | None, password_file: str | None) -> 
         finally:
             if found is not None:
                 found.secret.wipe()
-        forgive(run, account)
-        return Outcome("saved", f"the password of {_bare(account)} is in the keychain", more=_facts(account, name))
+        run.state.pardon(account)
+        unasked = "" if name in account.credentials else f'; add "{name}" to credentials of account {account.name}'
+        words = f"the password of {_bare(account)} is in the keychain" + (unasked and f", which is not asked{unasked}")
+        return Outcome("saved", words, more=_facts(account, name))
 
     return run_verb("auth", options, body)
 
@@ -154,7 +155,7 @@ def test(options: GlobalOptions, who: str | None) -> int:
                 )
             if answer.outcome == "cancelled":
                 raise AuthAbandoned(answer.message or "cancelled", provider=name) from answer.error
-        raise _none_found(account, answers)
+        raise _none_found(run, account, answers)
 
     return run_verb("auth", options, body)
 
@@ -216,7 +217,7 @@ def _report(run: Run, answer: Answer) -> None:
     run.event("auth.provider", fields)
 
 
-def _none_found(account: AccountConfig, answers: list[Answer]) -> Exception:
+def _none_found(run: Run, account: AccountConfig, answers: list[Answer]) -> Exception:
     """The most telling answer wins: denied before unavailable before not found."""
     for outcome in ("denied", "unavailable"):
         for answer in answers:
@@ -225,9 +226,10 @@ def _none_found(account: AccountConfig, answers: list[Answer]) -> Exception:
                 failed.__cause__ = answer.error
                 return failed
     said = "; ".join(f"{answer.provider}: {answer.message}" for answer in answers) or "its credentials list is empty"
-    return NoCredentials(
-        f"nobody has a secret for {_bare(account)}: {said}", hint=f"keep one: sipcli auth save {account.name}"
-    )
+    hint = "put it where one of them looks: sipcli providers list"
+    if keychain_of(run, account) in account.credentials:
+        hint = f"keep one: sipcli auth save {account.name}"
+    return NoCredentials(f"nobody has a secret for {_bare(account)}: {said}", hint=hint)
 
 
 def _bare(account: AccountConfig) -> str:

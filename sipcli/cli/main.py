@@ -116,9 +116,10 @@ def _wrong_usage(given: list[str], error: click.ClickException) -> int:
     from sipcli.cli.exits import ExitStatus
 
     context = error.ctx if isinstance(error, click.UsageError) else None
-    hint = f"try: {context.command_path} --help" if context is not None else None
+    path = context.command_path if context is not None else f"sipcli {_verb_of(given)}".rstrip()
+    hint = f"try: {path} --help"
     console = Console(json=_wants_json(given))
-    message = error.format_message().rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".")  # click puts choices on lines of their own
     console.result(_verb_of(given), ExitStatus.USAGE, "usage", message[:1].lower() + message[1:], hint=hint)
     return ExitStatus.USAGE
 

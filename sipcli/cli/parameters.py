@@ -85,7 +85,10 @@ def global_options() -> list[click.Parameter]:
     return [
         click.Option(["--config"], type=file, metavar="FILE", help="Configuration file."),
         click.Option(
-            ["--account"], metavar="NAME", shell_complete=_accounts, help="Which account of the configuration."
+            ["--account"],
+            metavar="NAME",
+            shell_complete=_accounts,
+            help="Which account: its name in the configuration, or an address.",
         ),
         click.Option(["--json"], is_flag=True, help="One JSON object per line on stdout, and nothing else."),
         click.Option(["--no-input"], is_flag=True, help="Never ask a person; fail instead."),

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from sipcli.cli.chain import ask, build
+from sipcli.cli.chain import ask, build, provider_table
 from sipcli.cli.exits import status_of
 from sipcli.cli.parameters import GlobalOptions, VerbGroup
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.errors import ConfigError
-from sipcli.plugins import BUILTIN, describe, where
+from sipcli.plugins import BUILTIN, describe, load_provider, where
 
 __all__ = ["command"]
 
@@ -85,6 +85,7 @@ def test(options: GlobalOptions, name: str) -> int:
             from sipcli.config.load import near
 
             raise ConfigError(f"there is no provider “{name}”", hint=near(name, {*config.providers, *BUILTIN}))
+        await run.in_thread(partial(load_provider, name, provider_table(config, name), run.terminal))
         account = run.account()
         answer = await ask(run, account, name)
         facts = {"provider": name, "account": account.name, "provider_ms": answer.took_ms}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sipcli.cli.runtime import Run
     from sipcli.ua.agent import UserAgent
 
-__all__ = ["forgive", "register"]
+__all__ = ["register"]
 
 _NO = frozenset((401, 403, 407))
 
@@ -39,14 +39,9 @@ async def register(
         if error.code in _NO and not ours and not _was_asked(agent, account):
             run.state.keep_restraint(account, lambda before: before.refused(time.time(), random.uniform))
         raise
-    forgive(run, account)
-    return binding
-
-
-def forgive(run: Run, account: AccountConfig) -> None:
-    """The secret is right, or another one: what was refused before does not count any more."""
     if run.state.restraint(account).refusals:
         run.state.keep_restraint(account, lambda _: Restraint())
+    return binding
 
 
 def _hold_back(run: Run, account: AccountConfig) -> None:
@@ -56,8 +51,18 @@ def _hold_back(run: Run, account: AccountConfig) -> None:
         return
     raise AuthRefused(
         f"{account.aor} was refused {restraint.refusals} times in a row, so nothing is sent for another {left:.0f} s",
-        hint=f"correct the secret (sipcli auth save {account.name}), or do not wait: --retry-now",
+        hint=f"{_correction(run, account)}, or do not wait: --retry-now",
     )
+
+
+def _correction(run: Run, account: AccountConfig) -> str:
+    """How the secret is corrected, so that the pause ends by that: where it comes from decides."""
+    files = [path for path in _secret_files(run, account) if str(path) != "-"]
+    if files:
+        return f"correct the secret in {files[0]}, which ends the pause"
+    if "keychain" in _types(run, account):
+        return f"correct the secret (sipcli auth save {account.name})"
+    return "correct the secret where it is kept"
 
 
 def _names(account: AccountConfig) -> Iterator[str]:
@@ -66,10 +71,13 @@ def _names(account: AccountConfig) -> Iterator[str]:
         yield from realm.credentials
 
 
-def _can_ask(run: Run, account: AccountConfig) -> bool:
+def _types(run: Run, account: AccountConfig) -> set[str]:
     tables = run.config.providers
-    asks = any((tables[name].type if name in tables else name) == "prompt" for name in _names(account))
-    return asks and run.terminal.available
+    return {tables[name].type if name in tables else name for name in _names(account)}
+
+
+def _can_ask(run: Run, account: AccountConfig) -> bool:
+    return "prompt" in _types(run, account) and run.terminal.available
 
 
 def _was_asked(agent: UserAgent, account: AccountConfig) -> bool:

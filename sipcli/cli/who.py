@@ -37,7 +37,8 @@ def choose_account(config: Config, name: str | None, text: str | None = None) ->
             hint="add --account NAME, or set account in [defaults]",
         )
     raise ConfigError(
-        "there is no account", hint="say who you are (sip:you@example.com), or write one: sipcli config init"
+        "there is no account",
+        hint="say who you are (--account sip:you@example.com), or write one: sipcli config init",
     )
 
 

@@ -66,7 +66,7 @@ def _codecs(value: Any) -> str | None:
     try:
         choose(value)
     except ConfigError as error:
-        return f"cannot be used: {error}"
+        return f"cannot be used: {error}" + (f"; {error.hint}" if error.hint else "")
     return None
 
 

@@ -129,7 +129,7 @@ class AuthSession:
 
         It begins with our credentials.  Pins stay common, for what guards against a downgrade must
         not be forgotten; so do nonce counts, for a server may give the same nonce to both
-        (docs/decisions/0060-private-auth-sessions.md).
+        (docs/decisions/0061-private-auth-sessions.md).
         """
         private = AuthSession(
             self._credentials,

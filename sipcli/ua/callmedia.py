@@ -86,7 +86,11 @@ def settings_for(account: Account | None, audio: dict[str, Any], *, secure: bool
     if wanted != "off" and (not secure or missing()):
         if wanted == "required":
             lacks = f"SRTP needs {missing()}" if secure else "SRTP is required, and its keys may travel over TLS only"
-            step = "install it" if secure else 'reach the server by TLS: transport = "tls"'
+            step = (
+                "install it"
+                if secure
+                else 'reach the server by TLS: --transport tls, or transport = "tls" in the account'
+            )
             raise ConfigError(lacks, hint=step)
         wanted = "off"
     settings["srtp"] = wanted

@@ -166,6 +166,7 @@ def _auth(
     kind, words, hint = _auth_words(account or "ACCOUNT", why, failure, story.skipped)
     if kind is AuthRefused and why in _REFUSED_OURS:
         used = f"; the answer used {story.used}" if story.used else ""
+        hint = "is that the right secret, and the right user name (--username NAME)?" if story.used else hint
         words = f"{what} refused: {said}{where}{used}"
     else:
         asked = ", ".join(part for part in (server, f'realm "{plain(realm)}"' if realm else None) if part)
@@ -205,7 +206,8 @@ def _auth_words(
     asked = "" if failure is None or failure.provider is None else f"{failure.provider}: {failure.error}"
     match why:
         case GiveUp.ABANDONED | GiveUp.LOST:
-            return AuthAbandoned, why.value, None
+            step = f"run it again and answer the prompt, or keep the password: sipcli auth save {account}"
+            return AuthAbandoned, why.value, step
         case GiveUp.DEADLINE if failure is not None and failure.provider and not failure.awaited_person:
             return AuthExpired, f"{failure.provider} did not answer the challenge in time", "allow more: --max-wait S"
         case GiveUp.DEADLINE | GiveUp.PERSON | GiveUp.SIGN_IN:

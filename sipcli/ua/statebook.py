@@ -102,13 +102,25 @@ class StateBook:
 
         self._change(key_of(account), merge)
 
+    def pardon(self, account: AccountConfig) -> None:
+        """Its secret is another one now: how often it was refused does not count any more, by whichever server."""
+        for key in self._keys_of(account):
+            self._change(key, lambda entry: entry.pop("restraint", None))
+
     def forget(self, account: AccountConfig) -> bool:
-        """Everything about *account*; False if there was nothing, or if it could not be done."""
-        if key_of(account) not in self._read():
-            return False
-        return self._change(key_of(account), lambda entry: entry.clear())
+        """Everything about *account*, whichever server or proxy it was used with.
+
+        False if there was nothing, or if it could not be done.
+        """
+        keys = self._keys_of(account)
+        return bool(keys) and all(self._change(key, lambda entry: entry.clear()) for key in keys)
 
     # -- the file --------------------------------------------------------------------------------------------------
+
+    def _keys_of(self, account: AccountConfig) -> list[str]:
+        """``--proxy`` and ``--registrar`` are said where it registers, and not where it is forgotten."""
+        ours = f"{account.name} {account.aor} "
+        return [key for key in self._read() if key.startswith(ours)]
 
     def _part(self, account: AccountConfig, part: str) -> Entry:
         return _table(self._read().get(key_of(account), {}), part)
@@ -128,7 +140,7 @@ class StateBook:
             self._complain(f"{self._path} is not believed, and begun anew: {_reason(error)}")
             return {}
 
-    def _change(self, key: str, change: Callable[[Entry], None]) -> bool:
+    def _change(self, key: str, change: Callable[[Entry], object]) -> bool:
         if self._path is None:
             return False
         try:

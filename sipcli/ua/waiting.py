@@ -126,7 +126,7 @@ class WaitingRoom:
         )
         if broker.cache.was_refused(wanted.key, credentials):
             secret.wipe()
-            return Answered("refused", entry.refused, "the server has refused that very password before")
+            return Answered("refused", entry.refused, "as before: it was not sent again")
         broker.cache.store(credentials, Source(wanted.key, wanted.provider, wanted.request, math.inf))
         entry.open = False
         self._answers[name] = future = asyncio.get_running_loop().create_future()

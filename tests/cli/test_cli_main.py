@@ -165,7 +165,7 @@ class TestWrongUsage:
         assert (code, out) == (2, "")
         assert err.splitlines() == [
             "sipcli: there is no account",
-            "  say who you are (sip:you@example.com), or write one: sipcli config init",
+            "  say who you are (--account sip:you@example.com), or write one: sipcli config init",
         ]
 
     @pytest.mark.parametrize("words", [(), ("auth",)], ids=["sipcli", "sipcli auth"])
@@ -173,7 +173,7 @@ class TestWrongUsage:
         code, out, err = run(*words)
         assert (code, out) == (2, "")
         assert err.startswith("Usage: sipcli")
-        assert "sipcli: " not in err
+        assert not any(line.startswith("sipcli: ") for line in err.splitlines())
 
     def test_no_verb_is_one_line_for_programs(self, run: Run) -> None:
         code, out, err = run("--json")
@@ -253,3 +253,16 @@ class TestSafety:
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
         assert done.stdout.split("\n")[:2] == ["(0, 0)", "0"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("completion",), "missing argument '{bash|fish|zsh}'. Choose from: bash, fish, zsh"),
+        (("call", "sip:bob@b.example", "--srtp"), "option '--srtp' requires an argument"),
+    ],
+)
+def test_what_click_says_is_one_line_with_the_next_step(run: Run, words: tuple[str, ...], sentence: str) -> None:
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [f"sipcli: {sentence}", f"  try: sipcli {words[0]} --help"]

@@ -147,7 +147,9 @@ class TestInALoop:
             held = register(cli)
             assert (held.code, held.result["outcome"], held.events) == (3, "refused", [held.result])
             assert "refused 3 times in a row, so nothing is sent for another" in held.result["message"]
-            assert "--retry-now" in held.result["hint"]
+            assert held.result["hint"] == (
+                f"correct the secret in {cli.home / 'secret'}, which ends the pause, or do not wait: --retry-now"
+            )
 
     def test_what_ends_it(self, cli: Cli, server: Server) -> None:
         account(cli, server.start("--algorithm", "SHA-256"), password="wrong")
@@ -160,6 +162,20 @@ class TestInALoop:
         assert register(cli).code == 0
         [entry] = json.loads(state_of(cli).read_text())["accounts"].values()
         assert entry["restraint"]["refusals"] == 0
+
+    def test_an_account_of_the_command_line_has_the_same_ways_out(self, cli: Cli, server: Server) -> None:
+        server.start("--algorithm", "SHA-256")
+        here = ("alice@example.com", "--proxy", f"sip:{server.address}", "--password-file", "-")
+
+        def tried(password: str) -> Result:
+            return cli.run("register", "--once", "--json", *here, stdin=password)
+
+        for _ in range(4):
+            held = tried("wrong")
+        assert asked(held) == 0
+        assert held.result["hint"] == "correct the secret where it is kept, or do not wait: --retry-now"
+        assert cli.run("auth", "forget", "alice@example.com", "--pins", "--json").result["outcome"] == "forgotten"
+        assert asked(tried("wrong")) > 0
 
     def test_it_is_each_accounts_own(self, cli: Cli, server: Server) -> None:
         account(cli, server.start("--algorithm", "SHA-256"), password="wrong")

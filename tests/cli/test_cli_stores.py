@@ -269,3 +269,27 @@ def test_completion_completes_verbs_options_and_accounts(ring: Cli, words: str, 
     )
     assert {line.split(",", 1)[1] for line in done.stdout.splitlines()} == expected
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["file", "half"])
+def test_a_provider_that_cannot_be_made_is_a_matter_of_the_configuration(cli: Cli, name: str) -> None:
+    cli.configure('[providers.half]\ntype = "exec"\ncommand = "bin/helper"\n')
+    done = cli.run("providers", "test", name, "--json")
+    assert (done.code, done.result["outcome"]) == (2, "usage")
+    assert f"[providers.{name}]" in done.result["message"]
+
+
+def test_a_keychain_that_the_account_does_not_ask_is_no_way_out(ring: Cli) -> None:
+    ring.configure(
+        '[accounts.work]\naor = "sip:alice@example.com"\ncredentials = ["safe"]\n'
+        '[providers.safe]\ntype = "env"\nvariable = "NOTHING"\n'
+        '[providers.keychain]\ntype = "keychain"\nbackend = "ringtest.Ring"\n'
+    )
+    tested = ring.run("auth", "test", "work", "--json")
+    assert (tested.code, "auth save" in tested.result["hint"]) == (4, False)
+    saved = ring.run("auth", "save", "work", "--password-file", "-", stdin="hunter2\n")
+    assert saved.code == 0
+    assert saved.stdout == (
+        "the password of alice@example.com is in the keychain, which is not asked; "
+        'add "keychain" to credentials of account work\n'
+    )

@@ -100,7 +100,7 @@ def test_a_refusal_names_what_was_answered_with() -> None:
     assert str(error) == (
         'registration refused: 403 Forbidden from 1.2.3.4 (realm "trunk"); the answer used vault:voip/alice'
     )
-    assert error.hint == "try: sipcli auth test work"
+    assert error.hint == "is that the right secret, and the right user name (--username NAME)?"
 
 
 def test_T12_what_the_server_says_is_shown_harmless_and_short() -> None:

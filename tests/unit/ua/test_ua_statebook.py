@@ -54,6 +54,30 @@ def test_another_server_is_another_account(path: Path) -> None:
     assert StateBook(path).pins(elsewhere) == Pins()
 
 
+class TestWhicheverServer:
+    """``auth forget`` and ``auth save`` know the account, and not with which ``--proxy`` it was used."""
+
+    ELSEWHERE = AccountConfig.for_aor("sip:alice@example.com", proxy=AccountConfig.for_aor("sip:x@edge.example").aor)
+    OTHER = AccountConfig.for_aor("sip:alice@example.com.au")
+
+    def test_forgotten(self, path: Path) -> None:
+        book = StateBook(path)
+        for account in (ALICE, self.ELSEWHERE, self.OTHER):
+            book.keep_pins(account, seen("r"))
+        assert book.forget(ALICE)
+        assert [book.pins(account) == Pins() for account in (ALICE, self.ELSEWHERE, self.OTHER)] == [True, True, False]
+        assert not book.forget(ALICE)
+
+    def test_pardoned(self, path: Path) -> None:
+        book = StateBook(path)
+        for account in (self.ELSEWHERE, self.OTHER):
+            book.keep_pins(account, seen("r"))
+            book.keep_restraint(account, lambda before: before.refused(1000.0, lambda low, _: low))
+        book.pardon(ALICE)
+        assert [book.restraint(account).refusals for account in (self.ELSEWHERE, self.OTHER)] == [0, 1]
+        assert book.pins(self.ELSEWHERE) != Pins()
+
+
 def test_two_books_lose_nothing_to_each_other(path: Path) -> None:
     first, second = StateBook(path), StateBook(path)
     first.pins(ALICE), second.pins(ALICE)
