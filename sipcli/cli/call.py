@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
-from sipcli.cli.parameters import GlobalOptions, account_options, media_options, verb
+from sipcli.cli.parameters import GlobalOptions, account_options, control_option, media_options, verb
 from sipcli.cli.restrained import register
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.talk import Talk
@@ -26,8 +27,17 @@ __all__ = ["command"]
 @click.option("--no-register", is_flag=True, help="Call without registering first.")
 @media_options
 @account_options
+@control_option
 @click.pass_obj
-def command(options: GlobalOptions, /, target: str, sender: str | None, no_register: bool, **said: Any) -> int:
+def command(
+    options: GlobalOptions,
+    /,
+    target: str,
+    sender: str | None,
+    no_register: bool,
+    control: Path | None,
+    **said: Any,
+) -> int:
     """Call TARGET; registers first, if the account does.  On a terminal h or q hangs up, and digits are sent."""
 
     async def body(run: Run) -> Outcome:
@@ -35,7 +45,7 @@ def command(options: GlobalOptions, /, target: str, sender: str | None, no_regis
         account = run.account(sender, **said)
         uri = target_uri(target, account)
         run.ends_with_reader = True
-        async with run.agent([account]) as agent:
+        async with run.agent([account]) as agent, run.controlled(agent, control):
             me = agent.account(account.name)
             if account.register and not no_register:
                 async with run.patience(run.options.timeout, f"{account.registrar} did not answer"):

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sipcli.cli.callctl import CallCommands
 from sipcli.cli.console import Style
 from sipcli.errors import ConfigError
 from sipcli.ua.control import Command, ControlServer, control_path
@@ -42,6 +43,7 @@ class ControlDesk:
             "status": self._status,
             "auth.waiting": self._waiting,
             "auth.answer": self._answer,
+            **CallCommands(agent).table,
         }
 
     @property

@@ -1,0 +1,82 @@
+"""What the control socket can do with a call: the commands ``call.*`` of docs/events.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sipcli.errors import SipcliError
+from sipcli.ua.control import Command
+from sipcli.ua.controlline import ControlError, Request
+
+if TYPE_CHECKING:
+    from sipcli.ua.agent import UserAgent
+    from sipcli.ua.call import Call
+
+__all__ = ["CALL_COMMANDS", "CallCommands"]
+
+CALL_COMMANDS = ("hangup", "hold", "resume", "mute", "unmute", "dtmf")
+"""Each is ``call.WORD`` on the socket, and ``sipcli ctl WORD``."""
+
+
+class CallCommands:
+    """Commands about the calls of *agent*; ``call`` names one, and may be left out where there is only one."""
+
+    def __init__(self, agent: UserAgent) -> None:
+        self._agent = agent
+
+    @property
+    def table(self) -> Mapping[str, Command]:
+        """By the words on the socket."""
+        return {f"call.{word}": getattr(self, f"_{word}") for word in CALL_COMMANDS}
+
+    def _call(self, request: Request) -> Call:
+        name, calls = request.text("call"), self._agent.calls
+        meant = [call for call in calls if name in (None, call.id)]
+        if len(meant) == 1:
+            return meant[0]
+        known = ", ".join(call.id for call in calls) or "there is none"
+        what = f"there is no call {name}" if name else "which call?" if calls else "there is no call"
+        raise ControlError("no_call", what, hint=f"calls: {known}")
+
+    async def _hangup(self, request: Request) -> Mapping[str, Any]:
+        call = self._call(request)
+        return await self._done(call, call.hangup())
+
+    async def _hold(self, request: Request) -> Mapping[str, Any]:
+        call = self._call(request)
+        return await self._done(call, call.hold())
+
+    async def _resume(self, request: Request) -> Mapping[str, Any]:
+        call = self._call(request)
+        return await self._done(call, call.resume())
+
+    async def _mute(self, request: Request) -> Mapping[str, Any]:
+        return self._muted(request, muted=True)
+
+    async def _unmute(self, request: Request) -> Mapping[str, Any]:
+        return self._muted(request, muted=False)
+
+    def _muted(self, request: Request, *, muted: bool) -> Mapping[str, Any]:
+        call = self._call(request)
+        if call.media is None:
+            raise ControlError("wrong_state", f"{call.id} has no audio yet")
+        call.media.muted = muted
+        return _told(call)
+
+    async def _dtmf(self, request: Request) -> Mapping[str, Any]:
+        call, digits = self._call(request), request.text("digits")
+        if not digits:
+            raise ControlError("bad_request", "call.dtmf wants “digits”")
+        return await self._done(call, call.dtmf(digits))
+
+    async def _done(self, call: Call, work: Any) -> Mapping[str, Any]:
+        try:
+            await work
+        except SipcliError as error:
+            raise ControlError("failed", str(error), hint=error.hint) from None
+        return _told(call)
+
+
+def _told(call: Call) -> dict[str, Any]:
+    return {"call": call.id, "state": call.state, "muted": call.media is not None and call.media.muted}

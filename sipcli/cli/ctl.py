@@ -1,0 +1,66 @@
+"""``sipcli ctl``: hang up, hold, mute, send digits - in the call that another sipcli of yours is in."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sipcli.cli.callctl import CALL_COMMANDS
+from sipcli.cli.controlclient import CommandFailed, RunningSipcli
+from sipcli.cli.exits import ExitStatus
+from sipcli.cli.parameters import GlobalOptions, control_option, verb
+from sipcli.cli.runtime import Outcome, Run, run_verb
+from sipcli.cli.status import each_answer
+from sipcli.errors import ConfigError
+
+__all__ = ["command"]
+
+_PATIENCE_S = 40.0
+"""A hold may be challenged, and its secret looked for."""
+
+
+@verb("ctl")
+@click.argument("word", metavar="COMMAND", type=click.Choice(CALL_COMMANDS))
+@click.argument("digits", required=False)
+@click.option("--call", "call_id", metavar="ID", help="Which call, as `sipcli status` names it.")
+@control_option
+@click.pass_obj
+def command(options: GlobalOptions, word: str, digits: str | None, call_id: str | None, control: Path | None) -> int:
+    """Command a call of a running sipcli: hangup, hold, resume, mute, unmute, or dtmf DIGITS."""
+
+    async def body(run: Run) -> Outcome:
+        if (word == "dtmf") != (digits is not None):
+            raise ConfigError("ctl dtmf wants digits, and nothing else does", hint="sipcli ctl dtmf 12#")
+        running = await run.in_thread(partial(_who, run, control, call_id))
+        fields: dict[str, Any] = {"call": call_id, "digits": digits}
+        said = {name: value for name, value in fields.items() if value is not None}
+        try:
+            answer = await run.in_thread(partial(running.ask, f"call.{word}", said, wait=_PATIENCE_S))
+        except CommandFailed as error:
+            return Outcome(error.kind, str(error), ExitStatus.OTHER, hint=error.hint)
+        muted = ", muted" if answer.get("muted") else ""
+        state = {"call": answer["call"], "state": answer["state"], "muted": answer["muted"]}
+        return Outcome("done", f"{answer['call']} is {answer['state']}{muted}", more={"call": state})
+
+    return run_verb("ctl", options, body)
+
+
+def _who(run: Run, control: Path | None, call_id: str | None) -> RunningSipcli:
+    """*Worker.*  The one that has the call; with several, they must be told apart."""
+    found = [
+        (running, call["call"])
+        for running, status in each_answer(run, control, "status")
+        for call in status.get("calls", ())
+        if call_id in (None, call["call"])
+    ]
+    processes = list(dict.fromkeys(running for running, _ in found))
+    if len(processes) == 1:
+        return processes[0]
+    if processes:
+        listed = "; ".join(f"{name} at {running.path}" for running, name in found)
+        raise ConfigError(f"which one? {listed}", hint="name the socket: --control PATH")
+    missing = f"no sipcli of yours is in a call {call_id}" if call_id else "no sipcli of yours is in a call"
+    raise ConfigError(missing, hint="look what there is: sipcli status")

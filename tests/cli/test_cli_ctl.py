@@ -1,0 +1,78 @@
+"""`sipcli ctl`: one sipcli is in a call, another commands it, over the control socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Cli, Running
+
+
+@pytest.fixture
+def desk(alice: Cli, tmp_path: Path) -> Cli:
+    """Alice's machine with a run-time directory, as a login gives it."""
+    place = tmp_path / "run"
+    place.mkdir(mode=0o700)
+    alice.env["XDG_RUNTIME_DIR"] = str(place)
+    return alice
+
+
+@pytest.fixture
+def talking(desk: Cli) -> Iterator[Running]:
+    running = desk.start("call", "echo", "--json", "--audio", "tone:440", "--codec", "pcmu")
+    try:
+        running.wait_for("call", state="answered")
+        yield running
+    finally:
+        running.kill()
+
+
+def test_hold_and_resume_and_hang_up(desk: Cli, talking: Running) -> None:
+    held = desk.run("ctl", "hold", "--json")
+    assert (held.code, held.result["call"]["state"]) == (0, "held"), held.stderr
+    talking.wait_for("call", state="held")
+    assert desk.run("ctl", "resume").stdout.strip().endswith("is answered")
+    done = desk.run("ctl", "hangup", "--json")
+    assert (done.code, done.result["call"]["state"]) == (0, "ended")
+    ended = talking.finish(timeout=10)
+    assert (ended.code, ended.named("call")[-1]["by"]) == (0, "local")
+
+
+def test_mute_is_silence_for_the_far_end(desk: Cli, talking: Running) -> None:
+    assert desk.run("ctl", "mute", "--json").result["call"]["muted"] is True
+    assert "muted" not in desk.run("ctl", "unmute").stdout
+    desk.run("ctl", "hangup")
+    assert talking.finish(timeout=10).code == 0
+
+
+def test_digits_go_out(desk: Cli, talking: Running) -> None:
+    assert desk.run("ctl", "dtmf", "12#", "--call", "call1").code == 0
+    for digit in "12#":
+        talking.wait_for("dtmf", direction="out", digit=digit)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("hold", "--call", "call7"), 2, "in a call call7"),
+        (("dtmf",), 2, "wants digits"),
+        (("hold", "1"), 2, "nothing else does"),
+        (("dtmf", "xyz"), 1, "is not a DTMF digit"),
+        (("dance",), 2, "dance"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(
+    desk: Cli, talking: Running, words: tuple[str, ...], status: int, said: str
+) -> None:
+    done = desk.run("ctl", *words)
+    assert done.code == status, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_call_it_says_where_to_look(desk: Cli) -> None:
+    done = desk.run("ctl", "hangup")
+    assert done.code == 2
+    assert "no sipcli of yours is in a call" in done.stderr and "sipcli status" in done.stderr
