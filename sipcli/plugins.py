@@ -41,6 +41,7 @@ BUILTIN: Mapping[str, str] = {
     "keychain": "sipcli_providers.keychain:KeychainProvider",
     "oauth": "sipcli_providers.oauth:OAuthProvider",
     "prompt": "sipcli_providers.prompt:PromptProvider",
+    "sim": "sipcli_providers.sim:SimProvider",
     "systemd": "sipcli_providers.systemd:SystemdProvider",
     "vault": "sipcli_providers.vault:VaultProvider",
 }

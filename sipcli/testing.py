@@ -38,6 +38,7 @@ from sipcli.credentials import (
     CredentialProvider,
     CredentialRequest,
     Credentials,
+    DigestInput,
     Forgets,
     Ha1Credentials,
     NotFound,
@@ -46,10 +47,13 @@ from sipcli.credentials import (
     ProviderError,
     Remembers,
     Secret,
+    Signature,
+    SigningCredentials,
+    Signs,
     UserAction,
 )
 
-__all__ = ["FakeTerminal", "ProviderContract", "ask", "make_context", "make_request"]
+__all__ = ["FakeTerminal", "ProviderContract", "ask", "ask_to_sign", "make_context", "make_request"]
 
 _CANCEL_WITHIN = 0.5
 """Seconds in which a provider must leave when its cancel signal is set; after that its lane gives it up."""
@@ -122,14 +126,23 @@ def make_context(options: Mapping[str, Any] | None = None, **changes: Any) -> Pr
 
 def ask(provider: CredentialProvider, request: CredentialRequest) -> Credentials:
     """``provider.get(request)``, whether it is a plain or an async function."""
-    answer = provider.get(request)
-    if inspect.isawaitable(answer):
+    found: Credentials = _outcome(provider.get(request))
+    return found
 
-        async def wait() -> Credentials:
-            return await answer
 
-        return asyncio.run(wait())
-    return answer
+def ask_to_sign(
+    provider: Signs, request: CredentialRequest, credentials: SigningCredentials, digest: DigestInput
+) -> Signature:
+    """``provider.sign(request, credentials, digest)``, likewise."""
+    signature: Signature = _outcome(provider.sign(request, credentials, digest))
+    return signature
+
+
+def _outcome(answer: Any) -> Any:
+    async def wait() -> Any:
+        return await answer
+
+    return asyncio.run(wait()) if inspect.isawaitable(answer) else answer
 
 
 class ProviderContract(abc.ABC):
@@ -149,7 +162,7 @@ class ProviderContract(abc.ABC):
 
     @abc.abstractmethod
     def known(self) -> tuple[CredentialRequest, str]:
-        """A request that it answers, and the secret it must answer with."""
+        """A request that it answers, and the secret it must answer with; of one that signs, what nobody may see."""
 
     def unknown(self) -> CredentialRequest | None:
         """A request for an account it does not have; None if it answers everybody (a prompt)."""
@@ -158,6 +171,10 @@ class ProviderContract(abc.ABC):
 
     def hanging(self) -> AbstractContextManager[tuple[CredentialProvider, CredentialRequest]] | None:
         """A provider whose store does not answer, and a request for it; None if it never waits (a file)."""
+        return None
+
+    def signs(self) -> tuple[DigestInput, str] | None:
+        """Of a provider that signs: what the known key is to sign, and the right response; asked anew for each."""
         return None
 
     # -- what comes out ---------------------------------------------------------------------------------------------
@@ -170,9 +187,9 @@ class ProviderContract(abc.ABC):
     def test_contract_known_account_gets_its_secret(self) -> None:
         request, secret = self.known()
         credentials = ask(self._made(), request)
-        assert isinstance(credentials, PasswordCredentials | Ha1Credentials | BearerCredentials)
+        assert isinstance(credentials, PasswordCredentials | Ha1Credentials | BearerCredentials | SigningCredentials)
         assert credentials.scheme == request.scheme, "a challenge for one scheme answered with another"
-        assert credentials.secret.reveal() == secret.encode()
+        assert _fits(credentials, secret)
         assert credentials.expires_in is None or credentials.expires_in > 0
 
     def test_contract_unknown_account_is_not_found(self) -> None:
@@ -200,7 +217,8 @@ class ProviderContract(abc.ABC):
         for place, text in (("the log", logged.getvalue()), ("repr", f"{credentials!r} {credentials} {provider!r}")):
             assert secret not in text, f"the secret is in {place}"
         assert secret not in str(credentials.secret)
-        assert not isinstance(credentials, PasswordCredentials) or secret not in (credentials.ref or "")
+        named = isinstance(credentials, PasswordCredentials | SigningCredentials)
+        assert not named or secret not in (credentials.ref or "")
 
     def test_contract_errors_are_one_sentence_without_a_secret(self) -> None:
         request, secret = self.known()
@@ -220,7 +238,10 @@ class ProviderContract(abc.ABC):
         """The realm is the server's text: the same account gets the same secret whatever it says."""
         request, secret = self.known()
         hostile = make_request(**{**_fields(request), "realm": self.remote_text})
-        assert ask(self._made(), hostile).secret.reveal() == secret.encode()
+        credentials = ask(self._made(), hostile)
+        assert _fits(credentials, secret)
+        if isinstance(credentials, SigningCredentials):
+            assert credentials.secret == ask(self._made(), request).secret, "another key, because the server said so"
 
     def test_contract_odd_names_are_survived(self) -> None:
         request, _ = self.known()
@@ -256,20 +277,8 @@ class ProviderContract(abc.ABC):
     def test_contract_is_safe_from_two_threads(self) -> None:
         request, secret = self.known()
         provider = self._made()
-        answers: list[object] = []
-
-        def one() -> None:
-            try:
-                answers.append(ask(provider, make_request(**_fields(request))).secret.reveal())
-            except BaseException as error:
-                answers.append(error)
-
-        threads = [threading.Thread(target=one) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(15)
-        assert answers == [secret.encode()] * 2
+        answers = _twice(lambda: _fits(ask(provider, make_request(**_fields(request))), secret))
+        assert answers == [True] * 2
 
     # -- abilities --------------------------------------------------------------------------------------------------
 
@@ -291,6 +300,50 @@ class ProviderContract(abc.ABC):
         assert isinstance(self._error(provider, request), NotFound), "still there after forget()"
         provider.remember(request, PasswordCredentials(original.username, Secret(secret)))
 
+    # -- keys that sign ---------------------------------------------------------------------------------------------
+
+    def test_contract_a_key_signs_and_tells_nothing(self) -> None:
+        provider, (request, secret), given = self._made(), self.known(), self.signs()
+        if given is None:
+            assert not isinstance(provider, Signs), "it has sign(): say in signs() what it signs"
+            return
+        digest, response = given
+        assert isinstance(provider, Signs), "it has no sign()"
+        with _eavesdropping() as (printed, logged):
+            key = ask(provider, request)
+            assert isinstance(key, SigningCredentials), "a signer names its key"
+            assert digest.algorithm.removesuffix("-sess") in key.algorithms, "the key does not name what it signs"
+            signature = ask_to_sign(provider, request, key, digest)
+        assert isinstance(signature, Signature) and signature.response == response
+        assert not printed.getvalue(), "a provider prints nothing: it has context.terminal"
+        for place, text in (("the log", logged.getvalue()), ("repr", f"{signature!r} {key!r} {provider!r}")):
+            assert secret not in text, f"the secret is in {place}"
+
+    def test_contract_a_cancelled_signature_does_not_start(self) -> None:
+        provider, (request, _), given = self._made(), self.known(), self.signs()
+        if given is None or not isinstance(provider, Signs):
+            return
+        key = ask(provider, request)
+        assert isinstance(key, SigningCredentials)
+        request.cancel.set()
+        with contextlib.suppress(ProviderError):
+            ask_to_sign(provider, request, key, given[0])
+            raise AssertionError("it signed for nobody")
+
+    def test_contract_two_threads_may_sign(self) -> None:
+        provider, (request, _) = self._made(), self.known()
+        given = [each for each in (self.signs(), self.signs()) if each is not None]
+        if not given or not isinstance(provider, Signs):
+            return
+        key = ask(provider, request)
+        assert isinstance(key, SigningCredentials)
+
+        def sign() -> bool:
+            digest, response = given.pop()
+            return ask_to_sign(provider, make_request(**_fields(request)), key, digest).response == response
+
+        assert _twice(sign) == [True] * 2
+
     # -- helpers ----------------------------------------------------------------------------------------------------
 
     def _made(self) -> CredentialProvider:
@@ -302,6 +355,29 @@ class ProviderContract(abc.ABC):
         except Exception as error:
             return error
         return None
+
+
+def _fits(credentials: Credentials, secret: str) -> bool:
+    """A key is judged by what it signs."""
+    return isinstance(credentials, SigningCredentials) or credentials.secret.reveal() == secret.encode()
+
+
+def _twice(work: Callable[[], object]) -> list[object]:
+    """What *work* returned or raised on two threads at once."""
+    answers: list[object] = []
+
+    def one() -> None:
+        try:
+            answers.append(work())
+        except BaseException as error:
+            answers.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(15)
+    return answers
 
 
 def _fields(request: CredentialRequest) -> dict[str, Any]:

@@ -60,6 +60,12 @@ type    = "exec"                                     # a helper program; or "sys
 command = "/usr/local/libexec/sipcli-pass"           # its whole path; a list adds arguments
 env     = ["PASSWORD_STORE_DIR"]                     # what else it needs of our environment
 
+[providers.card]
+type     = "sim"                                     # Digest AKA, as mobile networks ask for it; needs sipcli[sim]
+k_file   = "~/.config/sipcli/sim/k"                  # 32 hex digits, 0600; it signs and is never sent
+opc_file = "~/.config/sipcli/sim/opc"                # or op_file
+sqn_file = "~/.config/sipcli/sim/sqn"                # sipcli keeps the sequence numbers here
+
 [policy]
 # max_wait           = 120                           # seconds a challenge may wait; else 30 (store), 120 (person)
 # max_prompts        = 3                             # per account and action

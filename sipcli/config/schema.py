@@ -170,6 +170,7 @@ PROVIDER_KEYS: Mapping[str, frozenset[str]] = {
     "file": frozenset({"path", "allow_readable"}),
     "exec": frozenset({"command", "env", "interactive"}),
     "systemd": frozenset({"credential"}),
+    "sim": frozenset({"k_file", "op_file", "opc_file", "sqn_file", "username"}),
     "askpass": frozenset({"command", "env", "require"}),
 }  # fmt: skip
 """The options of the built-in types; what a third party's type takes is its own affair."""
@@ -185,5 +186,6 @@ REQUIRED_PROVIDER_KEYS: Mapping[str, frozenset[str]] = {
     "env": frozenset({"variable"}),
     "file": frozenset({"path"}),
     "exec": frozenset({"command"}),
+    "sim": frozenset({"k_file", "sqn_file"}),
     "systemd": frozenset({"credential"}),
 }

@@ -15,10 +15,13 @@ from sipcli.credentials import (
     BearerCredentials,
     CredentialProvider,
     CredentialRequest,
+    DigestInput,
     NotFound,
     PasswordCredentials,
     ProviderContext,
     Secret,
+    Signature,
+    SigningCredentials,
 )
 from sipcli.testing import ProviderContract, ask, make_context, make_request
 
@@ -197,6 +200,114 @@ def test_a_bad_one_is_caught(kind: type[Shelf], caught_by: str) -> None:
     suite = type("Suite", (_Contract,), {"kind": kind})()
     with pytest.raises(AssertionError):
         getattr(suite, f"test_contract_{caught_by}")()
+
+
+DIGEST = DigestInput(
+    username="alice",
+    realm="r",
+    nonce="n",
+    algorithm="SHA-256",
+    method="REGISTER",
+    uri="sip:r",
+    nc="00000001",
+    cnonce="c",
+)
+RESPONSE = "5" * 64
+
+
+class Stamp(Shelf):
+    """A correct signer: the shelf's entry never leaves it."""
+
+    def get(self, request: CredentialRequest) -> Any:
+        self.find(request)
+        return SigningCredentials("alice", ref="shelf")
+
+    def sign(self, request: CredentialRequest, credentials: SigningCredentials, digest: DigestInput) -> Any:
+        request.cancel.raise_if_set()
+        return Signature(RESPONSE)
+
+
+class AsyncStamp(Stamp):
+    def sign(self, request: CredentialRequest, credentials: SigningCredentials, digest: DigestInput) -> Any:
+        async def late() -> Signature:
+            await asyncio.sleep(0)
+            request.cancel.raise_if_set()
+            return Signature(RESPONSE)
+
+        return late()
+
+
+class _Signing(_Contract):
+    kind: type[Shelf] = Stamp
+
+    def signs(self) -> tuple[DigestInput, str]:
+        return DIGEST, RESPONSE
+
+
+class TestAGoodSignerPasses(_Signing):
+    pass
+
+
+class TestAnAsyncSignerPasses(_Signing):
+    kind = AsyncStamp
+
+
+class WrongStamp(Stamp):
+    def sign(self, request: CredentialRequest, credentials: SigningCredentials, digest: DigestInput) -> Any:
+        return Signature("6" * 64)
+
+
+class LoudStamp(Stamp):
+    def sign(self, request: CredentialRequest, credentials: SigningCredentials, digest: DigestInput) -> Any:
+        logging.getLogger("shelf").debug("signing with %s", SECRET)
+        return super().sign(request, credentials, digest)
+
+
+class VagueStamp(Stamp):
+    def get(self, request: CredentialRequest) -> Any:
+        return SigningCredentials("alice", algorithms=("MD5",))
+
+
+class ObedientStamp(Stamp):
+    def get(self, request: CredentialRequest) -> Any:
+        return SigningCredentials("alice", ref=f"shelf:{request.realm}")
+
+
+class RacingStamp(Stamp):
+    def __init__(self, context: ProviderContext) -> None:
+        super().__init__(context)
+        self.meeting = threading.Barrier(2)
+
+    def sign(self, request: CredentialRequest, credentials: SigningCredentials, digest: DigestInput) -> Any:
+        try:
+            self.meeting.wait(0.2)
+        except threading.BrokenBarrierError:
+            return super().sign(request, credentials, digest)
+        raise RuntimeError("two at once")
+
+
+@pytest.mark.parametrize(
+    ("kind", "caught_by"),
+    [
+        (Shelf, "a_key_signs_and_tells_nothing"),
+        (WrongStamp, "a_key_signs_and_tells_nothing"),
+        (LoudStamp, "a_key_signs_and_tells_nothing"),
+        (VagueStamp, "a_key_signs_and_tells_nothing"),
+        (WrongStamp, "a_cancelled_signature_does_not_start"),
+        (ObedientStamp, "the_network_does_not_choose_the_secret"),
+        (RacingStamp, "two_threads_may_sign"),
+    ],
+)
+def test_a_bad_signer_is_caught(kind: type[Shelf], caught_by: str) -> None:
+    suite = type("Suite", (_Signing,), {"kind": kind})()
+    with pytest.raises(AssertionError):
+        getattr(suite, f"test_contract_{caught_by}")()
+
+
+def test_a_signer_that_does_not_say_what_it_signs_is_caught() -> None:
+    suite = type("Suite", (_Contract,), {"kind": Stamp})()
+    with pytest.raises(AssertionError, match="say in signs"):
+        suite.test_contract_a_key_signs_and_tells_nothing()
 
 
 def test_one_that_raises_what_it_likes_is_caught() -> None:

@@ -103,6 +103,7 @@ class TestLoading:
             ("sipcli_providers.prompt", ("keyring", "hvac", "requests", "oauthlib", "ssl")),
             ("sipcli_providers.exec", ("keyring", "hvac", "requests", "oauthlib", "ssl", "asyncio")),
             ("sipcli_providers.systemd", ("keyring", "hvac", "requests", "oauthlib", "ssl", "subprocess")),
+            ("sipcli_providers.sim", ("keyring", "hvac", "requests", "oauthlib", "ssl", "cryptography")),
             ("sipcli_providers.keychain", ("hvac", "requests", "oauthlib")),
             ("sipcli_providers.vault", ("keyring", "oauthlib", "requests_oauthlib")),
             ("sipcli_providers.oauth", ("keyring", "hvac")),
@@ -121,7 +122,7 @@ class TestLoading:
         with pytest.raises(ConfigError, match=r'\[providers\.v\] type "valt" is not known; did you mean "vault"\?'):
             load_provider("v", {"type": "valt"}, FakeTerminal())
         with pytest.raises(
-            ConfigError, match="there are askpass, env, exec, file, keychain, oauth, prompt, systemd, vault"
+            ConfigError, match="there are askpass, env, exec, file, keychain, oauth, prompt, sim, systemd, vault"
         ):
             load_provider("v", {"type": "qqqqqq"}, FakeTerminal())
 
@@ -193,6 +194,7 @@ class TestBuiltIns:
         "keychain": {},
         "oauth": {"issuer": "https://a.test", "client_id": "c", "flow": "device"},
         "prompt": {},
+        "sim": {"k_file": "/k", "opc_file": "/o", "sqn_file": "/s"},
         "systemd": {"credential": "sip"},
         "vault": {"url": "https://v.test", "path": "x", "auth": {"method": "token", "token_file": "/t"}},
     }
@@ -226,7 +228,7 @@ class TestBuiltIns:
         neither = (False, False)
         assert able == {
             "askpass": neither, "env": neither, "exec": (True, True), "file": neither, "keychain": (True, True),
-            "oauth": (False, True), "prompt": neither, "systemd": neither,
+            "oauth": (False, True), "prompt": neither, "sim": neither, "systemd": neither,
             "vault": (False, True),  # the copy that use_stale keeps
         }  # fmt: skip
 
