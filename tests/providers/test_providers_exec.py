@@ -342,7 +342,11 @@ class TestFaults:
         )
         subprocess.run([sys.executable, "-c", code, str(helper), str(tmp_path / "pid")], check=True, timeout=30)
         child = int((tmp_path / "pid").read_text())
-        wait_until(lambda: not _runs(child))
+        try:
+            wait_until(lambda: not _runs(child))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)  # whoever sees this fail shall not keep the helper for ever
 
     def test_it_is_said_why(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         """What it complains of is for the person's eyes: escaped, five lines, and in no log and no exception."""
