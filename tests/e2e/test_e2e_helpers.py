@@ -69,7 +69,7 @@ def test_a_helper_that_signs_wrongly_is_refused_and_keeps_its_key(cli: Cli, kama
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_T17_each_fault_has_its_exit_status_and_one_sentence(cli: Cli, kamailio: Kamailio, fault: str) -> None:
-    """Fails for deaf without the SIGKILL in ``_living``: the helper lives on."""
+    """Fails for deaf if ``_signal`` never sends SIGKILL; one in ``_living`` or one at exit alone would do here."""
     configure(cli, kamailio, write_helper(cli.home / "helper", FAULTS[fault]))
     done = cli.run("register", "--once", "--json", "--no-input", "--max-wait", "2")
     assert done.code == STATUS[fault], (done.result, done.stderr)
@@ -155,7 +155,7 @@ def test_a_window_registers_us_and_nobody_is_called_absent(cli: Cli, kamailio: K
 def test_T17_each_fault_of_a_window_has_its_exit_status_and_one_sentence(
     cli: Cli, kamailio: Kamailio, body: str
 ) -> None:
-    """Fails for the last without the SIGKILL in ``_living``: the window lives on."""
+    """Fails for the last if ``_signal`` never sends SIGKILL: the window lives on."""
     with_window(cli, kamailio, body)
     done = cli.run("register", "--once", "--json", "--max-wait", "2")
     status, sentence = WINDOWS[body]
