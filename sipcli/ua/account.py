@@ -18,11 +18,12 @@ from sipcli.sip.policy import new_realm
 from sipcli.sip.register import Binding, Registration, State
 from sipcli.sip.uri import SipUri
 from sipcli.ua.authdesk import exchange_key, refuse_answer, refuse_coroutine
-from sipcli.ua.broker import Ask, ChainFailure, Ration, Terms
+from sipcli.ua.broker import Ask, ChainFailure, Terms
 from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
 from sipcli.ua.failures import AuthStory, failure_of
 from sipcli.ua.oneshot import MessageReport, OptionsReport, RequestReport
-from sipcli.ua.terms import chain_for, for_person, wait_limit
+from sipcli.ua.rations import Ration
+from sipcli.ua.terms import chain_for, for_person, prompt_burst, wait_limit
 
 if TYPE_CHECKING:
     from sipcli.ua.agent import UserAgent
@@ -113,6 +114,7 @@ class Account:
                 max_wait=max_wait,
                 cache_ttl=self.config.policy.cache_ttl,
                 save=self.save,
+                prompt_burst=prompt_burst(self.config.policy),
             )
         return self._terms
 

@@ -36,11 +36,12 @@ from sipcli.ua.cache import CacheKey, CredentialCache, Source, kind_wanted
 from sipcli.ua.chain import Chain, ChainFailure, Terms
 from sipcli.ua.flight import Flight
 from sipcli.ua.notices import Notice, WarningNotice
+from sipcli.ua.rations import Prompts, Ration
 from sipcli.ua.shelf import Shelf
 from sipcli.ua.signing import Signing, SigningResult
 from sipcli.ua.workers import Job, Workers
 
-__all__ = ["Answerable", "Ask", "Chain", "ChainFailure", "CredentialBroker", "Ration", "Terms", "Waiter"]
+__all__ = ["Answerable", "Ask", "Chain", "ChainFailure", "CredentialBroker", "Terms", "Waiter"]
 
 log = logging.getLogger(__name__)
 
@@ -61,19 +62,6 @@ class Answerable(Protocol):
     def respond(self, *credentials: Credentials) -> None: ...
     def give_up(self, why: GiveUp) -> None: ...
     def on_revoked(self, callback: Callable[[], None]) -> None: ...
-
-
-@dataclass(slots=True)
-class Ration:
-    """How often a person may still be asked for what he began (threat T03)."""
-
-    left: int
-
-    def take(self) -> bool:
-        if self.left <= 0:
-            return False
-        self.left -= 1
-        return True
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -154,6 +142,7 @@ class CredentialBroker:
         self.is_heard = is_heard
         self.cache = CredentialCache(loop.time)
         self.denied: dict[tuple[str, str], Denied] = {}
+        self.prompts = Prompts(loop.time)
         self._flights: dict[CacheKey, Flight] = {}
         self._feedback: set[Job] = set()
         self._drained: asyncio.Event = asyncio.Event()
@@ -377,8 +366,9 @@ class CredentialBroker:
     # --- for the agent ----------------------------------------------------------------------------------------
 
     def reset(self, account: str | None = None) -> None:
-        """Forget what is cached, denied and refused: providers are asked afresh (SIGHUP), or the account is closed."""
+        """Forget what is cached, denied and refused: all are asked afresh (SIGHUP), or the account is closed."""
         self.cache.drop(account)
+        self.prompts.reset(account)
         for known in [key for key in self.denied if account in (None, key[0])]:
             del self.denied[known]
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sipcli.credentials import CredentialRequest, ProviderError, Rejection
 from sipcli.sip.auth import GiveUp
 from sipcli.ua.cache import CacheKey
+from sipcli.ua.rations import PROMPT_BURST
 
 __all__ = ["FETCH_WAIT", "PROMPT_WAIT", "Chain", "ChainFailure", "PersonWanted", "Terms"]
 
@@ -34,7 +35,8 @@ class Chain(NamedTuple):
 class Terms:
     """What an account wants of the broker.  Times are in seconds.
 
-    *max_wait* bounds the whole wait of a challenge, whoever is asked.
+    *max_wait* bounds the whole wait of a challenge, whoever is asked; *prompt_burst*
+    is how many prompts one server may cause at once (sipcli.ua.rations).
     """
 
     account: str
@@ -43,6 +45,7 @@ class Terms:
     max_wait: float | None = None
     cache_ttl: float = 900.0
     save: bool = False
+    prompt_burst: int = PROMPT_BURST
 
 
 class PersonWanted(NamedTuple):

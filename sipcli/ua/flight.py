@@ -46,7 +46,15 @@ from sipcli.sip.digest import signs
 from sipcli.ua.cache import CacheKey, CredentialCache, Source
 from sipcli.ua.chain import FETCH_WAIT, PROMPT_WAIT, ChainFailure, PersonWanted, Terms
 from sipcli.ua.faults import as_provider_error, bug, outcome_of, pause_before_retry, rank_of
-from sipcli.ua.notices import AuthNeeded, AuthProviderNotice, AuthUserAction, Notice, ProviderOutcome
+from sipcli.ua.notices import (
+    AuthNeeded,
+    AuthProviderNotice,
+    AuthUserAction,
+    Notice,
+    ProviderOutcome,
+    WarningNotice,
+)
+from sipcli.ua.rations import Prompts
 from sipcli.ua.shelf import ELSEWHERE, Shelf
 from sipcli.ua.workers import Job, Lane, Workers
 
@@ -64,6 +72,7 @@ class FlightDesk(Protocol):
     shelf: Shelf
     cache: CredentialCache
     denied: dict[tuple[str, str], Denied]
+    prompts: Prompts
 
     tell: Callable[[Notice], None]
     is_heard: Callable[[], bool]
@@ -173,12 +182,25 @@ class Flight:
 
     def _take_prompt(self, name: str) -> bool:
         """May a person be asked?  One ration pays for all who wait."""
-        for waiter in self.waiters:
-            if waiter.may_prompt():
+        prompts, account, origin = self._desk.prompts, self.key.account, self.key.origin
+        why = "enough was asked already" if self.rejection is not None else "nobody may be asked now"
+        if any(waiter.prompts for waiter in self.waiters):
+            objection = prompts.objection(account, origin)
+            if objection is None and any(waiter.may_prompt() for waiter in self.waiters):
+                prompts.take(account, origin, self._terms.prompt_burst)
                 return True
-        refused = self.rejection is not None
-        self._note(NotFound("enough was asked already" if refused else "nobody may be asked now"), name)
+            why = objection or why
+        self._note(NotFound(why), name)
         return False
+
+    def _heed(self, *, said_no: bool) -> None:
+        """A person answered, or would not: twice in a row, and nobody asks again."""
+        account = self.key.account
+        if not said_no:
+            self._desk.prompts.answered(account)
+        elif self._desk.prompts.declined(account):
+            message = f"account {account}: two prompts were left without an answer, so nobody asks again in this run"
+            self._desk.tell(WarningNotice(code="prompts_stopped", message=message))
 
     # --- what a provider said ---------------------------------------------------------------------------------
 
@@ -192,6 +214,8 @@ class Flight:
         elif isinstance(job.result, SigningCredentials) and not self._desk.shelf.signs(name):
             self._failed(name, self._bug(name, "it named a key, and has no sign()"))
         elif isinstance(job.result, _ANSWERS):
+            if self._desk.shelf.interactive(name):
+                self._heed(said_no=False)
             self._judge(name, job.result)
         else:
             self._failed(name, self._bug(name, f"it answered with {type(job.result).__name__}"))
@@ -228,6 +252,8 @@ class Flight:
         self._tell(name, outcome_of(error), None, str(error))
         self._note(error, name)
         if isinstance(error, Cancelled):
+            if self._desk.shelf.interactive(name):
+                self._heed(said_no=True)
             self._end(self._failure(GiveUp.ABANDONED, error, name))
             return
         if isinstance(error, Unavailable) and self._person_was_slow(name):

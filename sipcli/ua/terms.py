@@ -10,8 +10,9 @@ from sipcli.sip.auth import AuthPolicy
 from sipcli.sip.challenge import AKA
 from sipcli.sip.profile import AccountProfile
 from sipcli.ua.chain import FETCH_WAIT, PROMPT_WAIT, Chain, Terms
+from sipcli.ua.rations import PROMPT_BURST
 
-__all__ = ["auth_policy", "chain_for", "for_person", "profile_of", "wait_limit"]
+__all__ = ["auth_policy", "chain_for", "for_person", "profile_of", "prompt_burst", "wait_limit"]
 
 _ALGORITHMS = ("SHA-512-256", "SHA-256", "MD5")
 """The strongest first (RFC 7616 section 3.7)."""
@@ -97,6 +98,11 @@ def for_person(terms: Terms, realms: frozenset[str], providers: Config) -> Terms
 def _type_of(name: str, providers: Config) -> str:
     known = providers.providers.get(name)
     return name if known is None else known.type
+
+
+def prompt_burst(policy: PolicyConfig) -> int:
+    """How many prompts one server may cause at once: whoever allows more for one action is not held to less."""
+    return max(PROMPT_BURST, policy.max_prompts)
 
 
 def wait_limit(policy: PolicyConfig, max_wait: float | None) -> float | None:

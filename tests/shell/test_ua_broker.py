@@ -21,9 +21,10 @@ from sipcli.credentials import (
 )
 from sipcli.sip.auth import GiveUp
 from sipcli.sip.origin import Origin
-from sipcli.ua.broker import Chain, Ration
+from sipcli.ua.broker import Chain
 from sipcli.ua.cache import MAX_REALMS, REFUSAL_MEMORY
 from sipcli.ua.notices import AuthNeeded, AuthProviderNotice, AuthUserAction, WarningNotice
+from sipcli.ua.rations import Ration
 from tests.support.authkit import HOME, HOME_TLS, asks, digest, final, password, proves
 from tests.support.brokerkit import HANG, BrokerRig, FakeProvider, Keeper
 from tests.support.clock import advance, settle, stepped

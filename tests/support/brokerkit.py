@@ -10,9 +10,10 @@ from typing import Any
 
 from sipcli.credentials import CredentialRequest, Credentials, NotFound, ProviderError
 from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthRejected, AuthSettled
-from sipcli.ua.broker import Ask, Chain, ChainFailure, CredentialBroker, Ration, Terms
+from sipcli.ua.broker import Ask, Chain, ChainFailure, CredentialBroker, Terms
 from sipcli.ua.challenge import DeferredChallenge, Gate, Verdict, VerdictState
 from sipcli.ua.notices import Notice
+from sipcli.ua.rations import Ration
 from sipcli.ua.shelf import Shelf
 from sipcli.ua.threads import ThreadRegistry
 from sipcli.ua.workers import Job
