@@ -57,6 +57,8 @@ _NAMES = {
     "keyring.backends.kwallet": "KWallet",
     "keyring.backends.libsecret": "libsecret",
 }
+_MOST = {"keyring.backends.Windows": 2560}
+"""Octets of UTF-16 in one entry (CRED_MAX_CREDENTIAL_BLOB_SIZE); Windows itself would say "bad data" (threat T35)."""
 # "Not before": nothing changes by asking again within one challenge, so the chain goes on at once.
 _NOT_SOON = 3600.0
 _UNLOCK = "is its unlock dialog still open?"
@@ -140,7 +142,13 @@ class Keychain:
             text = value.reveal().decode()
         except UnicodeDecodeError:
             raise Denied("the keychain keeps text, and this secret is not UTF-8") from None
-        self._run(lambda: self._backends()[0].set_password(service, user, text), wait)
+
+        def save() -> None:
+            backend = self._backends()[0]
+            _check_size(backend, text)
+            backend.set_password(service, user, text)
+
+        self._run(save, wait)
 
     def erase(self, service: str, user: str, wait: Wait, *, only: Secret | None = None) -> bool:
         """Whether there was such an entry; *only* spares an entry that holds something else."""
@@ -230,6 +238,15 @@ def _undo_environment(backend: KeyringBackend) -> None:
 def _name(backend: KeyringBackend) -> str:
     module = type(backend).__module__
     return f"{_NAMES.get(module, type(backend).__name__)} ({module}.{type(backend).__name__})"
+
+
+def _check_size(backend: KeyringBackend, text: str) -> None:
+    most, size = _MOST.get(type(backend).__module__), len(text.encode("utf-16-le"))
+    if most is not None and size > most:
+        raise Denied(
+            f"{_name(backend)} keeps {most} octets in an entry, and this secret takes {size}: keep it in a file "
+            'instead (type = "file"; for oauth: store = "file")'
+        )
 
 
 def _no_keychain() -> str:

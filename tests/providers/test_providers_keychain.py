@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import keyring.backends.Windows
 import pytest
 
 from sipcli.credentials import (
@@ -17,6 +19,7 @@ from sipcli.credentials import (
     CancelSignal,
     CredentialProvider,
     CredentialRequest,
+    Denied,
     NotFound,
     PasswordCredentials,
     ProviderContext,
@@ -25,6 +28,7 @@ from sipcli.credentials import (
 )
 from sipcli.testing import FakeTerminal, ProviderContract, ask, make_context, make_request
 from sipcli_providers._patience import Patience, Wait
+from sipcli_providers.keychain import Keychain
 from tests.support.real import require
 from tests.support.servers.keyring import Keyring, State
 
@@ -366,3 +370,46 @@ class TestPatience:
     def test_a_fake_terminal_has_nobody(self) -> None:
         with pytest.raises(NotFound):
             FakeTerminal().ask("?", cancel=CancelSignal())
+
+
+class TestLimits:
+    """T35: what a keychain cannot do is said, in the docs and when it happens."""
+
+    def test_T35_the_page_says_who_else_is_let_in_and_what_does_not_fit(self) -> None:
+        page = " ".join((ROOT / "docs/providers/keychain.md").read_text().split())
+        said = page.partition("## What a keychain does not do")[2]
+        assert "does not protect it from other programs that run as you" in said
+        assert "macOS lets in whatever the same Python interpreter runs" in said
+        assert "Windows keeps at most 2560 octets in an entry, 1280 characters" in said
+        assert "too little for large tokens" in said
+
+    @pytest.mark.parametrize(("text", "octets"), [("x" * 1281, 2562), ("\N{KEY}" * 641, 2564)])
+    def test_T35_what_is_too_large_for_windows_is_refused_with_the_next_step(
+        self, monkeypatch: pytest.MonkeyPatch, text: str, octets: int
+    ) -> None:
+        """keyring writes UTF-16, and Windows' own word for too much of it is "The stub received bad data"."""
+        kept = windows_keychain(monkeypatch)
+        with pytest.raises(Denied) as caught:
+            kept.save("sipcli", "alice", Secret(text), WAIT)
+        assert str(caught.value) == (
+            "Windows Credential Manager (keyring.backends.Windows.WinVaultKeyring) keeps 2560 octets in an entry, and "
+            f'this secret takes {octets}: keep it in a file instead (type = "file"; for oauth: store = "file")'
+        )
+        kept.save("sipcli", "alice", Secret("x" * 1280), WAIT)
+
+    def test_other_keychains_have_no_such_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kept = windows_keychain(monkeypatch)
+        monkeypatch.setattr(keyring.backends.Windows.WinVaultKeyring, "__module__", "elsewhere")
+        kept.save("sipcli", "alice", Secret("x" * 100_000), WAIT)
+
+
+WAIT = Wait(CancelSignal(), math.inf)
+
+
+def windows_keychain(monkeypatch: pytest.MonkeyPatch) -> Keychain:
+    """A keychain on keyring's own class for Windows, whose entries nobody keeps."""
+    kind = keyring.backends.Windows.WinVaultKeyring
+    monkeypatch.setattr(kind, "set_password", lambda *_: None)
+    kept = Keychain()
+    kept._chosen = [kind()]  # type: ignore[no-untyped-call]
+    return kept

@@ -819,7 +819,7 @@ async def test_T03_no_ration_no_prompt() -> None:
 
 
 @stepped
-async def test_closing_ends_flights_and_wipes_what_is_cached() -> None:
+async def test_T27_closing_ends_flights_and_wipes_what_is_cached() -> None:
     rig = BrokerRig(FakeProvider(kept := password("right"), HANG))
     rig.challenge(digest())
     await settle()
