@@ -514,8 +514,11 @@ async def test_T08_eight_threads_race_and_one_wins() -> None:
     assert (len(exchange.sent) == 2) != (exchange.why is not None)
 
 
-def test_T08_ten_thousand_races_of_respond_abandon_hangup_and_timeout() -> None:
-    """Issue 2, row 6: from eight threads and the loop; no double send, no leak, no warning (warnings are errors)."""
+RACERS = 32
+
+
+def test_T08_A27_ten_thousand_races_of_respond_abandon_hangup_and_timeout() -> None:
+    """Issue 2, row 6: from 32 threads and the loop; no double send, no leak, no warning (warnings are errors)."""
     batches, size = 20, 500
 
     async def main() -> tuple[int, weakref.WeakSet[Any]]:
@@ -540,10 +543,10 @@ async def _one_batch(rig: ChallengeRig, alive: weakref.WeakSet[Any], size: int, 
         alive.add(deferred)
         alive.add(deferred._verdict.token)
     wins = [0] * size
-    lock, barrier = threading.Lock(), threading.Barrier(9)
+    lock, barrier = threading.Lock(), threading.Barrier(RACERS + 1)
 
     def work(number: int) -> None:
-        dice = random.Random(seed * 8 + number)
+        dice = random.Random(seed * RACERS + number)
         order = dice.sample(range(size), size)
         with rig.threads.register(f"racer-{number}"):
             barrier.wait()
@@ -559,7 +562,7 @@ async def _one_batch(rig: ChallengeRig, alive: weakref.WeakSet[Any], size: int, 
                 with lock:
                     wins[index] += 1
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(RACERS)]
     for thread in threads:
         thread.start()
     dice = random.Random(-seed - 1)
