@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from typing import Any
@@ -14,6 +15,7 @@ from sipcli.sip.auth import AuthChallenged, AuthPolicy, GiveUp
 from sipcli.ua.broker import Chain
 from sipcli.ua.challenge import DeferredChallenge, Verdict
 from sipcli.ua.notices import AuthNeeded, AuthProviderNotice
+from tests.support.agentkit import site
 from tests.support.authkit import HOME_TLS, Rig, digest, final, password, proves
 from tests.support.brokerkit import HANG, BrokerRig, FakeProvider
 from tests.support.clock import advance, settle, stepped
@@ -441,3 +443,38 @@ async def test_digest_inputs_are_for_the_loop_and_for_an_open_challenge() -> Non
     deferred.abandon()
     with pytest.raises(ChallengeGone, match="abandoned"):
         deferred.digest_inputs(key())
+
+
+# --- on threads -----------------------------------------------------------------------------------------------
+
+
+class OnThreads(Signer):
+    """Signs for the sandbox's alice, and notes where."""
+
+    def __init__(self) -> None:
+        super().__init__(secret="wonderland")
+        self.threads: list[threading.Thread] = []
+
+    def sign(self, *asked: Any) -> Any:
+        self.threads.append(threading.current_thread())
+        return super().sign(*asked)
+
+
+class Later(OnThreads):
+    async def sign(self, *asked: Any) -> Any:
+        await asyncio.sleep(0)
+        return super().sign(*asked)
+
+
+@pytest.mark.parametrize("kind", [OnThreads, Later], ids=["sign", "async sign"])
+def test_a_key_signs_on_a_worker_thread_and_the_registrar_takes_it(kind: type[OnThreads]) -> None:
+    @stepped
+    async def run() -> None:
+        signer = kind()
+        async with site(signer) as s:
+            await s.account().register()
+            assert len(s.box.bindings("alice")) == 1
+        assert len(signer.threads) >= 1
+        assert threading.main_thread() not in signer.threads
+
+    run()

@@ -46,6 +46,7 @@ class Shape:
     *rounds*: header lines; every round but the last is answered, and the last one if *answers* is given:
     regular expressions over ``Authorization`` (or another header, if *header* says so), each must match.
     *status* is the exit status otherwise.  *first* are status lines sent before the challenge.
+    *between* is what the answers to the other rounds must match; *after*, the request that follows the accepted one.
     """
 
     rounds: tuple[tuple[str, ...], ...]
@@ -54,6 +55,8 @@ class Shape:
     code: int = 401
     header: str = "Authorization"
     first: tuple[str, ...] = field(default=())
+    between: tuple[str, ...] = ("Digest ",)
+    after: tuple[str, ...] = ("Digest ",)
 
     @property
     def unanswered(self) -> bool:
@@ -69,17 +72,20 @@ class Shape:
             text = "".join(f"{_literal(line)}\n" for line in lines)
             steps.append(ASKED.replace("@STATUS@", f"{self.code} {reason}").replace("@LINES@", text))
             if number < len(self.rounds):
-                steps.append(self._expects(("Digest ",)))
+                steps.append(self._expects(self.between))
         if self.answers:
-            steps += [self._expects(self.answers), TAKEN, self._expects(("Digest ",)), TAKEN]
+            steps += [self._expects(self.answers), TAKEN, self._expects(self.after), TAKEN]
         else:
             steps.append(SILENT)
-        names = ",".join(f"m{n}" for n in range(len(self.answers) or 1))
+        most = max(len(self.answers), len(self.between) if len(self.rounds) > 1 else 0, 1)
+        names = ",".join(f"m{n}" for n in range(most))
         body = "".join(steps).replace("@ECHO@", ECHO).replace("@TAG@", ";tag=registrar")
         used = f'<Reference variables="{names}"/>' if 'assign_to="m0"' in body else ""
         return f'<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="shape">{body}{used}</scenario>\n'
 
     def _expects(self, patterns: tuple[str, ...]) -> str:
+        if not patterns:
+            return '<recv request="REGISTER" timeout="8000"/>'
         checks = "".join(
             f'<ereg regexp="{escape(pattern, {chr(34): "&quot;"})}" search_in="hdr" header="{self.header}:" '
             f'check_it="true" assign_to="m{number}"/>'

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -370,3 +372,19 @@ def test_T05_a_realm_that_took_aka_is_not_let_down_to_a_password() -> None:
     send(rig, token, sign(rig, token, SIM))
     rig.session.accepted(exchange, final(200))
     assert rig.exchange().receive(asks(digest(algorithm="SHA-256"))) is GiveUp.DOWNGRADE
+
+
+# --- the manual -----------------------------------------------------------------------------------------------
+
+
+def test_the_example_of_the_manual_answers_or_abandons() -> None:
+    page = Path(__file__).parents[3] / "docs" / "levels.md"
+    (block,) = [code for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S) if "digest_inputs" in code]
+    names: dict[str, Any] = {}
+    exec(compile(block, str(page), "exec"), names)
+    for algorithm, sent in (("SHA-256", 2), ("AKAv1-MD5", 1)):
+        rig = Rig(asynchronous=True, algorithms=AKA_TOO)
+        exchange, token = rig.pending(digest(algorithm=algorithm))
+        names["answer"](rig.session, token, lambda inputs: Signature(response(inputs, "right")))
+        assert len(exchange.sent) == sent
+    assert exchange.why is not None
