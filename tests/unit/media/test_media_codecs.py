@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from array import array
 
 import pytest
@@ -180,3 +181,21 @@ def test_comfort_noise_has_the_level_that_was_asked_for(rate: int) -> None:
     assert len(pcm) == 2 * rate
     assert 20 * math.log10(rms(pcm) / 32768) == pytest.approx(-40, abs=0.5)
     assert dbfs(rms(ComfortNoise.parse(b"", rate).read())) < -80
+
+
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_a_tone_is_found_at_any_rate_and_as_cheaply(rate: int) -> None:
+    """Found by the program of the manual, whose loop stood still while a report looked for a tone at 48 kHz."""
+    second = samples_of(b"".join(_sine(440, rate, 25)))
+    begun = time.process_time()
+    assert dominant_hz(second, rate=rate) == pytest.approx(440, abs=1)
+    wide = time.process_time() - begun
+    narrow = samples_of(b"".join(_sine(440, 8000, 25)))
+    begun = time.process_time()
+    assert dominant_hz(narrow) == pytest.approx(440, abs=1)
+    assert wide < 3 * (time.process_time() - begun)
+
+
+@pytest.mark.parametrize(("rate", "hz"), [(16000, 5000), (48000, 7000), (48000, 15000)])
+def test_a_tone_above_telephonys_is_not_taken_for_another(rate: int, hz: int) -> None:
+    assert dominant_hz(samples_of(b"".join(_sine(hz, rate, 25))), rate=rate) is None
