@@ -169,9 +169,10 @@ class ControlServer:
         loop = asyncio.get_running_loop()
         splitter = LineSplitter()
         buffer = bytearray(LONGEST_LINE)
+        until = loop.time() + IDLE
         try:
             while True:
-                async with asyncio.timeout(IDLE):
+                async with asyncio.timeout_at(until):
                     got = await loop.sock_recv_into(connection, buffer)
                 if got == 0:
                     return
@@ -180,6 +181,7 @@ class ControlServer:
                 for line in lines:
                     told = reply(None, _too_long()) if line.octets is None else await self._obey(line.octets)
                     await self._send(connection, told)
+                    until = loop.time() + IDLE
         except (OSError, TimeoutError):
             pass  # it went, or it was slow
         finally:

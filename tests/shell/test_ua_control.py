@@ -198,6 +198,24 @@ async def test_T34_a_silent_client_is_sent_away(place: Path) -> None:
         control.IDLE = before
 
 
+@live
+async def test_T34_a_client_that_never_ends_its_line_is_sent_away(place: Path) -> None:
+    """Fails when every octet buys another wait: sixteen clients of one octet a minute would keep everybody out."""
+    before, control.IDLE = control.IDLE, 0.1
+    try:
+        async with serving(place / "s"):
+            reader, writer = await asyncio.open_unix_connection(place / "s")
+            end = asyncio.create_task(reader.read())
+            async with asyncio.timeout(5):
+                while not end.done():
+                    writer.write(b"x")
+                    await asyncio.wait([end], timeout=0.01)
+            assert end.exception() is None or isinstance(end.exception(), ConnectionResetError)
+            writer.close()
+    finally:
+        control.IDLE = before
+
+
 # What is imported comes first: another user may not even read our Python.
 AS_NOBODY = f"import os, socket, sys\nos.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
 
