@@ -66,21 +66,21 @@ class StateBook:
         self._path = path
         self._warn = warn
         self._warned = False
-        self._pins: dict[str, Entry] = {}
+        self._pins: dict[str, dict[str, frozenset[str]]] = {}
 
     def pins(self, account: AccountConfig) -> Pins:
         """What is remembered of *account*'s servers."""
         pins = Pins()
         pins.restore(self._part(account, "pins"))
-        self._pins[key_of(account)] = pins.snapshot()
+        self._pins[key_of(account)] = _content(pins.snapshot())
         return pins
 
     def keep_pins(self, account: AccountConfig, pins: Pins) -> None:
         """Write down what *pins* know and the file does not; nothing happens if that is nothing."""
         key, learned = key_of(account), pins.snapshot()
-        if self._pins.get(key) == learned:
+        if self._pins.get(key) == _content(learned):
             return
-        self._pins[key] = learned
+        self._pins[key] = _content(learned)
 
         def merge(entry: Entry) -> None:
             both = Pins()
@@ -173,6 +173,13 @@ class StateBook:
 def _table(entry: Entry, name: str) -> Entry:
     part = entry.get(name)
     return part if isinstance(part, dict) else {}
+
+
+def _content(entry: Entry) -> dict[str, frozenset[str]]:
+    """What *entry* says, whatever was heard last: two realms that take turns are no news."""
+    return {
+        part: frozenset(map(repr, kept.items() if isinstance(kept, dict) else kept)) for part, kept in entry.items()
+    }
 
 
 def _reason(error: Exception) -> str:

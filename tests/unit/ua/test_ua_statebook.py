@@ -48,6 +48,18 @@ def test_what_was_kept_is_there_for_the_next(path: Path) -> None:
     assert {entry.name for entry in path.parent.iterdir()} == {"state.json", "state.lock"}
 
 
+def test_realms_that_take_turns_are_no_news(path: Path) -> None:
+    """A registrar and a proxy with a realm each: the file is not written at every request."""
+    book, pins = StateBook(path), seen("registrar")
+    for realm in ("proxy", "registrar", "proxy"):
+        pins.learn([Challenge("digest", realm, "n", algorithm="SHA-256", qop=("auth",))], HOME_TLS, "REGISTER")
+        book.keep_pins(ALICE, pins)
+        if realm == "registrar":
+            assert not path.exists()
+        path.unlink(missing_ok=True)
+    assert not path.exists()
+
+
 def test_another_server_is_another_account(path: Path) -> None:
     StateBook(path).keep_pins(ALICE, seen("r"))
     elsewhere = AccountConfig.for_aor("sip:alice@example.com", proxy=AccountConfig.for_aor("sip:x@edge.example").aor)
