@@ -88,14 +88,20 @@ class Tokens:
             return newer
 
     def tend(self) -> float | None:
-        """Renew if it is time to; seconds until it is worth looking again, None when nothing is left to keep."""
+        """Renew if it is time to; seconds until it is worth looking again.
+
+        None when nothing is left to keep, and the thread that kept it is done.
+        """
         with self._lock:
             lease = self._lease
-            if lease is None or lease.is_over(self.clock()):
-                return None
-            self._prolong_if_due(lease)
-            lease = self._lease or lease
-            return None if lease.ttl is None else max(0.1, max(lease.due_at, self._not_before) - self.clock())
+            if lease is not None and not lease.is_over(self.clock()):
+                self._prolong_if_due(lease)
+                lease = self._lease or lease
+                if lease.ttl is not None:
+                    return max(0.1, max(lease.due_at, self._not_before) - self.clock())
+            # Under the same lock: whoever logs in from now on starts another thread.
+            self._keeper = None
+            return None
 
     # -- under the lock ---------------------------------------------------------------------------------------------
 
@@ -173,11 +179,6 @@ class Tokens:
             return Unavailable(str(error), retry_after=max(error.retry_after or 0.0, self._not_before - self.clock()))
         return Denied(str(error)) if isinstance(error, Denied) else type(error)(str(error))
 
-    def keeper_ended(self) -> None:
-        """The thread that kept the token alive has nothing left to keep."""
-        with self._lock:
-            self._keeper = None
-
 
 def _keep_alive(tokens: Tokens) -> threading.Thread:
     """A thread that tends *tokens* until its token is over, or the provider was replaced."""
@@ -192,7 +193,6 @@ def _keep(weak: weakref.ref[Tokens], gone: threading.Event) -> None:
     while (tokens := weak()) is not None:
         pause = tokens.tend()
         if pause is None:
-            tokens.keeper_ended()
             return
         del tokens
         gone.wait(pause)
