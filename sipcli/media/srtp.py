@@ -42,10 +42,26 @@ class SrtpGuard:
         self.refused = 0
         """Packets that were forged, replayed, or not encrypted at all."""
         self._srtp: Any = importlib.import_module("pylibsrtp")
+        self._out = self._session(keys.ours, outbound=True)
+        self._in = self._session(keys.theirs, outbound=False)
+
+    def _session(self, master: bytes, *, outbound: bool) -> Any:
         policy = self._srtp.Policy
-        profile = getattr(policy, _PROFILES[keys.suite])
-        self._out = self._srtp.Session(policy(key=keys.ours, ssrc_type=policy.SSRC_ANY_OUTBOUND, srtp_profile=profile))
-        self._in = self._srtp.Session(policy(key=keys.theirs, ssrc_type=policy.SSRC_ANY_INBOUND, srtp_profile=profile))
+        direction = policy.SSRC_ANY_OUTBOUND if outbound else policy.SSRC_ANY_INBOUND
+        profile = getattr(policy, _PROFILES[self.keys.suite])
+        return self._srtp.Session(policy(key=master, ssrc_type=direction, srtp_profile=profile))
+
+    def rekey(self, keys: SrtpKeys) -> None:
+        """*keys* hold from now on.  A direction whose key stays goes on with its numbers.
+
+        A roll-over counter that began anew under an old key would encrypt twice with
+        one keystream (RFC 3711 section 9.1), and a replay window would let old packets in.
+        """
+        before, self.keys = self.keys, keys
+        if (keys.suite, keys.ours) != (before.suite, before.ours):
+            self._out = self._session(keys.ours, outbound=True)
+        if (keys.suite, keys.theirs) != (before.suite, before.theirs):
+            self._in = self._session(keys.theirs, outbound=False)
 
     def protect(self, packet: bytes, *, rtcp: bool = False) -> bytes:
         """What goes on the wire."""

@@ -82,9 +82,10 @@ class AudioStream:
             self.latch.negotiate(agreement.remote)
         if agreement.srtp is None:
             self._guard = None
-        elif self._guard is None or self._guard.keys != agreement.srtp:
-            # The same keys go on with the same numbers: a replay window that began anew would let old packets in.
+        elif self._guard is None:
             self._guard = SrtpGuard(agreement.srtp)
+        else:
+            self._guard.rekey(agreement.srtp)
         self.sender.configure(agreement)
         self.receiver.configure(agreement)
 

@@ -51,6 +51,25 @@ def test_E02_the_sequence_wraps_and_the_roll_over_is_counted() -> None:
     assert theirs.refused == 0
 
 
+@pytest.mark.parametrize("suite", SUITES)
+def test_E02_a_new_key_of_the_peers_leaves_our_roll_over_alone(suite: str) -> None:
+    """Fails when both directions begin anew: after 65536 packets our key would encrypt with a keystream it had used."""
+    ours, theirs = _pair(suite)
+    replayed = theirs.protect(_packet(1))
+    assert ours.unprotect(replayed) is not None
+    for number in (65534, 65535, 65536):
+        assert theirs.unprotect(ours.protect(_packet(number))) == _packet(number)
+    keys = ours.keys
+    new = bytes(reversed(keys.theirs))
+    ours.rekey(SrtpKeys(suite, keys.ours, new))
+    assert theirs.unprotect(ours.protect(_packet(65537))) == _packet(65537)
+    theirs.rekey(SrtpKeys(suite, new, keys.ours))
+    assert theirs.unprotect(ours.protect(_packet(65538))) == _packet(65538)
+    assert ours.unprotect(theirs.protect(_packet(2))) == _packet(2)
+    assert ours.unprotect(replayed) is None
+    assert ours.refused == 1
+
+
 def test_E02_a_replayed_packet_is_heard_once() -> None:
     """Fails when ``SrtpGuard.unprotect`` gives back what libsrtp refuses."""
     ours, theirs = _pair("AEAD_AES_128_GCM")
