@@ -350,10 +350,14 @@ class Exchange:
             self.resume()
 
     def _check_arrival(self) -> None:
-        """A challenge that came from elsewhere than our request went is no challenge of that server (threat T28).
+        """What came from elsewhere than our request went is neither that server's challenge nor its verdict (T28).
 
         Whoever is further down the path knows our branch and could write to us
-        directly.
+        directly.  RFC 3261 section 18.1.2 matches responses by branch and method,
+        not by source, and over UDP a server with several addresses may answer from
+        another: so the response itself counts - who could forge it could as well
+        end the request - but it asks for no secret, and shows none to be right or
+        wrong.
         """
         arrival = self._core.arrival
         if arrival is None or self.flow is None or arrival.remote == self.flow.remote or self._account is None:
@@ -366,6 +370,7 @@ class Exchange:
         session = self._session
         if session is None:
             return None
+        self._check_arrival()
         if response.status != 403:
             session.accepted(self, response)
             return None

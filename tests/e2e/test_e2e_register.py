@@ -130,7 +130,7 @@ class TestTlsIdentity:
         done = cli.run("register", "--once", "--json", "--ca", str(certs / "ca.pem"))
         assert done.code == 0, done.stderr
 
-    @pytest.mark.parametrize("certificate", ["expired", "wrong", "dnsuri", "foreign"])
+    @pytest.mark.parametrize("certificate", ["expired", "wrong", "dnsuri", "foreign", "selfsigned"])
     def test_C02_T19_wrong_ones_are_refused_with_seven(
         self, cli: Cli, start_kamailio: StartKamailio, certs: Path, certificate: str
     ) -> None:

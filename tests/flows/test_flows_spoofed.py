@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sipcli.sip import events
-from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthUnanswerable, GiveUp
-from tests.support.pair import Caller, Gate, Wire, password, response
+from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthRejected, AuthUnanswerable, GiveUp
+from tests.support.pair import Caller, Gate, Heard, Wire, password, response
 
 MALLORY = ("203.0.113.66", 5066)
 SPOOFED = [
@@ -76,3 +76,43 @@ def test_T28_the_right_branch_from_a_wrong_source_gets_neither_digest_nor_questi
     assert wire.silent()
     assert not wire.told(AuthChallenged)
     assert wire.last(AuthUnanswerable).why is GiveUp.FOREIGN_ORIGIN
+
+
+@pytest.mark.parametrize("status", [200, 302, 403])
+@SOURCES
+def test_T28_a_verdict_from_a_wrong_source_shows_no_secret_right_or_wrong(
+    status: int, source: tuple[str, int] | None
+) -> None:
+    """The right branch ends the request from wherever it comes (RFC 3261 section 18.1.2), and no more.
+
+    Nothing is remembered, forgotten or taken along because of it.  Fails without
+    Exchange._check_arrival in _feedback.
+    """
+    wire = Wire(credentials=(password(),))
+    wire.do(lambda: wire.engine.register("work"))
+    gate = Gate()
+    wire.deliver(gate.ask(wire.one()))
+    wire.respond()
+    request = wire.one()
+    assert gate.admits(request)
+    wire.deliver(response(request, status, "Spoofed", *_lines(status, request)), wire.flow(source) if source else None)
+    assert len(wire.told(AuthAccepted)) == (source is None and status != 403)
+    assert len(wire.told(AuthRejected)) == (source is None and status == 403)
+
+
+def test_T28_after_a_200_from_a_wrong_source_the_next_register_takes_nothing_along() -> None:
+    """Fails without Exchange._check_arrival in _feedback."""
+    wire = Wire(credentials=(password(),))
+    registration = wire.do(lambda: wire.engine.register("work"))
+    wire.deliver(Gate().ask(wire.one()))
+    wire.respond()
+    request = wire.one()
+    wire.deliver(response(request, 200, "OK", *_lines(200, request)), wire.flow(MALLORY))
+    wire.do(registration.refresh)
+    assert not wire.one().has("authorization")
+
+
+def _lines(status: int, request: Heard) -> tuple[str, ...]:
+    if status == 200:
+        return (f"Contact: {request.header('contact')};expires=600",)
+    return ("Contact: <sip:mallory@203.0.113.66:5066>",) if status == 302 else ()

@@ -334,6 +334,7 @@ async def test_the_right_certificate(serve: Serve, settings: TlsSettings, kind: 
         ("strict", "test", "the certificate there is for sip.test, not for test"),
         ("expired", "sip.test", "the certificate of sip.test is not trusted: certificate has expired"),
         ("foreign", "sip.test", "the certificate of sip.test is not trusted: unable to get local issuer certificate"),
+        ("selfsigned", "sip.test", "the certificate of sip.test is not trusted: self-signed certificate"),
     ],
 )
 async def test_T19_the_wrong_certificate(

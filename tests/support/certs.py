@@ -37,6 +37,7 @@ class Authority:
         "urionly": ("/CN=whoever", "URI:sip:sip.test", _ALWAYS, "ca"),
         "dnsuri": ("/CN=sip.test", "DNS:sip.test,URI:sip:other.test", _ALWAYS, "ca"),
         "foreign": ("/CN=sip.test", "DNS:sip.test,URI:sip:sip.test", _ALWAYS, "other-ca"),
+        "selfsigned": ("/CN=sip.test", "DNS:sip.test,URI:sip:sip.test,IP:127.0.0.1", _ALWAYS, "selfsigned"),
         "mallory": ("/CN=localhost", "DNS:localhost", _ALWAYS, "ca"),
         "client": ("/CN=alice", "URI:sip:alice@sip.test", _ALWAYS, "ca"),
     }
@@ -66,9 +67,8 @@ class Authority:
         self._openssl("req", "-new", "-key", f"{kind}.key", "-subj", subject, "-out", f"{kind}.csr")
         usage = "clientAuth" if kind == "client" else "serverAuth"
         # Python 3.13 checks strictly (RFC 5280 section 4.2.1.1): a leaf must name its authority's key.
-        extensions = (
-            f"basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage={usage}\n"
-            "authorityKeyIdentifier=keyid:always\n"
+        extensions = f"basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage={usage}\n" + (
+            "" if issuer == kind else "authorityKeyIdentifier=keyid:always\n"
         )
         (self.folder / f"{kind}.ext").write_text(extensions + (f"subjectAltName={names}\n" if names else ""))
         # Only `openssl ca` takes both dates in every version; it wants a database.
@@ -78,7 +78,8 @@ class Authority:
             "default_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=supplied\n"
         )
         self._openssl(
-            *("ca", "-batch", "-notext", "-config", f"{kind}.cnf", "-cert", f"{issuer}.pem"),
+            *("ca", "-batch", "-notext", "-config", f"{kind}.cnf"),
+            *(("-selfsign",) if issuer == kind else ("-cert", f"{issuer}.pem")),
             *("-keyfile", f"{issuer}.key", "-in", f"{kind}.csr", "-extfile", f"{kind}.ext"),
             *("-startdate", first, "-enddate", last, "-out", f"{kind}.pem"),
         )

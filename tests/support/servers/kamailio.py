@@ -12,7 +12,18 @@ from typing import Any
 from tests.support.servers.process import Server, free_port
 
 USERS = {"alice": "secret123", "bob": "bobpass", "carol": "carolpass"}
-CERTIFICATES = ("good", "strict", "expired", "wrong", "wildcard", "cnonly", "urionly", "dnsuri", "foreign")
+CERTIFICATES = (
+    "good",
+    "strict",
+    "expired",
+    "wrong",
+    "wildcard",
+    "cnonly",
+    "urionly",
+    "dnsuri",
+    "foreign",
+    "selfsigned",
+)
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
