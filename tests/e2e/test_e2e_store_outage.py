@@ -94,7 +94,7 @@ def test_T18_a_store_that_is_killed_and_comes_back_sealed(cli: Cli, server: Kama
 
     Fails without the bound on the pause in ``Registration._failed``: the next try comes after the binding's end.
     """
-    running = registering(cli, server, bao, expires=40)
+    running = registering(cli, server, bao, expires=60)
     try:
         bao.kill()
         failed = running.wait_for("registration", state="retrying", timeout=40)

@@ -40,7 +40,10 @@ class Hostile:
                 return
             if len(data) < 20:
                 continue  # a keep-alive
-            request = Heard(data)
+            try:
+                request = Heard(data)
+            except (ValueError, AssertionError):
+                continue  # somebody else's, meant for whoever had this port before
             if request.is_response:
                 continue
             self.heard.append(request)
