@@ -135,10 +135,14 @@ def describe() -> list[ProviderInfo]:
 
 
 def where(provider: CredentialProvider) -> str:
-    """One line about where *provider* would look, without asking it for a secret."""
-    if isinstance(provider, Describes):
+    """One line about where *provider* would look, without asking it for a secret.  Raises nothing."""
+    module = type(provider).__module__
+    if not isinstance(provider, Describes):
+        return module
+    try:
         return provider.describe()
-    return type(provider).__module__
+    except Exception as error:  # its words are not repeated, for they may quote a secret
+        return f"it is broken: it raised {type(error).__name__} when asked where it looks ({module})"
 
 
 def _third_party(point: EntryPoint, all_points: Iterable[EntryPoint]) -> ProviderInfo:

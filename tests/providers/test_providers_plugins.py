@@ -249,3 +249,21 @@ class TestBuiltIns:
     def test_group(self) -> None:
         assert plugins.GROUP == "sipcli.providers"
         assert PasswordCredentials("a", Secret("b")).scheme == "digest"
+
+
+@pytest.mark.parametrize("error", [ValueError("canary-5e1f"), KeyError("canary-5e1f"), OSError(5, "canary-5e1f")])
+def test_T14_a_provider_that_cannot_say_where_it_looks_is_one_line_without_its_words(error: Exception) -> None:
+    """Found by raising at every hook: ``providers list`` ended as a bug of ours.  Its words may quote a secret."""
+
+    class Tongueless:
+        name, interactive = "odd", False
+
+        def get(self, request: object) -> object:
+            raise AssertionError
+
+        def describe(self) -> str:
+            raise error
+
+    said = where(Tongueless())  # type: ignore[arg-type]
+    assert type(error).__name__ in said and __name__.rpartition(".")[2] in said
+    assert "canary" not in said
