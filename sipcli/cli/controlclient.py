@@ -53,7 +53,7 @@ class RunningSipcli:
             try:
                 connection.connect(os.fspath(self.path))
                 self._check_peer(connection)
-                connection.sendall(_line(command, fields or {}, secret))
+                _send(connection, _line(command, fields or {}, secret))
                 connection.settimeout(_QUICK_S + wait)
                 line = _read_line(connection)
             except ConnectionRefusedError:
@@ -91,6 +91,14 @@ def find_running(control: Path | None, environ: Mapping[str, str]) -> list[Runni
     if directory is None:
         raise ConfigError("$XDG_RUNTIME_DIR is not set", hint="name the control socket: --control PATH")
     return [RunningSipcli(path) for _, path in sockets_in(directory)]
+
+
+def _send(connection: socket.socket, line: bytearray) -> None:
+    """Our copy is zeroed, for it may hold a secret."""
+    try:
+        connection.sendall(line)
+    finally:
+        line[:] = bytes(len(line))
 
 
 def _line(command: str, fields: Mapping[str, Any], secret: Secret | None) -> bytearray:
