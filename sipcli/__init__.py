@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from sipcli.errors import SipcliError as SipcliError
     from sipcli.errors import UnregisteredThread as UnregisteredThread
     from sipcli.ua.account import Account as Account
-    from sipcli.ua.account import BrokeredAccount as BrokeredAccount
     from sipcli.ua.agent import UserAgent as UserAgent
     from sipcli.ua.audio import Echo as Echo
     from sipcli.ua.audio import Null as Null
     from sipcli.ua.audio import Tone as Tone
     from sipcli.ua.audio import WavFile as WavFile
+    from sipcli.ua.brokered import BrokeredAccount as BrokeredAccount
     from sipcli.ua.call import Call as Call
     from sipcli.ua.call import CallReport as CallReport
     from sipcli.ua.challenge import AuthChallenge as AuthChallenge
@@ -61,7 +61,8 @@ _HOMES = {
         "Declined", "MediaFailed", "NetworkError", "NoAnswer", "NoCredentials", "NotReachable", "ProviderFailed",
         "RequestFailed", "SipcliError", "UnregisteredThread",
     ),
-    "sipcli.ua.account": ("Account", "BrokeredAccount"),
+    "sipcli.ua.account": ("Account",),
+    "sipcli.ua.brokered": ("BrokeredAccount",),
     "sipcli.ua.agent": ("UserAgent",),
     "sipcli.ua.audio": ("Echo", "Null", "Tone", "WavFile"),
     "sipcli.ua.call": ("Call", "CallReport"),

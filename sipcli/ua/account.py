@@ -14,29 +14,26 @@ from sipcli.errors import AgentClosed, ChallengeGone, SipcliError
 from sipcli.sip.auth import AuthSession, Challenged, GiveUp
 from sipcli.sip.events import RegistrationChanged
 from sipcli.sip.flow import Flow
-from sipcli.sip.policy import new_realm
 from sipcli.sip.register import Binding, Registration, State
 from sipcli.sip.uri import SipUri
 from sipcli.ua.authdesk import exchange_key, refuse_answer, refuse_coroutine
-from sipcli.ua.broker import Ask, ChainFailure, Terms
+from sipcli.ua.broker import Terms
 from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
 from sipcli.ua.failures import AuthStory, failure_of
 from sipcli.ua.oneshot import MessageReport, OptionsReport, RequestReport
 from sipcli.ua.rations import Ration
-from sipcli.ua.terms import chain_for, for_person, prompt_burst, wait_limit
+from sipcli.ua.terms import chain_for, prompt_burst, wait_limit
 
 if TYPE_CHECKING:
     from sipcli.ua.agent import UserAgent
     from sipcli.ua.call import Call
 
-__all__ = ["Account", "Binding", "BrokeredAccount", "ChallengeCoroutine"]
+__all__ = ["Account", "Binding", "ChallengeCoroutine"]
 
 log = logging.getLogger(__name__)
 
 UNBIND_WAIT = 2.0
 """Seconds that taking a binding back may cost when leaving (RFC 3261 section 10.2.2; the command line promises 2 s)."""
-REFRESH_MARGIN = 32.0
-"""A refresh waits for a secret until this long before the binding expires: one whole transaction (Timer F)."""
 
 Answer: TypeAlias = Credentials | Iterable[Credentials] | None
 ChallengeCoroutine: TypeAlias = Callable[[DeferredChallenge], Awaitable[Answer]]
@@ -117,6 +114,15 @@ class Account:
                 prompt_burst=prompt_burst(self.config.policy),
             )
         return self._terms
+
+    @property
+    def is_binding(self) -> bool:
+        """Is somebody waiting for the binding?  Otherwise a REGISTER is a refresh, which nobody sits in front of."""
+        return self._bound is not None
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} {self.state}>"
@@ -392,58 +398,3 @@ class Account:
     def _check_open(self) -> None:
         if self._closed or self.agent.closed:
             raise AgentClosed(f"account {self.name} is closed")
-
-
-class BrokeredAccount(Account):
-    """An account whose challenges the agent's broker answers, from the chain of providers in the configuration."""
-
-    def on_auth_challenge(self, challenge: AuthChallenge) -> None:
-        """Credentials given in the program come first; when they do not fit, or were refused, the chain is asked."""
-        known = not self._strange_realms(challenge)
-        if self.auth.credentials and not challenge.rejected and challenge.fits() and known:
-            return
-        self.undecided(challenge.defer())
-
-    def undecided(self, deferred: DeferredChallenge) -> None:
-        self.agent.broker.submit(self._ask(deferred))
-
-    def _strange_realms(self, asked: AuthChallenge | DeferredChallenge) -> frozenset[str]:
-        """Realms that ``realm_change = "ask"`` let through: a person may answer them, no store may (T02)."""
-        origin, auth = asked.exchange.origin, self.auth
-        return frozenset(c.realm for c in asked.challenges if new_realm(c, origin, auth.policy, auth.pins))
-
-    def _ask(self, deferred: DeferredChallenge) -> Ask:
-        exchange = deferred.exchange
-        refresh = exchange.method == "REGISTER" and self._bound is None
-        prompts = self.agent.interactive and (not refresh or self.config.policy.background_prompts)
-        waits = exchange.method == "REGISTER" and exchange.interactive and not self._closed and self.agent.waits()
-        story = self.story(exchange)
-
-        def failed(failure: ChainFailure) -> None:
-            story.failure = failure
-            if failure.why is GiveUp.PERSON:
-                self.agent.waiting.expect(self, failure)
-
-        return Ask(
-            deferred=deferred,
-            terms=for_person(self.terms, self._strange_realms(deferred), self.agent.config),
-            origin=exchange.origin,
-            method=exchange.method,
-            status=deferred.response.status,
-            fetch=exchange.interactive and not self._closed,
-            prompts=prompts and exchange.interactive,
-            waits=waits,
-            answerable=waits and self.agent.waiting.has_door,
-            ration=self.ration,
-            latest=self._latest() if refresh else None,
-            labels=deferred.labels,
-            on_failed=failed,
-        )
-
-    def _latest(self) -> float | None:
-        """When a refresh must have its secret; a binding too short for the margin lasts until it expires."""
-        binding = self.binding
-        if binding is None:
-            return None
-        latest = binding.expires_at - REFRESH_MARGIN
-        return latest if latest > self.agent.gate.loop.time() else binding.expires_at

@@ -16,15 +16,15 @@ from sipcli.errors import AgentClosed, ConfigError
 from sipcli.sip.auth import AuthSession, Challenged
 from sipcli.sip.engine import Engine, EngineConfig
 from sipcli.sip.uri import SipUri
-from sipcli.ua.account import UNBIND_WAIT, Account, BrokeredAccount
+from sipcli.ua.account import UNBIND_WAIT, Account
 from sipcli.ua.authdesk import AuthChallengeParam, AuthDesk, ChallengeHook
 from sipcli.ua.broker import CredentialBroker
+from sipcli.ua.brokered import BrokeredAccount
 from sipcli.ua.challenge import Gate
 from sipcli.ua.endpoint import Endpoint, EndpointConfig
 from sipcli.ua.eventdesk import EventDesk
-from sipcli.ua.failures import failure_of
-from sipcli.ua.notices import Listening, MessageNotice, Notice, address_text
-from sipcli.ua.oneshot import MessageReport, OneShots, OptionsReport
+from sipcli.ua.notices import Listening, Notice
+from sipcli.ua.oneshot import MessageReport, OneShots, OptionsReport, ask_options, send_message
 from sipcli.ua.shelf import NoTerminal, RelayTerminal, Shelf
 from sipcli.ua.statebook import StateBook
 from sipcli.ua.terms import auth_policy, profile_of
@@ -281,38 +281,12 @@ class UserAgent:
     ) -> MessageReport:
         """Send a MESSAGE (RFC 3428).  Raises the typed error when it is not taken."""
         self._check_open()
-        name = None if account is None else account.name
-        done = await self.oneshots.run(lambda engine: engine.message(name, target, text.encode(), content_type))
-        story = None if account is None else account.take_story(done.oneshot.exchange.call_id)
-        response = done.response
-        code, reason = (None, "") if response is None else (response.status, response.reason)
-        self.tell(MessageNotice(direction="out", remote=str(target), content_type=content_type, body=text, code=code))
-        if response is None or response.status >= 300 or done.why is not None:
-            raise failure_of("message", name, code=code, reason=reason, why=done.why, story=story)
-        return MessageReport(code=response.status, reason=response.reason, rtt_ms=_ms(done.rtt_s))
+        return await send_message(self, account, target, text, content_type)
 
     async def options(self, account: Account | None, target: SipUri) -> OptionsReport:
         """Ask what *target* can (RFC 3261 section 11).  Any SIP answer is a success, 401 without a secret, too."""
         self._check_open()
-        name = None if account is None else account.name
-        done = await self.oneshots.run(lambda engine: engine.options(name, target))
-        story = None if account is None else account.take_story(done.oneshot.exchange.call_id)
-        response, flow = done.response, done.oneshot.exchange.flow
-        if response is None or flow is None:
-            raise failure_of("options", name, why=done.why, story=story)
-        return OptionsReport(
-            code=response.status,
-            reason=response.reason,
-            rtt_ms=_ms(done.rtt_s),
-            transport=flow.transport,
-            remote=address_text(flow.remote),
-            tls=flow.verified_identity,
-            server=response.find("Server") or response.find("User-Agent"),
-            allow=response.values("Allow"),
-            supported=response.values("Supported"),
-            accept=response.values("Accept"),
-            tls_facts=self.endpoint.tls_facts(flow),
-        )
+        return await ask_options(self, account, target)
 
     # --- calls ------------------------------------------------------------------------------------------------
 
@@ -407,10 +381,6 @@ def _started(thing: T | None) -> T:
     if thing is None:
         raise AgentClosed("the user agent was not started")
     return thing
-
-
-def _ms(seconds: float | None) -> float:
-    return round((seconds or 0.0) * 1000, 1)
 
 
 async def _stream(

@@ -16,16 +16,13 @@ from sipcli.sip.events import (
     CallAnswered,
     CallEnded,
     CallProgress,
-    CallReanswered,
-    CallRefreshDue,
-    CallReoffered,
 )
-from sipcli.sip.invite import OutgoingCall
 from sipcli.sip.message import Request
 from sipcli.sip.uri import NameAddr, SipUri
-from sipcli.ua.callmedia import CallReport, MediaHooks, open_media, settings_for, speaks_tls
+from sipcli.ua.callchange import SessionChanges, quiet_future
+from sipcli.ua.callmedia import MediaHooks, open_media, settings_for, speaks_tls
 from sipcli.ua.callnotices import CallTeller, digit_of_info
-from sipcli.ua.failures import failure_of
+from sipcli.ua.callreport import CallReport, CallTimes, why_not
 from sipcli.ua.localhost import local_host
 from sipcli.ua.media_io import MediaSession
 from sipcli.ua.notices import CallState, DtmfNotice
@@ -55,15 +52,12 @@ class Call:
         self.media: MediaSession | None = None
         self.state: CallState = "ringing" if core.direction == "incoming" else "calling"
         self.on_dtmf: Callable[[str, int], None] | None = None
+        self.changes = SessionChanges(agent, self)
         self._teller = CallTeller(agent, self)
         self._loop = loop
-        self._began = loop.time()
-        self._signs: float | None = None
-        self._rang: float | None = None
-        self._up: float | None = None
-        self._answered: asyncio.Future[None] = _future(loop)
-        self._over: asyncio.Future[CallReport] = _future(loop)
-        self._reoffered: asyncio.Future[None] | None = None
+        self._times = CallTimes(loop)
+        self._answered: asyncio.Future[None] = quiet_future(loop)
+        self._over: asyncio.Future[CallReport] = quiet_future(loop)
         self._ending: asyncio.Task[None] | None = None
         self._stats: asyncio.TimerHandle | None = None
         self._failure: SipcliError | None = None
@@ -135,7 +129,7 @@ class Call:
                 core = engine.invite(name, target, media.offer(), headers=headers, shared_auth=shared_auth)
                 call = cls(agent, account, core)
                 call._attach(media, hooks)
-                call._tell("calling")
+                call.tell("calling")
         except BaseException:
             await media.close()
             raise
@@ -153,7 +147,7 @@ class Call:
 
     def announce(self) -> None:
         """Tell that somebody calls."""
-        self._tell("ringing")
+        self.tell("ringing")
 
     def ring(self, code: int = 180) -> None:
         """Tell the caller that it rings."""
@@ -177,7 +171,7 @@ class Call:
                 core.accept(sdp)
                 self._attach(media, hooks)
                 self._mark_up()
-                self._tell("answered", code=200, reason="OK")
+                self.tell("answered", code=200, reason="OK")
         except BaseException as error:
             await media.close()
             if isinstance(error, MediaFailed):
@@ -201,7 +195,7 @@ class Call:
 
     async def dtmf(self, digits: str) -> None:
         """Send *digits* (``0-9 * # A-D``, a comma waits); returns when they are out."""
-        via = await self._media.dtmf(digits)
+        via = await self.session.dtmf(digits)
         for digit in digits:
             if digit != ",":
                 self.agent.tell(
@@ -227,32 +221,13 @@ class Call:
 
     async def hold(self) -> None:
         """Stop the audio both ways (RFC 3264 section 8.4).  Raises MediaFailed when the other side refuses."""
-        await self._reoffer(hold=True)
-        self._tell("held")
+        await self.changes.reoffer(hold=True)
+        self.tell("held")
 
     async def resume(self) -> None:
         """Go on after :meth:`hold`."""
-        await self._reoffer(hold=False)
-        self._tell("answered")
-
-    async def _reoffer(self, *, hold: bool) -> None:
-        if self._reoffered is not None:
-            raise LocalProtocolError("the session is being changed already")
-        before = self._media.held
-        self._reoffered = _future(self._loop)
-        try:
-            with self.agent.turn():
-                self.core.reinvite(self._media.offer(hold=hold))
-            await self._reoffered
-        except BaseException:
-            if not self.is_over:
-                self._media.withdraw_offer()
-                if before != hold:
-                    self._media.offer(hold=before)
-                    self._media.withdraw_offer()
-            raise
-        finally:
-            self._reoffered = None
+        await self.changes.reoffer(hold=False)
+        self.tell("answered")
 
     async def hangup(self, *, timeout: float = HANGUP_WAIT) -> None:
         """End the call, whatever its state; returns when it is over, or after *timeout* seconds."""
@@ -276,7 +251,8 @@ class Call:
             await self._ending
 
     @property
-    def _media(self) -> MediaSession:
+    def session(self) -> MediaSession:
+        """Its audio.  Raises LocalProtocolError before there is any."""
         if self.media is None:
             raise LocalProtocolError("the call has no audio yet")
         return self.media
@@ -284,21 +260,19 @@ class Call:
     # --- what the core tells ----------------------------------------------------------------------------------
 
     def on_progress(self, event: CallProgress) -> None:
-        now = self._loop.time()
         if event.state != "trying":
-            self._signs = self._signs or now
-            self._rang = self._rang or (now if event.response.status == 180 else None)
+            self._times.mark_sign(rings=event.response.status == 180)
         if event.sdp is not None:
             self._hear(event.sdp, fatal=False)
-        self._tell(event.state, code=event.response.status, reason=event.response.reason)
+        self.tell(event.state, code=event.response.status, reason=event.response.reason)
 
     def on_answered(self, event: CallAnswered) -> None:
         self._mark_up()
         if event.sdp is not None:
             self._hear(event.sdp, fatal=True)
-        elif self._media.agreement is None:
+        elif self.session.agreement is None:
             self._fail(MediaFailed("call: the answer has no SDP", code=488))
-        self._tell("answered", code=event.response.status, reason=event.response.reason)
+        self.tell("answered", code=event.response.status, reason=event.response.reason)
         if self._failure is None and not self._answered.done():
             self._answered.set_result(None)
 
@@ -306,45 +280,8 @@ class Call:
         """The ACK came in; with our offer in the 2xx it brings the answer (RFC 3261 section 13.2.1)."""
         if sdp is not None and self._incoming.offer is None:
             self._hear(sdp, fatal=True)
-        elif self._media.agreement is None:
+        elif self.session.agreement is None:
             self._fail(MediaFailed("call: the caller never answered our offer", code=488))
-
-    def on_reoffered(self, event: CallReoffered) -> None:
-        try:
-            sdp = self._media.offer() if event.offer is None else self._media.answer(event.offer)
-        except (MediaFailed, LocalProtocolError) as error:
-            log.info("call %s: their new offer is refused: %s", self.id, error)
-            self.core.reject_reinvite(488)
-            return
-        self.core.answer_reinvite(sdp)
-        agreement = self._media.agreement
-        if event.offer is not None and agreement is not None:
-            self._tell("answered" if agreement.may_receive else "held")
-
-    def on_reanswered(self, event: CallReanswered) -> None:
-        error: SipcliError | None = None
-        try:
-            if event.sdp is None:
-                self._media.withdraw_offer()
-                error = failure_of("call", None, code=event.code, reason=event.reason, why=event.why)
-            else:
-                self._media.accept_answer(event.sdp)
-        except MediaFailed as failed:
-            error = failed
-        future = self._reoffered
-        if future is not None and not future.done():
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(None)
-
-    def on_offer_stale(self) -> None:
-        self.core.replace_offer(self._media.offer())
-
-    def on_refresh_due(self, event: CallRefreshDue) -> None:
-        """The session timer wants a re-INVITE: the same offer again, unless one is under way already."""
-        if self._reoffered is None:
-            self.core.reinvite(self._media.offer())
 
     def on_info(self, request: Request) -> None:
         """Digits that come by INFO, as some gateways still send them (``application/dtmf-relay``)."""
@@ -365,8 +302,8 @@ class Call:
     def _hear(self, sdp: bytes, *, fatal: bool) -> None:
         """Their answer, early or final."""
         try:
-            self._media.accept_answer(sdp)
-            self._media.start()
+            self.session.accept_answer(sdp)
+            self.session.start()
         except MediaFailed as error:
             if fatal:
                 self._fail(error)
@@ -380,8 +317,7 @@ class Call:
             self.core.hangup()
 
     def _mark_up(self) -> None:
-        self._up = self._loop.time()
-        self._signs = self._signs or self._up
+        self._times.mark_up()
         if self.direction == "in" and not self._answered.done():
             self._answered.set_result(None)
 
@@ -400,70 +336,30 @@ class Call:
         if self.media is not None:
             await self.media.close()
             media = self.media.report()
-            if self._up is not None:
+            if self._times.is_up:
                 self._teller.stats(media)
-        error = self._failure or self._why(event)
-        report = self._report(event, media)
-        for future in (self._answered, self._reoffered):
-            if future is not None and not future.done():
-                future.set_exception(error or NoAnswer("call: hung up before it was answered"))
+        error = self._failure or why_not(self, event, was_up=self._times.is_up)
+        report = self._times.report(event, media)
+        gone = error or NoAnswer("call: hung up before it was answered")
+        self.changes.fail(gone)
+        if not self._answered.done():
+            self._answered.set_exception(gone)
         if error is not None:
             self._over.set_exception(error)
         else:
             self._over.set_result(report)
 
-    def _why(self, event: CallEnded) -> SipcliError | None:
-        """None when the call was answered, or when we ended it ourselves; else why it was not."""
-        account = self.account
-        story = None if account is None else account.take_story(self.sip_call_id)
-        if self._up is not None or self.direction == "in" or (event.by == "local" and event.why is None):
-            return None
-        exchange = self.core.exchange if isinstance(self.core, OutgoingCall) else None
-        flow = None if exchange is None else exchange.flow
-        return failure_of(
-            "call",
-            None if account is None else account.name,
-            code=event.code,
-            reason=event.reason,
-            why=event.why,
-            story=story,
-            server=None if flow is None else flow.remote[0],
-        )
-
-    def _report(self, event: CallEnded, media: MediaReport) -> CallReport:
-        up, now = self._up, self._loop.time()
-        return CallReport(
-            by=event.by,
-            code=event.code,
-            reason=event.reason,
-            setup_ms=_ms(self._began, up),
-            ring_ms=_ms(self._rang, up or now),
-            talk_ms=_ms(up, now),
-            pdd_ms=_ms(self._began, self._signs),
-            media=media,
-        )
-
-    def _tell(self, state: CallState, *, code: int | None = None, reason: str | None = None) -> None:
+    def tell(self, state: CallState, *, code: int | None = None, reason: str | None = None) -> None:
+        """It is in *state* now: tell everybody."""
         self.state = state
         self._teller.call(state, code=code, reason=reason)
 
     def _tell_stats(self) -> None:
         self._stats = self._loop.call_later(STATS_EVERY, self._tell_stats)
-        if self._up is not None:
-            self._teller.stats(self._media.report(verdict=False))
+        if self._times.is_up:
+            self._teller.stats(self.session.report(verdict=False))
 
     def _heard_digit(self, digit: str, duration_ms: int, via: str = "rfc4733") -> None:
         self.agent.tell(DtmfNotice(call=self.id, direction="in", digit=digit, via=via, duration_ms=duration_ms))
         if self.on_dtmf is not None:
             self.on_dtmf(digit, duration_ms)
-
-
-def _future(loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
-    """A future whose failure nobody need fetch."""
-    future: asyncio.Future[Any] = loop.create_future()
-    future.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return future
-
-
-def _ms(start: float | None, end: float | None) -> float | None:
-    return None if start is None or end is None else round((end - start) * 1000, 1)

@@ -1,13 +1,11 @@
-"""The audio of a call: opened before the call exists, and what it came to in the end."""
+"""The audio of a call, opened before the call exists."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from sipcli.errors import ConfigError
-from sipcli.media.quality import AudioVerdict, MediaReport, RxStats, TxStats
 from sipcli.media.srtp import missing
 from sipcli.sip.uri import SipUri
 from sipcli.ua.media_io import MediaSession
@@ -17,41 +15,7 @@ if TYPE_CHECKING:
     from sipcli.ua.audio import AudioSpec
     from sipcli.ua.call import Call
 
-__all__ = ["CallReport", "MediaHooks", "open_media", "settings_for", "speaks_tls"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallReport:
-    """What a call came to.  Times in milliseconds, None where it did not come so far.
-
-    *pdd_ms*: from dialling to the first sign of the far end; *setup_ms*: to the
-    answer; *ring_ms* and *talk_ms*: how long it rang, and was up.
-    """
-
-    by: Literal["local", "remote", "network"]
-    code: int | None = None
-    reason: str = ""
-    setup_ms: float | None = None
-    ring_ms: float | None = None
-    talk_ms: float | None = None
-    pdd_ms: float | None = None
-    media: MediaReport = MediaReport()  # noqa: RUF009 - frozen
-
-    @property
-    def codec(self) -> str | None:
-        return self.media.codec
-
-    @property
-    def rx(self) -> RxStats:
-        return self.media.rx
-
-    @property
-    def tx(self) -> TxStats:
-        return self.media.tx
-
-    @property
-    def audio(self) -> AudioVerdict:
-        return self.media.audio
+__all__ = ["MediaHooks", "open_media", "settings_for", "speaks_tls"]
 
 
 class MediaHooks:

@@ -76,12 +76,12 @@ class EventDesk:
             CallProgress: lambda event: self._with_call(event, "on_progress"),
             CallAnswered: lambda event: self._with_call(event, "on_answered"),
             CallReoffered: self._on_reoffered,
-            CallReanswered: lambda event: self._with_call(event, "on_reanswered"),
+            CallReanswered: lambda event: self._with_changes(event, "on_reanswered"),
             CallEnded: lambda event: self._with_call(event, "on_ended"),
             CallIncoming: self._on_incoming,
             CallConfirmed: self._on_confirmed,
             CallOfferStale: self._on_offer_stale,
-            CallRefreshDue: lambda event: self._with_call(event, "on_refresh_due"),
+            CallRefreshDue: lambda event: self._with_changes(event, "on_refresh_due"),
             InfoReceived: self._on_info,
             RequestDone: agent.oneshots.on_done,
             MessageReceived: self._on_message,
@@ -147,6 +147,11 @@ class EventDesk:
         if call is not None:
             getattr(call, name)(event)
 
+    def _with_changes(self, event: Any, name: str) -> None:
+        call = self._agent.find_call(event.call.id)
+        if call is not None:
+            getattr(call.changes, name)(event)
+
     def _on_incoming(self, event: CallIncoming) -> None:
         from sipcli.ua.call import Call
 
@@ -174,12 +179,12 @@ class EventDesk:
         if call is None:
             event.call.reject_reinvite(488)
         else:
-            call.on_reoffered(event)
+            call.changes.on_reoffered(event)
 
     def _on_offer_stale(self, event: CallOfferStale) -> None:
         call = self._agent.find_call(event.call.id)
         if call is not None:
-            call.on_offer_stale()
+            call.changes.on_offer_stale()
 
     def _on_info(self, event: InfoReceived) -> None:
         call = self._agent.find_call(event.call.id)

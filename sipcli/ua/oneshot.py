@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from sipcli.sip.events import RequestDone
 from sipcli.sip.message import Response
 from sipcli.sip.oneshot import OneShot
+from sipcli.sip.uri import SipUri
 from sipcli.ua.failures import AuthStory, failure_of
+from sipcli.ua.notices import MessageNotice, address_text
 from sipcli.ua.tls import TlsFacts
 
 if TYPE_CHECKING:
     from sipcli.sip.engine import Engine
+    from sipcli.ua.account import Account
+    from sipcli.ua.agent import UserAgent
 
-__all__ = ["MessageReport", "OneShots", "OptionsReport", "RequestReport"]
+__all__ = ["MessageReport", "OneShots", "OptionsReport", "RequestReport", "ask_options", "send_message"]
 
 
 class MessageReport(NamedTuple):
@@ -61,7 +65,7 @@ class RequestReport(NamedTuple):
         if response is None or done.why is not None:
             code, reason = (None, "") if response is None else (response.status, response.reason)
             raise failure_of("request", account, code=code, reason=reason, why=done.why, story=story)
-        return cls(response.status, response.reason, round((done.rtt_s or 0.0) * 1000, 1), response)
+        return cls(response.status, response.reason, _ms(done.rtt_s), response)
 
 
 class OneShots:
@@ -88,3 +92,45 @@ class OneShots:
         future = self._waiting.pop(event.oneshot, None)
         if future is not None and not future.done():
             future.set_result(event)
+
+
+async def send_message(
+    agent: UserAgent, account: Account | None, target: SipUri, text: str, content_type: str
+) -> MessageReport:
+    """Send a MESSAGE and tell of it (RFC 3428).  Raises the typed error when it is not taken."""
+    name = None if account is None else account.name
+    done = await agent.oneshots.run(lambda engine: engine.message(name, target, text.encode(), content_type))
+    story = None if account is None else account.take_story(done.oneshot.exchange.call_id)
+    response = done.response
+    code, reason = (None, "") if response is None else (response.status, response.reason)
+    agent.tell(MessageNotice(direction="out", remote=str(target), content_type=content_type, body=text, code=code))
+    if response is None or response.status >= 300 or done.why is not None:
+        raise failure_of("message", name, code=code, reason=reason, why=done.why, story=story)
+    return MessageReport(code=response.status, reason=response.reason, rtt_ms=_ms(done.rtt_s))
+
+
+async def ask_options(agent: UserAgent, account: Account | None, target: SipUri) -> OptionsReport:
+    """Send OPTIONS (RFC 3261 section 11).  Raises the typed error when nobody answers."""
+    name = None if account is None else account.name
+    done = await agent.oneshots.run(lambda engine: engine.options(name, target))
+    story = None if account is None else account.take_story(done.oneshot.exchange.call_id)
+    response, flow = done.response, done.oneshot.exchange.flow
+    if response is None or flow is None:
+        raise failure_of("options", name, why=done.why, story=story)
+    return OptionsReport(
+        code=response.status,
+        reason=response.reason,
+        rtt_ms=_ms(done.rtt_s),
+        transport=flow.transport,
+        remote=address_text(flow.remote),
+        tls=flow.verified_identity,
+        server=response.find("Server") or response.find("User-Agent"),
+        allow=response.values("Allow"),
+        supported=response.values("Supported"),
+        accept=response.values("Accept"),
+        tls_facts=agent.endpoint.tls_facts(flow),
+    )
+
+
+def _ms(seconds: float | None) -> float:
+    return round((seconds or 0.0) * 1000, 1)

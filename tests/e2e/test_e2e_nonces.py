@@ -21,8 +21,8 @@ from sipcli.config import AccountConfig
 from sipcli.credentials import PasswordCredentials, Secret
 from sipcli.sip.flow import Transport
 from sipcli.sip.uri import SipUri
-from sipcli.ua.account import BrokeredAccount
 from sipcli.ua.agent import UserAgent
+from sipcli.ua.brokered import BrokeredAccount
 from sipcli.ua.call import Call
 from tests.e2e.conftest import FILE_PROVIDER, account
 from tests.support.brokerkit import FakeProvider

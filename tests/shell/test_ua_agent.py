@@ -27,8 +27,9 @@ from sipcli.errors import (
     UnregisteredThread,
 )
 from sipcli.sip.uri import SipUri
-from sipcli.ua.account import Account, BrokeredAccount
+from sipcli.ua.account import Account
 from sipcli.ua.agent import AuthChallengeParam, UserAgent
+from sipcli.ua.brokered import BrokeredAccount
 from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
 from sipcli.ua.localhost import local_host, source_towards
 from tests.support.agentkit import site

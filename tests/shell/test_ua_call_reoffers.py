@@ -104,20 +104,20 @@ def states(rig: Any) -> list[str]:
 
 
 async def test_they_hold_and_resume(rig: Any) -> None:
-    rig.call.on_reoffered(CallReoffered(rig.core, b"hold", OK))
-    rig.call.on_reoffered(CallReoffered(rig.core, b"go on", OK))
+    rig.call.changes.on_reoffered(CallReoffered(rig.core, b"hold", OK))
+    rig.call.changes.on_reoffered(CallReoffered(rig.core, b"go on", OK))
     assert rig.core.said == [("answer_reinvite", b"our answer")] * 2
     assert states(rig) == ["held", "answered"]
 
 
 async def test_they_ask_us_to_offer(rig: Any) -> None:
-    rig.call.on_reoffered(CallReoffered(rig.core, None, OK))
+    rig.call.changes.on_reoffered(CallReoffered(rig.core, None, OK))
     assert rig.core.said == [("answer_reinvite", b"our offer")] and states(rig) == []
 
 
 async def test_what_they_offer_cannot_be_agreed_on(rig: Any) -> None:
     rig.media.refuses = True
-    rig.call.on_reoffered(CallReoffered(rig.core, b"opus only", OK))
+    rig.call.changes.on_reoffered(CallReoffered(rig.core, b"opus only", OK))
     assert rig.core.said == [("reject_reinvite", 488)]
 
 
@@ -126,7 +126,7 @@ async def test_our_offer_is_refused_and_what_was_agreed_before_holds(rig: Any) -
     await asyncio.sleep(0)
     with pytest.raises(LocalProtocolError, match="being changed already"):
         await rig.call.hold()
-    rig.call.on_reanswered(CallReanswered(rig.core, None, 488, "Not Acceptable Here"))
+    rig.call.changes.on_reanswered(CallReanswered(rig.core, None, 488, "Not Acceptable Here"))
     with pytest.raises(MediaFailed):
         await task
     assert not rig.media.held and "withdrawn" in rig.media.done
@@ -136,18 +136,18 @@ async def test_their_answer_to_our_offer_is_nonsense(rig: Any) -> None:
     task = asyncio.ensure_future(rig.call.resume())
     await asyncio.sleep(0)
     rig.media.refuses = True
-    rig.call.on_reanswered(CallReanswered(rig.core, b"nonsense"))
+    rig.call.changes.on_reanswered(CallReanswered(rig.core, b"nonsense"))
     with pytest.raises(MediaFailed):
         await task
 
 
 async def test_an_answer_nobody_waits_for(rig: Any) -> None:
-    rig.call.on_reanswered(CallReanswered(rig.core, b"answer"))
+    rig.call.changes.on_reanswered(CallReanswered(rig.core, b"answer"))
     assert rig.media.done == [b"answer"]
 
 
 async def test_fresh_sdp_for_an_offer_that_has_waited(rig: Any) -> None:
-    rig.call.on_offer_stale()
+    rig.call.changes.on_offer_stale()
     assert rig.core.said == [("replace_offer", b"our offer")]
 
 

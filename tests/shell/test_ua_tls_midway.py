@@ -15,8 +15,8 @@ from sipcli.config import AccountConfig
 from sipcli.credentials import CredentialRequest, Credentials
 from sipcli.errors import TlsError
 from sipcli.sip.uri import SipUri
-from sipcli.ua.account import BrokeredAccount
 from sipcli.ua.agent import UserAgent
+from sipcli.ua.brokered import BrokeredAccount
 from tests.support.authkit import password
 from tests.support.brokerkit import FakeProvider
 from tests.support.certs import certificates

@@ -10,8 +10,9 @@ from sipcli.config import AccountConfig
 from sipcli.sandbox import Sandbox
 from sipcli.sip.flow import Transport
 from sipcli.sip.uri import SipUri
-from sipcli.ua.account import Account, BrokeredAccount
+from sipcli.ua.account import Account
 from sipcli.ua.agent import UserAgent
+from sipcli.ua.brokered import BrokeredAccount
 from sipcli.ua.notices import Notice
 from tests.support.brokerkit import FakeProvider
 

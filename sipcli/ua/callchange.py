@@ -1,0 +1,104 @@
+"""A session that changes while it is up: holds and resumes, theirs and ours (RFC 3264 8, RFC 3261 14)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sipcli.errors import LocalProtocolError, MediaFailed, SipcliError
+from sipcli.sip.events import CallReanswered, CallRefreshDue, CallReoffered
+from sipcli.ua.failures import failure_of
+
+if TYPE_CHECKING:
+    from sipcli.ua.agent import UserAgent
+    from sipcli.ua.call import Call
+
+__all__ = ["SessionChanges", "quiet_future"]
+
+log = logging.getLogger(__name__)
+
+
+class SessionChanges:
+    """The offers and answers of one call, after the first."""
+
+    def __init__(self, agent: UserAgent, call: Call) -> None:
+        self._agent = agent
+        self._call = call
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def reoffer(self, *, hold: bool) -> None:
+        """Offer the session anew, held or not; returns when the other side agreed.
+
+        Raises MediaFailed, or what the refusal says; the session is then as it was.
+        """
+        if self._waiter is not None:
+            raise LocalProtocolError("the session is being changed already")
+        call, media = self._call, self._call.session
+        before = media.held
+        self._waiter = quiet_future(asyncio.get_running_loop())
+        try:
+            with self._agent.turn():
+                call.core.reinvite(media.offer(hold=hold))
+            await self._waiter
+        except BaseException:
+            if not call.is_over:
+                media.withdraw_offer()
+                if before != hold:
+                    media.offer(hold=before)
+                    media.withdraw_offer()
+            raise
+        finally:
+            self._waiter = None
+
+    def fail(self, error: SipcliError) -> None:
+        """The call is over: whoever waits for a change is told *error*."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
+
+    # --- what the core tells ----------------------------------------------------------------------------------
+
+    def on_reoffered(self, event: CallReoffered) -> None:
+        call, media = self._call, self._call.session
+        try:
+            sdp = media.offer() if event.offer is None else media.answer(event.offer)
+        except (MediaFailed, LocalProtocolError) as error:
+            log.info("call %s: their new offer is refused: %s", call.id, error)
+            call.core.reject_reinvite(488)
+            return
+        call.core.answer_reinvite(sdp)
+        agreement = media.agreement
+        if event.offer is not None and agreement is not None:
+            call.tell("answered" if agreement.may_receive else "held")
+
+    def on_reanswered(self, event: CallReanswered) -> None:
+        media = self._call.session
+        error: SipcliError | None = None
+        try:
+            if event.sdp is None:
+                media.withdraw_offer()
+                error = failure_of("call", None, code=event.code, reason=event.reason, why=event.why)
+            else:
+                media.accept_answer(event.sdp)
+        except MediaFailed as failed:
+            error = failed
+        if error is not None:
+            self.fail(error)
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def on_offer_stale(self) -> None:
+        """The offer waited, and something changed meanwhile (conformance A20)."""
+        self._call.core.replace_offer(self._call.session.offer())
+
+    def on_refresh_due(self, event: CallRefreshDue) -> None:
+        """The session timer wants a re-INVITE: the same offer again, unless one is under way already."""
+        if self._waiter is None:
+            self._call.core.reinvite(self._call.session.offer())
+
+
+def quiet_future(loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
+    """A future whose failure nobody need fetch."""
+    future: asyncio.Future[Any] = loop.create_future()
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
