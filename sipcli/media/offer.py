@@ -7,13 +7,13 @@ is ``MediaFailed`` with code 488 (RFC 3261 section 13.3.1.3), also when the peer
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sipcli.errors import LocalProtocolError, MediaFailed, ParseError
-from sipcli.media.codecs import CODECS, Codec, Format, choose
+from sipcli.media.agreement import COMFORT_NOISE, PTIME_MS, Address, Agreement, direction_for, mirrored, receives, sends
+from sipcli.media.codecs import Codec, choose
+from sipcli.media.formats import EVENT_TYPES, codec_lines, codecs_of, event_for, event_lines, event_types
 from sipcli.media.sdes import Crypto, SrtpKeys, SrtpPolicy, find_chosen, find_crypto, new_cryptos
 from sipcli.media.sdp import (
     Attribute,
@@ -26,68 +26,10 @@ from sipcli.media.sdp import (
     parse_sdp,
 )
 
-__all__ = ["COMFORT_NOISE", "PTIME_MS", "Address", "Agreement", "Negotiator", "mirrored"]
-
-Address = tuple[str, int]
-
-PTIME_MS = 20
-EVENT_TYPES = {8000: 101, 16000: 102, 48000: 100}
-"""RTP clock → the payload type our offers give to telephone-event on it; 101 is what gateways expect by habit.
-
-RFC 4733 section 2.5.1.2: events share the sequence and the clock of the audio, so each clock has its own type.
-"""
-COMFORT_NOISE = 13
-"""RFC 3389: what those who fall silent send instead, at 8 kHz."""
+__all__ = ["Negotiator"]
 
 _PLAIN = ("RTP/AVP", "RTP/AVPF")
 _SECURE = ("RTP/SAVP", "RTP/SAVPF")
-_SENDS = {"sendrecv": True, "sendonly": True, "recvonly": False, "inactive": False}
-_RECEIVES = {"sendrecv": True, "sendonly": False, "recvonly": True, "inactive": False}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """What an offer and its answer come to, seen from our side.
-
-    *send_type* and *send_event_type* are the peer's payload types, *send_format* what his ``a=fmtp`` asks of
-    our encoder; *receive_types* may arrive, and *receive_event_types*, each with its clock in Hz. *remote* is
-    None where nothing can be sent: the peer named no address (*nowhere*: ``c=0.0.0.0``), or a host name, which
-    only its packets can tell.
-    """
-
-    codec: Codec
-    send_type: int
-    receive_types: Mapping[int, Codec]
-    send_event_type: int | None
-    receive_event_types: Mapping[int, int]
-    remote: Address | None
-    remote_rtcp: Address | None
-    rtcp_mux: bool
-    direction: Direction
-    nowhere: bool = False
-    send_format: Format = field(default_factory=lambda: MappingProxyType({}))
-    send_event_clock: int = 8000
-    srtp: SrtpKeys | None = None
-    """None: nothing is encrypted."""
-
-    @property
-    def may_send(self) -> bool:
-        return _SENDS[self.direction] and self.remote is not None
-
-    @property
-    def may_receive(self) -> bool:
-        return _RECEIVES[self.direction]
-
-
-def direction_for(*, sends: bool, receives: bool) -> Direction:
-    if sends:
-        return "sendrecv" if receives else "sendonly"
-    return "recvonly" if receives else "inactive"
-
-
-def mirrored(direction: Direction) -> Direction:
-    """The same stream seen from the other end (RFC 3264 section 6.1)."""
-    return direction_for(sends=_RECEIVES[direction], receives=_SENDS[direction])
 
 
 class Negotiator:
@@ -140,16 +82,16 @@ class Negotiator:
         formats, lines = [], []
         for codec in self._codecs:
             formats.append(str(codec.payload_type))
-            lines += _codec_lines(codec, codec.payload_type)
+            lines += codec_lines(codec, codec.payload_type)
         clocks = {codec.clock_rate for codec in self._codecs}
         if 8000 in clocks:
             formats.append(str(COMFORT_NOISE))
         for clock in sorted(clocks) if self._events else ():
             formats.append(str(EVENT_TYPES[clock]))
-            lines += _event_lines(EVENT_TYPES[clock], clock)
+            lines += event_lines(EVENT_TYPES[clock], clock)
         # RFC 3264 section 8.4: hold what is held from the other side, too, and it is inactive.
-        held_by_peer = self.agreement is not None and not _SENDS[self.agreement.direction] and not self._agreed_hold
-        direction = direction_for(sends=not (self.hold and held_by_peer), receives=not self.hold)
+        held_by_peer = self.agreement is not None and not sends(self.agreement.direction) and not self._agreed_hold
+        direction = direction_for(sending=not (self.hold and held_by_peer), receiving=not self.hold)
         lines += [crypto.attribute() for crypto in self._cryptos]
         # ``optional`` is a plain offer that also has keys: who knows a=crypto takes them, who does not is not lost.
         protocol = "RTP/SAVP" if self._srtp == "required" else "RTP/AVP"
@@ -174,7 +116,7 @@ class Negotiator:
         if not theirs:
             raise _failed("no codec in common")
         send_type, codec = next(iter(theirs.items()))
-        event, clock = _event_for(codec, _event_types(media, named_by=offered))
+        event, clock = event_for(codec, event_types(media, named_by=offered))
         allowed = self._local.direction_of(offered)
         wanted = mirrored(description.direction_of(media))
         mux = offered.has("rtcp-mux") and _muxable(media)
@@ -186,14 +128,14 @@ class Negotiator:
             send_format=media.parameters_of(send_type),
             send_event_type=event,
             send_event_clock=clock,
-            receive_event_types={**_event_types(offered), **_event_types(media)},
+            receive_event_types={**event_types(offered), **event_types(media)},
             remote=remote,
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
             rtcp_mux=mux,
             srtp=keys,
             nowhere=_is_nowhere(description, media),
             direction=direction_for(
-                sends=_SENDS[allowed] and _SENDS[wanted], receives=_RECEIVES[allowed] and _RECEIVES[wanted]
+                sending=sends(allowed) and sends(wanted), receiving=receives(allowed) and receives(wanted)
             ),
         )
         return self.agreement
@@ -269,7 +211,7 @@ class Negotiator:
     def _agree_on(self, description: SessionDescription, media: MediaDescription) -> Agreement:
         remote = self._remote_of(description, media)
         payload_type, codec = next(iter(self._codecs_of(media).items()))
-        event, clock = _event_for(codec, _event_types(media) if self._events else {})
+        event, clock = event_for(codec, event_types(media) if self._events else {})
         offered = description.direction_of(media)
         mux = _muxable(media)
         return Agreement(
@@ -279,27 +221,27 @@ class Negotiator:
             send_format=media.parameters_of(payload_type),
             send_event_type=event,
             send_event_clock=clock,
-            receive_event_types=_event_types(media),
+            receive_event_types=event_types(media),
             remote=remote,
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
             rtcp_mux=mux,
             srtp=self._keys_for(self._crypto_of(media)),
             nowhere=_is_nowhere(description, media),
             direction=direction_for(
-                sends=_RECEIVES[offered] and remote is not None, receives=_SENDS[offered] and not self.hold
+                sending=receives(offered) and remote is not None, receiving=sends(offered) and not self.hold
             ),
         )
 
     def _answered_media(self, media: MediaDescription, agreement: Agreement) -> MediaDescription:
         codec = agreement.codec
         formats = [str(agreement.send_type)]
-        lines = _codec_lines(codec, agreement.send_type)
+        lines = codec_lines(codec, agreement.send_type)
         if codec.clock_rate == 8000 and str(COMFORT_NOISE) in media.formats:
             formats.append(str(COMFORT_NOISE))
         event = agreement.send_event_type
         if event is not None:
             formats.append(str(event))
-            lines += _event_lines(event, agreement.send_event_clock)
+            lines += event_lines(event, agreement.send_event_clock)
         theirs = self._crypto_of(media)
         if agreement.srtp is not None and theirs is not None:
             lines.append(Crypto(theirs.tag, theirs.suite, agreement.srtp.ours).attribute())
@@ -345,57 +287,7 @@ class Negotiator:
         return (host, media.port) if family is not None else None
 
     def _codecs_of(self, media: MediaDescription, *, named_by: MediaDescription | None = None) -> dict[int, Codec]:
-        """Ours among the formats of *media*, in its order; *named_by*: the offer, whose rtpmaps an answer may omit."""
-        found = {}
-        for payload_type, key in _encodings(media, named_by).items():
-            codec = next((codec for codec in self._codecs if codec.key == key), None)
-            if codec is not None:
-                found[payload_type] = codec
-        return found
-
-
-_Key: TypeAlias = tuple[str, int, int]
-_STATIC: Mapping[int, _Key] = {codec.payload_type: codec.key for codec in CODECS.values() if codec.payload_type < 96}
-
-
-def _encodings(media: MediaDescription, named_by: MediaDescription | None = None) -> dict[int, _Key]:
-    """Payload type to encoding name, clock and channels, in the order of the formats.
-
-    Static types need no rtpmap (RFC 3551 section 6).
-    """
-    names = dict(_STATIC)
-    for line in (named_by, media):
-        if line is not None:
-            names.update(
-                (number, (rtpmap.encoding.upper(), rtpmap.clock_rate, rtpmap.channels))
-                for number, rtpmap in line.rtpmaps.items()
-            )
-    formats = [int(text) for text in media.formats if text.isascii() and text.isdigit() and len(text) <= 3]
-    return {number: names[number] for number in formats if number in names}
-
-
-def _event_types(media: MediaDescription, named_by: MediaDescription | None = None) -> dict[int, int]:
-    """The payload types of telephone-event, each with its clock."""
-    encodings = _encodings(media, named_by)
-    return {number: clock for number, (name, clock, _) in encodings.items() if name == "TELEPHONE-EVENT" and clock}
-
-
-def _event_for(codec: Codec, types: Mapping[int, int]) -> tuple[int | None, int]:
-    """The type whose clock is the codec's; else, with those who offer only the usual one, that of 8 kHz."""
-    for clock in (codec.clock_rate, 8000):
-        fitting = [number for number, its in types.items() if its == clock]
-        if fitting:
-            return min(fitting), clock
-    return None, 8000
-
-
-def _codec_lines(codec: Codec, payload_type: int) -> list[Attribute]:
-    lines = [Attribute("rtpmap", f"{payload_type} {codec.rtpmap}")]
-    return [*lines, Attribute("fmtp", f"{payload_type} {codec.fmtp}")] if codec.fmtp else lines
-
-
-def _event_lines(payload_type: int, clock: int) -> list[Attribute]:
-    return [Attribute("rtpmap", f"{payload_type} telephone-event/{clock}"), Attribute("fmtp", f"{payload_type} 0-16")]
+        return codecs_of(media, self._codecs, named_by=named_by)
 
 
 def _is_nowhere(description: SessionDescription, media: MediaDescription) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 
 from sipcli.errors import ParseError
+from sipcli.media.agreement import COMFORT_NOISE, Agreement
 from sipcli.media.codecs import Codec, Decoder, make_decoder
 from sipcli.media.comfort import ComfortNoise
 from sipcli.media.conceal import Concealer
 from sipcli.media.dtmf import DtmfReceived, DtmfReceiver, EventPayload
 from sipcli.media.jitter import JitterBuffer, Nothing
-from sipcli.media.offer import COMFORT_NOISE, Agreement
 from sipcli.media.quality import AudioMeter, RxStats
 from sipcli.media.resample import Resampler
 from sipcli.media.rtcp import ReportBlock, SenderReport, ntp_middle

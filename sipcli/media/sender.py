@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sipcli.media.agreement import Agreement
 from sipcli.media.codecs import Codec, Encoder, Format, make_encoder
 from sipcli.media.dtmf import DIGITS, GAP_MS, TONE_MS, DtmfSender, check_digits
-from sipcli.media.offer import Agreement
 from sipcli.media.quality import TxStats
 from sipcli.media.rtp import RtpPacket
 from sipcli.media.tone import FRAME, Oscillator, dtmf_frequencies

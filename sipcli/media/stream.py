@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sipcli.errors import ParseError
+from sipcli.media.agreement import Agreement
 from sipcli.media.latch import Address, SourceLatch
-from sipcli.media.offer import Agreement
 from sipcli.media.quality import MediaReport, RemoteStats, mos
 from sipcli.media.receiver import RtpReceiver
 from sipcli.media.rtcp import (

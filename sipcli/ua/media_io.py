@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from sipcli.errors import LocalProtocolError
+from sipcli.media.agreement import PTIME_MS, Address, Agreement
 from sipcli.media.codecs import choose
 from sipcli.media.dtmf import check_digits
-from sipcli.media.offer import PTIME_MS, Address, Agreement, Negotiator
+from sipcli.media.offer import Negotiator
 from sipcli.media.pacing import Pacer
 from sipcli.media.quality import MediaReport
 from sipcli.media.sdes import SrtpPolicy

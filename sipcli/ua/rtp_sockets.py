@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from sipcli.errors import NetworkError
+from sipcli.media.demux import Kind, kind_of
 from sipcli.media.stream import Datagram
 
-__all__ = ["Received", "RtpSockets"]
+__all__ = ["Diverted", "Received", "RtpSockets"]
 
 Address: TypeAlias = tuple[str, int]
 Received: TypeAlias = Callable[[bytes, Address], None]
+Diverted: TypeAlias = Callable[[bytes, Address, bool], None]
+"""The third: it came at the RTCP port."""
 
 _TRIES = 64
 _BURST = 32
@@ -22,13 +25,14 @@ _LARGEST = 2048
 
 
 class RtpSockets:
-    """Bound at creation; *on_rtp* and *on_rtcp* are called on the loop for every datagram."""
+    """Bound at creation; *on_rtp* and *on_rtcp* are called on the loop for every datagram that nobody else wants."""
 
     def __init__(self, host: str, ports: range | None, on_rtp: Received, on_rtcp: Received) -> None:
         self._loop = asyncio.get_running_loop()
         self._rtp, self._rtcp = _bind_pair(host, ports)
         self.unsent = 0
         """Datagrams that the system would not take: nothing is queued, the next one is due in 20 ms."""
+        self._diverted: dict[Kind, Diverted] = {}
         for sock, receive in ((self._rtp, on_rtp), (self._rtcp, on_rtcp)):
             self._loop.add_reader(sock.fileno(), self._drain, sock, receive)
 
@@ -42,6 +46,10 @@ class RtpSockets:
         port: int = self._rtcp.getsockname()[1]
         return port
 
+    def divert(self, kind: Kind, received: Diverted) -> None:
+        """From now on datagrams of *kind*, at either port, are given to *received* (RFC 7983)."""
+        self._diverted[kind] = received
+
     def _drain(self, sock: socket.socket, receive: Received) -> None:
         for _ in range(_BURST):
             try:
@@ -52,7 +60,12 @@ class RtpSockets:
                 # ICMP "port unreachable" for something sent earlier: the peer is not there yet, or no more.
                 continue
             # A link-local IPv6 source carries its zone, which is not part of the address in SDP.
-            receive(data, (source[0].partition("%")[0], source[1]))
+            address = source[0].partition("%")[0], source[1]
+            diverted = self._diverted.get(kind_of(data)) if self._diverted else None
+            if diverted is not None:
+                diverted(data, address, sock is self._rtcp)
+            else:
+                receive(data, address)
             if sock.fileno() < 0:
                 return
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from sipcli.errors import ConfigError, LocalProtocolError, MediaFailed
-from sipcli.media.offer import CODECS, Negotiator, mirrored
+from sipcli.media.agreement import mirrored
+from sipcli.media.codecs import CODECS
+from sipcli.media.offer import Negotiator
 from sipcli.media.sdp import Direction, SessionDescription, parse_sdp
 from tests.unit.media.test_media_sdp import RFC4475_BODY, RFC5118_IPV6, RFC5118_MULTIPLE
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipcli.errors import MediaFailed
-from sipcli.media.offer import Agreement, Negotiator
+from sipcli.media.agreement import Agreement
+from sipcli.media.offer import Negotiator
 from sipcli.media.sdes import SUITES, Crypto, parse_crypto
 
 KEY_30 = base64.b64encode(bytes(range(30))).decode()
