@@ -25,6 +25,7 @@ def script(name: str) -> ModuleType:
 
 
 conformance = script("make_conformance")
+prove = script("prove_defences")
 
 
 @pytest.mark.parametrize(
@@ -87,8 +88,9 @@ def test_each_verdict(tmp_path: Path) -> None:
 @pytest.mark.parametrize("row", DEFENCES, ids=[f"{row['id']}-{n}" for n, row in enumerate(DEFENCES)])
 def test_a_defence_is_where_its_row_says_and_so_are_its_tests(row: dict[str, object]) -> None:
     """Else `make prove` would stop at it; this is quicker, and comes with every run."""
-    text = (ROOT / str(row["file"])).read_text()
-    assert text.count(str(row["old"])) == 1
+    home = prove.home(row, ROOT)
+    assert home is not None, f"{row['old']!r} is not exactly once in {row['file']}, nor in one of its neighbours"
+    text = home.read_text()
     without = text.replace(str(row["old"]), str(row["new"]))
     assert without != text
     ast.parse(without)
