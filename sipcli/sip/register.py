@@ -10,29 +10,26 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from sipcli.errors import ParseError
+from sipcli.sip.binding import Binding, granted, refresh_in, retry_after, service_route
 from sipcli.sip.events import RegistrationChanged, RegistrationState, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
 from sipcli.sip.message import Response
 from sipcli.sip.policy import GiveUp
-from sipcli.sip.restraint import MAX_TIME, backoff
+from sipcli.sip.restraint import backoff
 from sipcli.sip.targets import Target, through
-from sipcli.sip.uri import NameAddr, SipUri
 
 if TYPE_CHECKING:
     from sipcli.sip.account import AccountState
     from sipcli.sip.core import Core
 
-__all__ = ["Binding", "Registration", "State", "refresh_in"]
+__all__ = ["Binding", "Registration", "State"]
 
 STEADY = 120.0
 """Seconds after which a connection that breaks was a good one (RFC 5626 section 4.5)."""
-MARGIN = 32.0
-"""Seconds before expiry by which a refresh goes out: one full non-INVITE transaction."""
 
 SIGN_IN_PACE = 300.0
 """Seconds from one unused sign-in to the next, in the long run: a code often lives that long, and none is hammered."""
@@ -56,21 +53,6 @@ class State(Enum):
     WAITING = "waiting"
     UNBINDING = "unbinding"
     GONE = "gone"
-
-
-class Binding(NamedTuple):
-    """Contact and AOR are tied until *expires_at* (the engine's clock); *expires_s* is what the registrar granted."""
-
-    contact: str
-    expires_at: float
-    expires_s: int
-
-
-def refresh_in(expires: float) -> float:
-    """Seconds from the 200 to the refresh: at 80 % of the time, but never later than 32 s before its end."""
-    if expires >= 1.5 * MARGIN:
-        return min(0.8 * expires, expires - MARGIN)
-    return expires / 2
 
 
 class Registration:
@@ -234,23 +216,23 @@ class Registration:
             self._failed(response, why)
 
     def _bound(self, exchange: Exchange, response: Response) -> None:
-        granted = _granted(response, exchange.contact, self._account.profile.contact_user, self.expires)
-        if granted <= 0:
+        seconds = granted(response, exchange.contact, self._account.profile.contact_user, self.expires)
+        if seconds <= 0:
             self._failed(response, "protocol: the registrar accepted us for no time at all")
             return
         self._failures = 0
         self._too_brief = False
         self._waited = False
         self.bound_at = self._core.now
-        self.binding = Binding(exchange.contact, self._core.now + granted, granted)
+        self.binding = Binding(exchange.contact, self._core.now + seconds, seconds)
         self.state = State.BOUND
-        routes = _service_route(response)
+        routes = service_route(response)
         self._account.use_service_route(routes)
         if self._unbind:
             self._leave()
             return
-        self._core.arm(self, "refresh", refresh_in(granted))
-        self._tell("registered", response, expires_s=granted, contact=self.binding.contact, service_route=routes)
+        self._core.arm(self, "refresh", refresh_in(seconds))
+        self._tell("registered", response, expires_s=seconds, contact=self.binding.contact, service_route=routes)
 
     def _ask_longer(self, response: Response) -> bool:
         """423: ask for Min-Expires, once (section 10.2.8)."""
@@ -278,7 +260,7 @@ class Registration:
         if ours:
             # A store may come back any moment, and the binding must not end between two looks.
             delay = min(delay, STORE_TIME, max(left / 2, LAST_CHANCE) if left > 0 else STORE_TIME)
-        delay = max(delay, _retry_after(response))
+        delay = max(delay, retry_after(response))
         self.state = State.RETRYING
         self._core.arm(self, "retry", delay)
         self._tell("retrying", response, retry_in_s=delay, why=why)
@@ -365,46 +347,3 @@ def _registrar_of(account: AccountState) -> Target:
     uri = account.profile.registrar.replace(user=None, password=None, headers=())  # section 10.2: no user part
     target = through(uri.without_param("method"), account.proxy_routes)
     return Target(target.uri, target.routes, account.registrar_hop)
-
-
-def _granted(response: Response, ours: str, user: str, asked: int) -> int:
-    """Seconds that the registrar gave *our* Contact; it lists those of our other devices, too (section 10.2.4)."""
-    try:
-        text = _expires_of(response, ours, user)
-        if text is not None and text.isascii() and text.isdigit() and len(text) < 11:
-            return int(text)
-        whole = response.expires
-    except ParseError:
-        return asked
-    return asked if whole is None else whole
-
-
-def _expires_of(response: Response, ours: str, user: str) -> str | None:
-    alone = response.find("Contact") or ""
-    if alone.startswith(f"<{ours}>;expires=") and len(response.all("Contact")) == 1:  # the usual case, unparsed
-        text = alone[len(ours) + 11 :]
-        if text.isdigit():
-            return text
-    uri = SipUri.parse(ours)
-    listed = [c for c in response.contacts if isinstance(c.uri, SipUri)]
-    mine = next((c for c in listed if c.sip_uri.equivalent(uri)), None)
-    if mine is None:  # a registrar behind a NAT fixer may write our host anew, but not our random user part
-        mine = next((c for c in listed if c.sip_uri.user == user), None)
-    return None if mine is None else mine.param("expires")
-
-
-def _service_route(response: Response) -> tuple[str, ...]:
-    """RFC 3608 section 6.1; a route that is none would lose every later request, so then there is no route at all."""
-    try:
-        routes = response.values("Service-Route")
-        for route in routes:
-            _ = NameAddr.parse(route).sip_uri
-    except ParseError:
-        return ()
-    return routes
-
-
-def _retry_after(response: Response | None) -> float:
-    text = (response.find("Retry-After") or "") if response is not None else ""
-    digits = text.partition("(")[0].partition(";")[0].strip()
-    return min(float(digits), MAX_TIME) if digits.isascii() and digits.isdigit() and len(digits) < 9 else 0.0
