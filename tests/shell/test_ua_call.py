@@ -219,9 +219,9 @@ async def test_hold_and_resume() -> None:
         call = await s.account().call("echo")
         await live(call.answered())
         await live(call.hold())
-        assert call.state == "held" and call._media.held
+        assert call.state == "held" and call.session.held
         await live(call.resume())
-        assert call.state == "answered" and not call._media.held
+        assert call.state == "answered" and not call.session.held
         await live(call.hangup())
         with pytest.raises(LocalProtocolError):
             await live(call.hold())
