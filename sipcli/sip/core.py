@@ -9,6 +9,7 @@ from sipcli.sip.account import AccountState
 from sipcli.sip.events import Event, ProtocolWarning
 from sipcli.sip.flow import Flow
 from sipcli.sip.flowbook import FlowBook
+from sipcli.sip.notified import NotifyBook
 from sipcli.sip.profile import EngineConfig
 from sipcli.sip.timers import TimerOwner, Wheel
 from sipcli.sip.transaction import TransactionLayer
@@ -39,6 +40,7 @@ class Core:
         "exchanges",
         "flows",
         "layer",
+        "notified",
         "now",
         "outbox",
         "wheel",
@@ -57,6 +59,7 @@ class Core:
         self.accounts: dict[str, AccountState] = {}
         self.dialogs: dict[DialogId, Dialog] = {}
         self.calls: dict[str, Call] = {}
+        self.notified = NotifyBook(config)
         self.exchanges: set[Exchange] = set()
         self.arrival: Flow | None = None
         """The flow of the octets that are being received right now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sipcli.errors import ParseError
 from sipcli.sip.flow import Flow, Hop
@@ -17,16 +17,26 @@ if TYPE_CHECKING:
     from sipcli.sip.account import AccountState
     from sipcli.sip.auth import AuthSession
     from sipcli.sip.core import Core
-    from sipcli.sip.indialog import Call
     from sipcli.sip.origin import Origin
+    from sipcli.sip.transaction import ServerTransaction
 
-__all__ = ["Dialog", "DialogId"]
+__all__ = ["Dialog", "DialogId", "DialogUsage"]
 
 DialogId: TypeAlias = tuple[str, str, str]
 """Call-ID, local tag, remote tag (empty where an old peer gave none)."""
 
 # What may refresh the remote target (RFC 3261 section 12.2, RFC 3311 section 5.1).
 _REFRESHING = frozenset(("INVITE", "UPDATE"))
+
+
+class DialogUsage(Protocol):
+    """Whoever a dialog was made for: a call, a subscription."""
+
+    def on_request(self, dialog: Dialog, tx: ServerTransaction, request: Request) -> None:
+        """A request inside *dialog* that is well formed, in order, of an allowed method, and no NOTIFY."""
+
+    def acknowledge_again(self, response: Response) -> bool:
+        """A 2xx to an INVITE of ours that has no transaction any more; False if it knows nothing of it."""
 
 
 class Dialog:
@@ -88,7 +98,7 @@ class Dialog:
         self.local_cseq = CSeqCounter(local_cseq)
         self.remote_cseq = remote_cseq
         self.session: AuthSession | None = None
-        self.usage: Call | None = None
+        self.usage: DialogUsage | None = None
 
     @classmethod
     def of_response(
@@ -135,7 +145,7 @@ class Dialog:
 
     # -- registry ------------------------------------------------------------------------------------
 
-    def open(self, usage: Call) -> None:
+    def open(self, usage: DialogUsage) -> None:
         self.usage = usage
         self._core.dialogs[self.id] = self
 

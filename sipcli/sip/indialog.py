@@ -14,6 +14,7 @@ from sipcli.sip.events import AnyCall, CallEnded, InfoReceived, MessageReceived,
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.message import Request, Response
+from sipcli.sip.notified import bad_event
 from sipcli.sip.oneshot import OneShot, patience_for
 from sipcli.sip.reoffer import Reoffer
 from sipcli.sip.session_timer import MIN_INTERVAL, SessionTimer, is_too_brief
@@ -302,6 +303,8 @@ class Call:
             case "MESSAGE":
                 tx.reply(200)
                 self._core.emit(MessageReceived(self.account, request, tx.flow))
+            case "SUBSCRIBE":
+                tx.reply(489, headers=bad_event(self._core.config))
             case _:
                 tx.reply(200, headers=self._abilities())
 

@@ -54,9 +54,14 @@ class EngineConfig:
     user_agent: str = "sipcli"
     timers: TimerValues = field(default_factory=TimerValues)
     random: Callable[[int], bytes] = os.urandom
-    allow: tuple[str, ...] = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "MESSAGE", "INFO", "UPDATE")
+    allow: tuple[str, ...] = (
+        *("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "MESSAGE", "INFO", "UPDATE"),
+        *("NOTIFY", "SUBSCRIBE"),
+    )
     accept: tuple[str, ...] = ("application/sdp", "text/plain", "application/dtmf-relay", "application/dtmf")
     supported: tuple[str, ...] = ("timer",)
+    allow_events: tuple[str, ...] = ("refer",)
+    """Event packages of which we send NOTIFYs ourselves (RFC 6665 section 8.2.2)."""
     accept_calls: Literal["bound", "any", "none"] = "bound"
     ring_limit: float = 300.0
     flow_limit: float = 64.0

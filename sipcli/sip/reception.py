@@ -10,6 +10,7 @@ from sipcli.sip.events import MessageReceived
 from sipcli.sip.flow import Flow
 from sipcli.sip.grammar import KNOWN_METHODS
 from sipcli.sip.message import Request
+from sipcli.sip.notified import bad_event
 from sipcli.sip.session_timer import MIN_INTERVAL, is_too_brief
 from sipcli.sip.transaction import ServerTransaction
 
@@ -25,7 +26,7 @@ _Refusal: TypeAlias = tuple[int, tuple[tuple[str, str], ...]]
 # Bodies that we would have to understand; those of other methods are ignored.
 _READ_BODIES = frozenset(("INVITE", "UPDATE", "MESSAGE"))
 # Requests that mean nothing without a dialog or transaction of ours.
-_NEED_DIALOG = frozenset(("BYE", "UPDATE", "INFO", "PRACK"))
+_NEED_DIALOG = frozenset(("BYE", "UPDATE", "INFO", "PRACK", "NOTIFY"))
 
 
 class Reception:
@@ -151,6 +152,8 @@ class Reception:
             case "MESSAGE":
                 tx.reply(200)
                 self._core.emit(MessageReceived(account.name if account else None, request, tx.flow))
+            case "SUBSCRIBE":  # what we notify of begins otherwise: with a REFER
+                tx.reply(489, headers=bad_event(config))
             case method if method in _NEED_DIALOG:
                 tx.reply(481)
             case _:
@@ -168,13 +171,20 @@ class Reception:
     def _inside(self, tx: ServerTransaction, request: Request, flow: Flow) -> None:
         """Section 12.2.2: find the dialog, keep the order."""
         dialog = self._core.dialogs.get((request.call_id, request.to.tag or "", request.from_.tag or ""))
+        notify = request.method == "NOTIFY"
         if dialog is None or dialog.usage is None:
-            tx.reply(481)
+            if notify:
+                self._core.notified.deliver(None, tx, request, flow)
+            else:
+                tx.reply(481)
         elif not dialog.in_order(request):
             tx.reply(500)
         else:
             dialog.saw(request, flow)
-            dialog.usage.on_request(dialog, tx, request)
+            if notify:
+                self._core.notified.deliver(dialog, tx, request, flow)
+            else:
+                dialog.usage.on_request(dialog, tx, request)
 
 
 def _takes_sdp(request: Request) -> bool:

@@ -248,7 +248,8 @@ def test_options_tells_what_we_can() -> None:
     ("data", "status", "header"),
     [
         (Caller().request("REGISTER"), 405, "allow"),
-        (Caller().request("SUBSCRIBE", "Event: presence"), 405, "allow"),
+        (Caller().request("PUBLISH", "Event: presence"), 405, "allow"),
+        (Caller().request("SUBSCRIBE", "Event: presence"), 489, "allow-events"),
         (Caller().request("FROBNICATE"), 501, "allow"),
         (Caller(uri="tel:+4930123").request("INVITE", body=OFFER), 416, None),
         (Caller().request("INVITE", "Require: precondition, 100rel", body=OFFER), 420, "unsupported"),
