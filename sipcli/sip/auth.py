@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, ClassVar
 from sipcli.credentials import Credentials, DigestInput, SignedCredentials, SigningCredentials
 from sipcli.errors import LocalProtocolError, TokenSpent
 from sipcli.sip.authinfo import find_impostor
+from sipcli.sip.authorizer import NEVER, Authorizer
 from sipcli.sip.challenge import Challenge, Skipped, parse_challenges
 from sipcli.sip.decision import (
     AuthAccepted,
@@ -47,11 +48,10 @@ from sipcli.sip.decision import (
     Settlement,
     Used,
 )
-from sipcli.sip.digest import choose_qop, make_input, signs
 from sipcli.sip.origin import Origin
 from sipcli.sip.pins import Pins
 from sipcli.sip.policy import AuthPolicy, GiveUp, choose, shows_acceptance
-from sipcli.sip.proof import NonceCounter, Proof, ProofCache, Reach, reaches_of
+from sipcli.sip.proof import Proof, reaches_of
 from sipcli.sip.realm import Answers, Meaning, RealmState, pick_all, state_of
 
 if TYPE_CHECKING:
@@ -84,8 +84,6 @@ __all__ = [
 _DEFAULT_POLICY = AuthPolicy()
 _RETRY = Retry()
 
-# RFC 3261 section 22.1: neither can be challenged, for neither can be sent again.
-_NEVER = frozenset(("ACK", "CANCEL"))
 _MAX_WARNED = 64
 
 
@@ -115,11 +113,9 @@ class AuthSession:
         self.policy = policy
         self.clock: Callable[[], float] = clock if clock is not None else lambda: 0.0
         self.emit: Callable[[AuthEvent], None] = lambda event: None
-        self._random = random
         self._credentials = tuple(credentials)
         self._pending: dict[int, ChallengeToken] = {}  # by id(exchange), which the token keeps alive
-        self._cache = ProofCache()
-        self._counter = NonceCounter()
+        self._door = Authorizer(random)
         self.pins = Pins()
         """What its servers accepted before; the shell may keep a snapshot across restarts."""
         self._warned: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -131,15 +127,10 @@ class AuthSession:
         not be forgotten; so do nonce counts, for a server may give the same nonce to both
         (docs/decisions/0061-private-auth-sessions.md).
         """
-        private = AuthSession(
-            self._credentials,
-            asynchronous=self.asynchronous,
-            policy=self.policy,
-            random=self._random,
-            clock=self.clock,
-        )
+        private = AuthSession(self._credentials, asynchronous=self.asynchronous, policy=self.policy, clock=self.clock)
         private.emit = self.emit
-        private.pins, private._counter, private._warned = self.pins, self._counter, self._warned
+        private.pins, private._warned = self.pins, self._warned
+        private._door = self._door.private()
         return private
 
     @property
@@ -156,12 +147,16 @@ class AuthSession:
         """Replace the account's own, all of them.  Pending tokens and accepted nonces stay as they are."""
         self._credentials = tuple(credentials)
 
+    @property
+    def _integrity(self) -> bool:
+        return self.policy.min_qop == "auth-int"
+
     # -- by the exchange -------------------------------------------------------------------------
 
     def challenge(self, exchange: Challenged, response: Response) -> Outcome:
         """A 401 or 407 came back: try again, wait for a decision, or give up?"""
         self.revoke(exchange)  # a second challenge, while one is pending, replaces it
-        if exchange.method in _NEVER:
+        if exchange.method in NEVER:
             return GiveUp.NO_CHALLENGE
         if not exchange.origin.bound:
             return self._unanswerable(exchange, response, GiveUp.FOREIGN_ORIGIN)
@@ -206,24 +201,7 @@ class AuthSession:
         Called at every sending, when CSeq, Request-URI and body are final: nonce
         count and cnonce are taken now, not when the challenge came.
         """
-        for header in ("Authorization", "Proxy-Authorization"):
-            if header in request.headers:
-                request = request.without(header)
-        for state in exchange.realms.values():
-            state.sent = None
-        if not exchange.origin.bound or exchange.method in _NEVER:
-            return request
-        now = self.clock()
-        if self._cache:
-            self._take_along(exchange, request, now)
-        server = exchange.origin.server
-        for state in exchange.realms.values():
-            proof = state.proof
-            if proof is None or state.origin.server != server or not self._may_go(proof, exchange.origin, now):
-                continue
-            if proof.fits(request.method, request.uri_text, request.body):
-                request = self._attach(request, state, proof, now)
-        return request
+        return self._door.authorize(exchange, request, self.clock(), self._integrity)
 
     def accepted(self, exchange: Challenged, response: Response) -> None:
         """A final response that is neither 401 nor 407 came: keep what it shows to be good.
@@ -246,7 +224,7 @@ class AuthSession:
             self.pins.learn((proof.challenge,), exchange.origin, exchange.method)
             reaches = reaches_of(proof.challenge, exchange.call_id, exchange.request.uri_text, self.policy.proxy_realms)
             if not proof.signed:  # what was signed was for that one request
-                self._cache.keep(exchange.origin, reaches, proof)
+                self._door.proofs.keep(exchange.origin, reaches, proof)
             if not proof.accepted:
                 proof.accepted = True
                 used.append((state.realm, proof.owner))
@@ -296,24 +274,7 @@ class AuthSession:
         Reserves a nonce count and a cnonce each, so ask once for each answer.  What
         was signed goes into :meth:`reinit_request` as :class:`~sipcli.credentials.SignedCredentials`.
         """
-        request, inputs = token.request, []
-        for state in token.doors:
-            challenge = next((offer for offer in state.offers if signs(offer, key)), None)
-            if challenge is None or state.refuses(key):
-                continue
-            inputs.append(
-                make_input(
-                    challenge,
-                    key.username,
-                    request.method,
-                    request.uri_text,
-                    qop=choose_qop(challenge, integrity=self.policy.min_qop == "auth-int"),
-                    nc=self._counter.next(challenge.nonce),
-                    cnonce=self._random(12).hex(),
-                    body=request.body,
-                )
-            )
-        return tuple(inputs)
+        return self._door.digest_inputs(token.request, token.doors, key, self._integrity)
 
     def send_request(self, token: ChallengeToken, plan: Plan) -> None:
         """Answer: the exchange sends its request again, with *plan*.  Raises TokenSpent the second time."""
@@ -357,7 +318,7 @@ class AuthSession:
         for token in self.pending:
             if token.live:
                 self.abandon(token)
-        self._cache.clear()
+        self._door.proofs.clear()
         for credentials in self._credentials:
             credentials.secret.wipe()
         self._credentials = ()
@@ -388,7 +349,7 @@ class AuthSession:
 
     def _reject(self, exchange: Challenged, used: Used, status: int) -> None:
         for _, credentials in used:
-            self._cache.forget(credentials)
+            self._door.proofs.forget(credentials)
         if used:
             self.emit(AuthRejected(self, exchange.account, used, status, exchange))
 
@@ -433,32 +394,3 @@ class AuthSession:
             if len(self._warned) > _MAX_WARNED:
                 self._warned.popitem(last=False)
         self.emit(PolicyWarning(account, code, message))
-
-    # -- private: sending --------------------------------------------------------------------------
-
-    @staticmethod
-    def _may_go(proof: Proof, origin: Origin, now: float) -> bool:
-        return proof.usable(now) and (proof.challenge.scheme != "bearer" or origin.secure)
-
-    def _attach(self, request: Request, state: RealmState, proof: Proof, now: float) -> Request:
-        value, state.sent = proof.header(
-            request.method,
-            request.uri_text,
-            request.body,
-            now=now,
-            counter=self._counter,
-            random=self._random,
-            integrity=self.policy.min_qop == "auth-int",
-            preemptive=proof.accepted,
-        )
-        return request.adding(proof.challenge.header, value)
-
-    def _take_along(self, exchange: Challenged, request: Request, now: float) -> None:
-        """Give the exchange the accepted proofs it may use, where it has none of its own (RFC 7616 section 3.6)."""
-        reaches = [Reach("call", exchange.call_id), Reach("any")]
-        if not exchange.origin.relays:  # else the Request-URI is what the other end of the call says it is
-            reaches.insert(1, Reach("uri", request.uri_text))
-        for proof in self._cache.find(exchange.origin, reaches, now):
-            state = state_of(exchange.realms, proof.challenge, exchange.origin)
-            if state.proof is None and not state.refuses(proof.credentials):
-                state.proof, state.origin, state.arrived_at = proof, exchange.origin, proof.arrived_at

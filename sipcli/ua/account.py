@@ -17,7 +17,7 @@ from sipcli.sip.flow import Flow
 from sipcli.sip.register import Binding, Registration, State
 from sipcli.sip.uri import SipUri
 from sipcli.ua.authdesk import exchange_key, refuse_answer, refuse_coroutine
-from sipcli.ua.broker import Terms
+from sipcli.ua.chain import Terms
 from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
 from sipcli.ua.failures import AuthStory, failure_of
 from sipcli.ua.oneshot import MessageReport, OptionsReport, RequestReport

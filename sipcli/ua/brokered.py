@@ -5,7 +5,8 @@ from __future__ import annotations
 from sipcli.sip.auth import GiveUp
 from sipcli.sip.policy import new_realm
 from sipcli.ua.account import Account
-from sipcli.ua.broker import Ask, ChainFailure
+from sipcli.ua.ask import Ask
+from sipcli.ua.chain import ChainFailure
 from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
 from sipcli.ua.terms import for_person
 

@@ -25,15 +25,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from sipcli.credentials import (
-    BearerCredentials,
     Cancelled,
     CancelSignal,
     CredentialRequest,
     Credentials,
     Denied,
-    Ha1Credentials,
     NotFound,
-    PasswordCredentials,
     ProviderError,
     Rejection,
     SigningCredentials,
@@ -42,10 +39,10 @@ from sipcli.credentials import (
 )
 from sipcli.sip.auth import GiveUp
 from sipcli.sip.challenge import Challenge
-from sipcli.sip.digest import signs
 from sipcli.ua.cache import CacheKey, CredentialCache, Source
 from sipcli.ua.chain import FETCH_WAIT, PROMPT_WAIT, ChainFailure, PersonWanted, Terms
 from sipcli.ua.faults import as_provider_error, bug, outcome_of, pause_before_retry, rank_of
+from sipcli.ua.fitting import ANSWERS, bound_to, objection_to
 from sipcli.ua.notices import (
     AuthNeeded,
     AuthProviderNotice,
@@ -59,7 +56,7 @@ from sipcli.ua.shelf import ELSEWHERE, Shelf
 from sipcli.ua.workers import Job, Lane, Workers
 
 if TYPE_CHECKING:
-    from sipcli.ua.broker import Waiter
+    from sipcli.ua.ask import Waiter
 
 __all__ = ["Flight", "FlightDesk"]
 
@@ -79,9 +76,6 @@ class FlightDesk(Protocol):
     """Is it worth making a notice?"""
 
     def landed(self, flight: Flight, result: Credentials | ChainFailure) -> None: ...
-
-
-_ANSWERS = (PasswordCredentials, Ha1Credentials, BearerCredentials, SigningCredentials)
 
 
 class Flight:
@@ -213,7 +207,7 @@ class Flight:
             self._next()  # the shelf knows now that it is interactive
         elif isinstance(job.result, SigningCredentials) and not self._desk.shelf.signs(name):
             self._failed(name, self._bug(name, "it named a key, and has no sign()"))
-        elif isinstance(job.result, _ANSWERS):
+        elif isinstance(job.result, ANSWERS):
             if self._desk.shelf.interactive(name):
                 self._heed(said_no=False)
             self._judge(name, job.result)
@@ -221,30 +215,21 @@ class Flight:
             self._failed(name, self._bug(name, f"it answered with {type(job.result).__name__}"))
 
     def _judge(self, name: str, credentials: Credentials) -> None:
-        key = self.key
-        if credentials.scheme != self._challenge.scheme:
-            kind = "a token" if credentials.scheme == "bearer" else "a password"
-            self._failed(name, NotFound(f"it gave {kind}, and the server asks for {key.scheme}"))
-        elif key.scheme == "aka" and not isinstance(credentials, SigningCredentials):
-            self._failed(name, NotFound("it gave a password, and the server wants a SIM to answer"))
-        elif credentials.realm not in ("*", key.realm):
-            self._failed(name, NotFound("what it gave is for another realm"))
-        elif isinstance(credentials, SigningCredentials) and not signs(self._challenge, credentials):
-            self._failed(name, NotFound(f"its key does not sign {self._challenge.algorithm}"))
-        elif credentials.expires_in is not None and credentials.expires_in <= 0:
-            self._failed(name, NotFound("what it gave has expired"))
-        elif self._desk.cache.was_refused(key, credentials):
-            self._failed(name, NotFound("it gave what the server has just refused"))
-        else:
-            self._tell(name, "found", credentials.ref)
-            assert self._request is not None
-            credentials = _bound(credentials, key.realm)
-            lifetime = math.inf if self._desk.shelf.interactive(name) else self._terms.cache_ttl
-            if credentials.expires_in is not None:
-                lifetime = min(lifetime, credentials.expires_in)
-            expires_at = self._desk.loop.time() + lifetime
-            self._desk.cache.store(credentials, Source(key, name, self._request, expires_at))
-            self._end(credentials)
+        objection = objection_to(credentials, self._challenge, self.key)
+        if objection is None and self._desk.cache.was_refused(self.key, credentials):
+            objection = "it gave what the server has just refused"
+        if objection is not None:
+            self._failed(name, NotFound(objection))
+            return
+        self._tell(name, "found", credentials.ref)
+        assert self._request is not None
+        credentials = bound_to(credentials, self.key.realm)
+        lifetime = math.inf if self._desk.shelf.interactive(name) else self._terms.cache_ttl
+        if credentials.expires_in is not None:
+            lifetime = min(lifetime, credentials.expires_in)
+        expires_at = self._desk.loop.time() + lifetime
+        self._desk.cache.store(credentials, Source(self.key, name, self._request, expires_at))
+        self._end(credentials)
 
     def _failed(self, name: str, error: ProviderError) -> None:
         if isinstance(error, Unavailable) and self._retry_later(error):
@@ -389,18 +374,3 @@ class Flight:
                 message=message or None,
             )
         )
-
-
-def _bound(credentials: Credentials, realm: str) -> Credentials:
-    """*credentials* for this realm alone: two realms may be answered at once, and nothing may reach a third."""
-    if credentials.realm != "*":
-        return credentials
-    if isinstance(credentials, PasswordCredentials):
-        return PasswordCredentials(
-            credentials.username, credentials.password, realm, credentials.expires_in, credentials.ref
-        )
-    if isinstance(credentials, BearerCredentials):
-        return BearerCredentials(credentials.token, realm, credentials.expires_in, credentials.ref)
-    if isinstance(credentials, SigningCredentials):
-        return dataclasses.replace(credentials, realm=realm)
-    return credentials  # an HA1 was computed with its realm

@@ -30,14 +30,14 @@ class Ration:
 
 @dataclass(slots=True)
 class _Bucket:
-    """*left* of *size* prompts at the time *at*; it fills by itself."""
+    """*left* of *size* prompts at the time *at*; it fills by itself, and one that is full is not kept."""
 
     size: int
     left: float
     at: float
 
     def fill(self, now: float) -> None:
-        self.left = min(self.size, self.left + (now - self.at) * self.size / PROMPT_WINDOW)
+        self.left += (now - self.at) * self.size / PROMPT_WINDOW
         self.at = now
 
     def wait(self) -> float:

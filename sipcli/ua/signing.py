@@ -38,7 +38,7 @@ from sipcli.ua.notices import AuthProviderNotice
 from sipcli.ua.workers import Job
 
 if TYPE_CHECKING:
-    from sipcli.ua.broker import Ask
+    from sipcli.ua.ask import Ask
     from sipcli.ua.flight import FlightDesk
 
 __all__ = ["Signing", "SigningResult"]

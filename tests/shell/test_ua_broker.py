@@ -21,8 +21,8 @@ from sipcli.credentials import (
 )
 from sipcli.sip.auth import GiveUp
 from sipcli.sip.origin import Origin
-from sipcli.ua.broker import Chain
 from sipcli.ua.cache import MAX_REALMS, REFUSAL_MEMORY
+from sipcli.ua.chain import Chain
 from sipcli.ua.notices import AuthNeeded, AuthProviderNotice, AuthUserAction, WarningNotice
 from sipcli.ua.rations import Ration
 from tests.support.authkit import HOME, HOME_TLS, asks, digest, final, password, proves

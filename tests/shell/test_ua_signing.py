@@ -12,7 +12,7 @@ import pytest
 from sipcli.credentials import Cancelled, Denied, NotFound, ProviderError, Signature, Unavailable
 from sipcli.errors import ChallengeGone, LocalProtocolError
 from sipcli.sip.auth import AuthChallenged, AuthPolicy, GiveUp
-from sipcli.ua.broker import Chain
+from sipcli.ua.chain import Chain
 from sipcli.ua.challenge import DeferredChallenge, Verdict
 from sipcli.ua.notices import AuthNeeded, AuthProviderNotice
 from tests.support.agentkit import site

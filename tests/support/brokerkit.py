@@ -10,7 +10,9 @@ from typing import Any
 
 from sipcli.credentials import CredentialRequest, Credentials, NotFound, ProviderError
 from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthRejected, AuthSettled
-from sipcli.ua.broker import Ask, Chain, ChainFailure, CredentialBroker, Terms
+from sipcli.ua.ask import Ask
+from sipcli.ua.broker import CredentialBroker
+from sipcli.ua.chain import Chain, ChainFailure, Terms
 from sipcli.ua.challenge import DeferredChallenge, Gate, Verdict, VerdictState
 from sipcli.ua.notices import Notice
 from sipcli.ua.rations import Ration
