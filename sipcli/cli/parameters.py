@@ -209,7 +209,7 @@ def media_options(function: _F) -> _F:
             metavar="FILE",
             help="Record what we hear (WAV).",
         ),
-        click.option("--dtmf", metavar="DIGITS", help="Send these digits after the answer."),
+        click.option("--dtmf", metavar="DIGITS", help="Send these digits after the answer; a comma waits 0.5 s."),
         click.option("--duration", type=Seconds(), metavar="S", help="Hang up S seconds after the answer."),
         click.option(
             "--ring-timeout",

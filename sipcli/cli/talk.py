@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Talk", "call_facts"]
 
-_DIGITS = frozenset("0123456789*#ABCDabcd")
+_DIGITS = frozenset(",0123456789*#ABCDabcd")
 
 
 class Talk:
@@ -45,7 +45,7 @@ class Talk:
 
         digits = said.pop("dtmf")
         if digits is not None and (not digits or not set(digits) <= _DIGITS):
-            raise ConfigError(f"“{digits}” are no DTMF digits", hint="digits are 0-9 * # A-D")
+            raise ConfigError(f"“{digits}” are no DTMF digits", hint="digits are 0-9 * # A-D, and a comma waits")
         audio = parse_audio(said.pop("audio"))
         if isinstance(audio, Stdio):
             if run.options.json:

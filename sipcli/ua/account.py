@@ -16,6 +16,7 @@ from sipcli.sip.events import RegistrationChanged
 from sipcli.sip.flow import Flow
 from sipcli.sip.register import Binding, Registration, State
 from sipcli.sip.uri import SipUri
+from sipcli.ua.answering import CallHandler, hand_over
 from sipcli.ua.authdesk import exchange_key, refuse_answer, refuse_coroutine
 from sipcli.ua.chain import Terms
 from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
@@ -57,7 +58,7 @@ class Account:
         self.auth = session
         self.save = agent.save
         self.ration = Ration(config.policy.max_prompts)
-        self.incoming: Callable[[Call], None] | None = None
+        self.incoming: CallHandler | None = None
         self._hook: ChallengeCoroutine | None = None
         self._terms: Terms | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -308,7 +309,7 @@ class Account:
         if handler is None:
             call.reject(480)
         else:
-            handler(call)
+            hand_over(handler, call)
 
     # --- challenges -------------------------------------------------------------------------------------------
 

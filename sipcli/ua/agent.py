@@ -17,6 +17,7 @@ from sipcli.sip.auth import AuthSession, Challenged
 from sipcli.sip.engine import Engine, EngineConfig
 from sipcli.sip.uri import SipUri
 from sipcli.ua.account import UNBIND_WAIT, Account
+from sipcli.ua.answering import CallHandler
 from sipcli.ua.authdesk import AuthChallengeParam, AuthDesk, ChallengeHook
 from sipcli.ua.broker import CredentialBroker
 from sipcli.ua.brokered import BrokeredAccount
@@ -69,7 +70,7 @@ class UserAgent:
         config: Config | None = None,
         *,
         on_auth_challenge: ChallengeHook | None = None,
-        on_incoming: Callable[[Call], None] | None = None,
+        on_incoming: CallHandler | None = None,
         engine_config: EngineConfig | None = None,
         endpoint_config: EndpointConfig | None = None,
         providers: Callable[[str], CredentialProvider] | None = None,
@@ -102,6 +103,7 @@ class UserAgent:
         self._terminal = terminal if terminal is not None else NoTerminal()
         self._accounts: dict[str, Account] = {}
         self._calls: dict[str, Call] = {}
+        self.attending: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count()
         self._listeners: dict[int, Callable[[Notice], None]] = {}
         self._streams: set[asyncio.Queue[Notice | None]] = set()
@@ -152,6 +154,8 @@ class UserAgent:
                 engine.close()
             for call in self.calls:
                 await call.drop()
+            for task in self.attending:
+                task.cancel()
             self._gate.closed = True
             self._broker.close()
             self._workers.close()

@@ -19,6 +19,7 @@ from sipcli.sip.events import (
 )
 from sipcli.sip.message import Request
 from sipcli.sip.uri import NameAddr, SipUri
+from sipcli.ua.callaudio import CallAudio, DigitQueue
 from sipcli.ua.callchange import SessionChanges, quiet_future
 from sipcli.ua.callmedia import MediaHooks, open_media, settings_for, speaks_tls
 from sipcli.ua.callnotices import CallTeller, digit_of_info
@@ -52,6 +53,8 @@ class Call:
         self.media: MediaSession | None = None
         self.state: CallState = "ringing" if core.direction == "incoming" else "calling"
         self.on_dtmf: Callable[[str, int], None] | None = None
+        self.audio = CallAudio(self)
+        self.digits = DigitQueue()
         self.changes = SessionChanges(agent, self)
         self._teller = CallTeller(agent, self)
         self._loop = loop
@@ -328,6 +331,7 @@ class Call:
         self.state = "ended"
         if self._stats is not None:
             self._stats.cancel()
+        self.digits.close()
         self.agent.drop_call(self)
         self._ending = self._loop.create_task(self._wind_up(event))
 
@@ -361,5 +365,6 @@ class Call:
 
     def _heard_digit(self, digit: str, duration_ms: int, via: str = "rfc4733") -> None:
         self.agent.tell(DtmfNotice(call=self.id, direction="in", digit=digit, via=via, duration_ms=duration_ms))
+        self.digits.put(digit)
         if self.on_dtmf is not None:
             self.on_dtmf(digit, duration_ms)

@@ -33,6 +33,7 @@ from sipcli.sip.events import (
     RegistrationChanged,
     RequestDone,
 )
+from sipcli.ua.answering import hand_over
 from sipcli.ua.notices import (
     MessageNotice,
     RegistrationNotice,
@@ -163,7 +164,7 @@ class EventDesk:
             if handler is None or self._agent.closed or self._agent.draining:
                 call.reject(480)
             else:
-                handler(call)
+                hand_over(handler, call)
         except Exception:
             log.exception("on_incoming failed; the call is refused")
             if call.state == "ringing":

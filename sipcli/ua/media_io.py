@@ -366,6 +366,15 @@ class MediaSession:
         while len(self._to_send) > _AHEAD_FRAMES * self._octets and not self._closed:
             await self._next_beat()
 
+    async def drain(self) -> None:
+        """Return when all that was written is sent, or the session is closed."""
+        while self._to_send and not self._closed:
+            await self._next_beat()
+
+    def clear(self) -> None:
+        """Forget what was written and is not sent yet."""
+        self._to_send.clear()
+
     async def read(self) -> bytes | None:
         """The next 20 ms that were heard; None after :meth:`close`.  A reader a second behind loses the oldest."""
         if self._heard is None:
