@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,9 @@ from sipcli.media.pacing import Pacer
 from sipcli.media.quality import MediaReport
 from sipcli.media.sdes import SrtpPolicy
 from sipcli.media.stream import AudioStream
-from sipcli.media.tone import SAMPLE_RATE
-from sipcli.ua.audio import AudioPort, AudioSpec, Device, Null, open_audio, parse_audio
-from sipcli.ua.convert import FrameConverter
-from sipcli.ua.recorder import RecordMode, WavRecorder
+from sipcli.ua.audio import AudioSpec, parse_audio
+from sipcli.ua.audioend import BEHIND_FRAMES, AudioEnd
+from sipcli.ua.recorder import RecordMode
 from sipcli.ua.rtp_sockets import RtpSockets
 
 __all__ = ["MediaFacts", "MediaSession", "MediaState"]
@@ -36,8 +34,6 @@ _log = logging.getLogger(__name__)
 _NTP_EPOCH = 2_208_988_800
 """Seconds from 1900 to 1970."""
 _SILENT_AFTER_S = 2.0
-_AHEAD_FRAMES = 10
-_BEHIND_FRAMES = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,15 +83,11 @@ class MediaSession:
         clock: Callable[[], float] | None = None,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self._spec = parse_audio(audio) if isinstance(audio, str) else audio
+        self._end = AudioEnd(parse_audio(audio) if isinstance(audio, str) else audio, rate, self._warn)
         self._record = None if record is None else Path(record)
         self._record_mode: RecordMode = record_mode
         self._codecs = None if codecs is None else choose(codecs)
         self._srtp: SrtpPolicy = srtp
-        self._fixed_rate = rate
-        self._rate = SAMPLE_RATE if rate is None else rate
-        self._from_line: FrameConverter | None = None
-        self._to_line: FrameConverter | None = None
         self._host, self._ports = host, ports
         self._on_dtmf, self._on_state, self._on_warning = on_dtmf, on_state, on_warning
         self._given_clock, self._random = clock, random
@@ -103,14 +95,9 @@ class MediaSession:
         self._local: Address | None = None
         self._negotiator: Negotiator | None = None
         self._stream: AudioStream | None = None
-        self._port: AudioPort | None = None
-        self._recorder: WavRecorder | None = None
         self._pacer: Pacer | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-        self._to_send = bytearray()
-        self._heard: deque[bytes] | None = None
-        self._beaten: list[asyncio.Future[None]] = []
         self.state: MediaState | None = None
         self.muted = False
         """Send silence instead of our audio."""
@@ -124,13 +111,7 @@ class MediaSession:
         self._loop = asyncio.get_running_loop()
         self._clock = self._given_clock or self._loop.time
         try:
-            # Only a device can take long to open.
-            if isinstance(self._spec, Device):
-                self._port = await asyncio.to_thread(open_audio, self._spec)
-            else:
-                self._port = open_audio(self._spec)
-            if self._record is not None:
-                self._recorder = WavRecorder(self._record, self._record_mode)
+            await self._end.open(self._record, self._record_mode)
             self._sockets = RtpSockets(self._host, self._ports, self._receive_rtp, self._receive_rtcp)
             self._local = self._host, self._sockets.local[1]
             self._negotiator = Negotiator(
@@ -168,12 +149,7 @@ class MediaSession:
             if self._stream is not None:
                 self._sockets.send(self._stream.farewell(self._clock()))
             self._sockets.close()
-        if self._port is not None:
-            self._port.close()
-        if self._recorder is not None:
-            self._recorder.close()
-            self._check_recording()
-        self._wake()
+        self._end.close()
         if self.state is not None:
             self._become("stopped")
 
@@ -222,25 +198,13 @@ class MediaSession:
         _, negotiator, stream = self._opened
         if negotiator.agreement is not None:
             stream.configure(negotiator.agreement)
-            self._tune(negotiator.agreement.codec.sample_rate)
+            self._end.tune(negotiator.agreement.codec.sample_rate)
             self._become("negotiated")
-
-    def _tune(self, line: int) -> None:
-        """The codec has *line* samples a second: whatever gives or takes PCM follows, or is resampled."""
-        rate = line if self._fixed_rate is None else self._fixed_rate
-        if rate != self._rate:
-            self._to_send.clear()
-        self._rate = rate
-        self._from_line, self._to_line = FrameConverter(line, rate), FrameConverter(rate, line)
-        if self._port is not None:
-            self._port.tune(rate)
-        if self._recorder is not None:
-            self._recorder.tune(rate)
 
     @property
     def rate(self) -> int:
         """Samples a second of all PCM here; until there is an agreement, what it would be without one."""
-        return self._rate
+        return self._end.rate
 
     @property
     def _opened(self) -> tuple[RtpSockets, Negotiator, AudioStream]:
@@ -262,51 +226,15 @@ class MediaSession:
     def _beat(self, beats: int, now: float) -> None:
         """One packet, made of the last of *beats* frames; those before it were missed and are not sent any more."""
         sockets, _, stream = self._opened
+        silent = self.muted or self.held
         # After a suspended laptop wakes up, an hour of silence need not be recorded.
-        for _ in range(min(beats - 1, _BEHIND_FRAMES)):
-            self._exchange(stream.play(now))
+        for _ in range(min(beats - 1, BEHIND_FRAMES)):
+            self._end.exchange(stream.play(now), silent=silent)
         stream.skip(beats - 1)
-        sent = self._exchange(stream.play(now))
+        sent = self._end.exchange(stream.play(now), silent=silent)
         sockets.send(stream.beat(sent, now))
         self._tell(stream, now)
-        self._wake()
-
-    def _exchange(self, heard: bytes) -> bytes:
-        """Hand out what was heard; what is to be sent in return."""
-        assert self._port is not None and self._from_line is not None and self._to_line is not None
-        heard = self._from_line.push(heard)
-        octets = self._octets
-        if self._heard is not None:
-            self._heard.append(heard)
-        try:
-            self._port.write(heard)
-            own = self._port.read()
-        except Exception as error:
-            _log.debug("audio port failed", exc_info=True)
-            self._warn("audio-failed", f"the audio source failed, silence is sent: {error}")
-            self._port.close()
-            self._port, own = open_audio(Null()), bytes(octets)
-            self._port.tune(self._rate)
-        if self._to_send:
-            own = bytes(self._to_send[:octets])
-            own += bytes(octets - len(own))
-            del self._to_send[:octets]
-        sent = bytes(octets) if self.muted or self.held else own
-        if self._recorder is not None:
-            self._recorder.write(sent, heard)
-            self._check_recording()
-        return self._to_line.push(sent)
-
-    @property
-    def _octets(self) -> int:
-        """Of 20 ms."""
-        return 2 * (self._rate // 50)
-
-    def _check_recording(self) -> None:
-        if self._recorder is not None and self._recorder.failure is not None:
-            failed, self._recorder = self._recorder, None
-            failed.close()
-            self._warn("recording-failed", f"the recording stopped: {failed.failure}")
+        self._end.wake()
 
     def _tell(self, stream: AudioStream, now: float) -> None:
         receiver = stream.receiver
@@ -355,51 +283,28 @@ class MediaSession:
             raise LocalProtocolError("DTMF cannot be sent before the media has started")
         via = sender.dial(digits)
         while not sender.dtmf_idle and not self._closed:
-            await self._next_beat()
+            await self._end.next_beat()
         return via
 
     async def write(self, pcm: bytes) -> None:
         """Send *pcm* (16 bit, little-endian, mono, at :attr:`rate`) in place of the source; waits at 200 ms."""
-        if self._closed:
-            raise LocalProtocolError("the media session is closed")
-        self._to_send += pcm
-        while len(self._to_send) > _AHEAD_FRAMES * self._octets and not self._closed:
-            await self._next_beat()
+        await self._end.write(pcm)
 
     async def drain(self) -> None:
         """Return when all that was written is sent, or the session is closed."""
-        while self._to_send and not self._closed:
-            await self._next_beat()
+        await self._end.drain()
 
     def clear(self) -> None:
         """Forget what was written and is not sent yet."""
-        self._to_send.clear()
+        self._end.clear()
 
     async def read(self) -> bytes | None:
         """The next 20 ms that were heard; None after :meth:`close`.  A reader a second behind loses the oldest."""
-        if self._heard is None:
-            self._heard = deque(maxlen=_BEHIND_FRAMES)
-        while not self._heard:
-            if self._closed:
-                return None
-            await self._next_beat()
-        return self._heard.popleft()
+        return await self._end.read()
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    def frames(self) -> AsyncIterator[bytes]:
         """Every 20 ms that are heard, until the session closes; each has ``2 * rate // 50`` octets."""
-        while (frame := await self.read()) is not None:
-            yield frame
-
-    async def _next_beat(self) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._beaten.append(future)
-        await future
-
-    def _wake(self) -> None:
-        beaten, self._beaten = self._beaten, []
-        for future in beaten:
-            if not future.done():
-                future.set_result(None)
+        return self._end.frames()
 
     # -- what it came to ----------------------------------------------------------
 
