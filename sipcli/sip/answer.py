@@ -8,6 +8,7 @@ from sipcli.errors import LocalProtocolError
 from sipcli.sip.acknowledge import Acceptance
 from sipcli.sip.dialog import Dialog
 from sipcli.sip.events import CallConfirmed, CallIncoming
+from sipcli.sip.flow import Flow
 from sipcli.sip.indialog import Call, CallState
 from sipcli.sip.message import Request
 from sipcli.sip.transaction import ServerTransaction
@@ -26,8 +27,15 @@ class IncomingCall(Call):
 
     direction = "incoming"
 
-    def __init__(self, core: Core, account: AccountState | None, tx: ServerTransaction, request: Request) -> None:
-        """Raises ParseError when the INVITE cannot make a dialog."""
+    def __init__(
+        self,
+        core: Core,
+        account: AccountState | None,
+        tx: ServerTransaction,
+        request: Request,
+        replaces: Call | None = None,
+    ) -> None:
+        """*replaces* is hung up once this call is accepted.  Raises ParseError when the INVITE cannot make a dialog."""
         dialog = Dialog.of_request(core, account, request, tx.local_tag, tx.flow)
         super().__init__(core, account, request.call_id, request.from_.without_params())
         self.invite = request
@@ -37,6 +45,7 @@ class IncomingCall(Call):
         self._tx = tx
         self._acceptance: Acceptance | None = None
         self._hangup_wanted = False
+        self.replaces = replaces
 
     def start(self) -> None:
         self.state = CallState.RINGING
@@ -55,6 +64,10 @@ class IncomingCall(Call):
     @property
     def settled(self) -> bool:
         return self.state is CallState.CONFIRMED
+
+    @property
+    def made_over(self) -> Flow | None:
+        return self._tx.flow
 
     # -- commands --------------------------------------------------------------------------------------
 
@@ -76,6 +89,8 @@ class IncomingCall(Call):
         response = self.invite.reply(200, to_tag=self._tx.local_tag, headers=headers, body=sdp, content_type=SDP)
         self._acceptance = Acceptance(self._core, self, self._tx, response)
         self._acceptance.start()
+        if self.replaces is not None:
+            self.replaces.hangup()  # BYE, or CANCEL where we still call him (RFC 3891 section 3)
 
     def reject(self, code: int = 486, reason: str | None = None) -> None:
         """A final refusal: 486 busy, 603 declined, 480, 488…"""

@@ -35,6 +35,7 @@ class Core:
         "arrival",
         "calls",
         "config",
+        "departed",
         "dialogs",
         "events",
         "exchanges",
@@ -58,6 +59,8 @@ class Core:
         )
         self.accounts: dict[str, AccountState] = {}
         self.dialogs: dict[DialogId, Dialog] = {}
+        self.departed: deque[DialogId] = deque(maxlen=64)
+        """The dialogs that closed last: who would replace one of them is declined, and nobody's phone rings."""
         self.calls: dict[str, Call] = {}
         self.notified = NotifyBook(config)
         self.exchanges: set[Exchange] = set()

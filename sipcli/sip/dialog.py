@@ -25,8 +25,8 @@ __all__ = ["Dialog", "DialogId", "DialogUsage"]
 DialogId: TypeAlias = tuple[str, str, str]
 """Call-ID, local tag, remote tag (empty where an old peer gave none)."""
 
-# What may refresh the remote target (RFC 3261 section 12.2, RFC 3311 section 5.1).
-_REFRESHING = frozenset(("INVITE", "UPDATE"))
+# What may refresh the remote target (RFC 3261 section 12.2, RFC 3311 section 5.1, RFC 4488 section 4).
+_REFRESHING = frozenset(("INVITE", "UPDATE", "REFER"))
 
 
 class DialogUsage(Protocol):
@@ -153,6 +153,7 @@ class Dialog:
         """From now on a request to this dialog earns 481."""
         if self._core.dialogs.get(self.id) is self:
             del self._core.dialogs[self.id]
+            self._core.departed.append(self.id)
 
     # -- our requests --------------------------------------------------------------------------------
 

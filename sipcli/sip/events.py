@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from sipcli.sip.invite import OutgoingCall
     from sipcli.sip.message import Request, Response
     from sipcli.sip.oneshot import OneShot
+    from sipcli.sip.refer import Referral
     from sipcli.sip.register import Registration
+    from sipcli.sip.transfer import Transfer
 
 __all__ = [
     "AnyCall",
@@ -50,6 +52,7 @@ __all__ = [
     "CallOfferStale",
     "CallProgress",
     "CallReanswered",
+    "CallReferred",
     "CallRefreshDue",
     "CallReoffered",
     "Event",
@@ -61,6 +64,8 @@ __all__ = [
     "RegistrationChanged",
     "RegistrationState",
     "RequestDone",
+    "TransferChanged",
+    "TransferState",
     "Why",
 ]
 
@@ -69,6 +74,8 @@ AnyCall: TypeAlias = "OutgoingCall | IncomingCall"
 RegistrationState: TypeAlias = Literal[
     "trying", "waiting", "retrying", "registered", "refused", "failed", "unregistered"
 ]
+
+TransferState: TypeAlias = Literal["trying", "accepted", "progress", "done", "failed"]
 
 
 # -- flows -----------------------------------------------------------------------------------------
@@ -215,6 +222,30 @@ class InfoReceived(NamedTuple):
     request: Request
 
 
+class CallReferred(NamedTuple):
+    """A REFER: ``referral.accept``, with ``pending`` while a person is asked, or ``referral.refuse`` it.
+
+    Undecided it is declined.  Whoever follows it calls ``referral.reference.target`` and reports to *referral*.
+    """
+
+    call: AnyCall
+    referral: Referral
+
+
+class TransferChanged(NamedTuple):
+    """A transfer that we asked for: *code* is the answer to the REFER, or, from the first report on, the new call's.
+
+    ``done`` without a code: the other side left, and did not say where to.
+    """
+
+    call: AnyCall
+    transfer: Transfer
+    state: TransferState
+    code: int | None = None
+    reason: str = ""
+    why: Why = None
+
+
 # -- one-shots and the rest ------------------------------------------------------------------------
 
 
@@ -256,6 +287,8 @@ if TYPE_CHECKING:
         | CallReoffered
         | CallReanswered
         | CallOfferStale
+        | CallReferred
+        | TransferChanged
         | InfoReceived
         | RequestDone
         | MessageReceived

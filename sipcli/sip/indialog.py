@@ -14,12 +14,13 @@ from sipcli.sip.events import AnyCall, CallEnded, InfoReceived, MessageReceived,
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.message import Request, Response
-from sipcli.sip.notified import bad_event
 from sipcli.sip.oneshot import OneShot, patience_for
+from sipcli.sip.refer import Referrals
 from sipcli.sip.reoffer import Reoffer
 from sipcli.sip.session_timer import MIN_INTERVAL, SessionTimer, is_too_brief
 from sipcli.sip.targets import ANONYMOUS_USER, contact_uri
 from sipcli.sip.transaction import ServerTransaction
+from sipcli.sip.transfer import Transfer
 from sipcli.sip.uri import NameAddr
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class Call:
         self._bye: Farewell | None = None
         self._requests: set[OneShot] = set()
         self.timer = SessionTimer(core, self)
+        self.referrals = Referrals(core, self)
+        self.transfer: Transfer | None = None
         core.calls[self.id] = self
 
     def __repr__(self) -> str:
@@ -123,6 +126,24 @@ class Call:
     def settled(self) -> bool:
         """The first offer, answer and ACK are through: the session may be changed."""
         raise TypeError("an outgoing or an incoming call")
+
+    @property
+    def over(self) -> bool:
+        return self.state in (CallState.ENDING, CallState.ENDED)
+
+    @property
+    def made_over(self) -> Flow | None:
+        """The flow that its INVITE took."""
+        raise TypeError("an outgoing or an incoming call")
+
+    def may_be_referred(self, dialog: Dialog, flow: Flow) -> bool:
+        """Is a REFER that came over *flow* the other side's?  It came as the call did, or by our own server (T22)."""
+        if dialog is not self.dialog or not self.settled:
+            return False
+        if self._account is not None and dialog.at_home and self._account.origin(flow).bound:
+            return True
+        made = self.made_over
+        return not dialog.at_home and made is not None and made.remote[0] == flow.remote[0]
 
     # -- commands --------------------------------------------------------------------------------------
 
@@ -159,6 +180,14 @@ class Call:
         patience = patience_for(method, self._core.config.timers.f)
         return self.ask(method, headers, body, content_type, patience=patience)
 
+    def refer(self, target: str, headers: Sequence[tuple[str, str]] = ()) -> Transfer:
+        """Ask the other side to call *target*, a whole Refer-To; ``TransferChanged`` follows.  One at a time."""
+        if self.transfer is not None and not self.transfer.done:
+            raise LocalProtocolError("the call is being transferred already")
+        self.transfer = Transfer(self._core, self, target)
+        self.transfer.start(headers)
+        return self.transfer
+
     def keep_session(self, interval: int) -> SessionTimer:
         """Refresh the session every *interval* / 2 seconds, and hang up if that fails (RFC 4028)."""
         if interval < MIN_INTERVAL:
@@ -183,7 +212,7 @@ class Call:
             raise LocalProtocolError("there is no dialog to send this in")
         if method in ("INVITE", "ACK", "BYE", "CANCEL"):
             raise LocalProtocolError(f"{method} has a verb of its own")
-        contact = "" if method == "UPDATE" else None
+        contact = "" if method in ("UPDATE", "REFER", "SUBSCRIBE", "NOTIFY") else None  # they may refresh the target
         letter = self.dialog.letter(method, contact=contact, headers=headers, body=body, content_type=content_type)
         oneshot = OneShot(
             self._core,
@@ -252,6 +281,8 @@ class Call:
         self._reoffer.stop()
         self._hush()
         self._on_end()
+        if self.transfer is not None:
+            self.transfer.call_ended(by)
         core = self._core
         core.wheel.disarm(self)
         core.calls.pop(self.id, None)
@@ -303,8 +334,10 @@ class Call:
             case "MESSAGE":
                 tx.reply(200)
                 self._core.emit(MessageReceived(self.account, request, tx.flow))
+            case "REFER":
+                self.referrals.on_refer(dialog, tx, request)
             case "SUBSCRIBE":
-                tx.reply(489, headers=bad_event(self._core.config))
+                self.referrals.on_subscribe(tx, request)
             case _:
                 tx.reply(200, headers=self._abilities())
 

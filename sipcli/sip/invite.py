@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sipcli.errors import LocalProtocolError, ParseError
-from sipcli.sip import reliable, session_timer
+from sipcli.sip import reliable
 from sipcli.sip.acknowledge import Acknowledgement
 from sipcli.sip.dialog import Dialog
 from sipcli.sip.events import CallAnswered, CallProgress, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
+from sipcli.sip.flow import Flow
 from sipcli.sip.indialog import Call, CallState, Farewell
 from sipcli.sip.letter import Letter
 from sipcli.sip.message import Response
@@ -68,7 +69,7 @@ class OutgoingCall(Call):
                 *headers,
                 ("Allow", ", ".join(core.config.allow)),
                 # Without an offer of ours a reliable response could bring theirs, and the PRACK had to answer it.
-                ("Supported", session_timer.OPTION if sdp is None else f"{reliable.OPTION}, {session_timer.OPTION}"),
+                ("Supported", ", ".join((*(() if sdp is None else (reliable.OPTION,)), *core.config.supported))),
                 ("Accept", SDP),
             ),
             body=sdp or b"",
@@ -89,6 +90,10 @@ class OutgoingCall(Call):
     @property
     def settled(self) -> bool:
         return self.state is CallState.CONFIRMED and self._unanswered is None
+
+    @property
+    def made_over(self) -> Flow | None:
+        return self.exchange.flow
 
     # -- commands --------------------------------------------------------------------------------------
 

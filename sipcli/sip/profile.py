@@ -56,10 +56,10 @@ class EngineConfig:
     random: Callable[[int], bytes] = os.urandom
     allow: tuple[str, ...] = (
         *("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "MESSAGE", "INFO", "UPDATE"),
-        *("NOTIFY", "SUBSCRIBE"),
+        *("NOTIFY", "SUBSCRIBE", "REFER"),
     )
     accept: tuple[str, ...] = ("application/sdp", "text/plain", "application/dtmf-relay", "application/dtmf")
-    supported: tuple[str, ...] = ("timer",)
+    supported: tuple[str, ...] = ("timer", "replaces", "norefersub")
     allow_events: tuple[str, ...] = ("refer",)
     """Event packages of which we send NOTIFYs ourselves (RFC 6665 section 8.2.2)."""
     accept_calls: Literal["bound", "any", "none"] = "bound"

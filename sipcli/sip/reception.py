@@ -12,6 +12,7 @@ from sipcli.sip.grammar import KNOWN_METHODS
 from sipcli.sip.message import Request
 from sipcli.sip.notified import bad_event
 from sipcli.sip.session_timer import MIN_INTERVAL, is_too_brief
+from sipcli.sip.takeover import judge_replaces, misplaced
 from sipcli.sip.transaction import ServerTransaction
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Reception:
         request = _stamped(request, flow)
         outside = request.to.tag is None
         account = None
-        if outside and request.method in ("INVITE", "MESSAGE"):
+        if outside and request.method in ("INVITE", "MESSAGE", "REFER"):
             account = self._callee(request, flow)
             if not self._welcome(account, request, flow):
                 self._core.warn("unwelcome", f"{request.method} from {flow}")
@@ -113,6 +114,8 @@ class Reception:
             required = request.require
         except ParseError as error:
             return error.status, ()
+        if misplaced(request):
+            return 400, ()
         unknown = [tag for tag in required if tag not in config.supported]
         if unknown:
             return 420, (("Unsupported", ", ".join(unknown)),)
@@ -143,12 +146,9 @@ class Reception:
             case "INVITE" if is_too_brief(request):
                 tx.reply(422, headers=(("Min-SE", str(MIN_INTERVAL)),))
             case "INVITE":
-                try:
-                    call = IncomingCall(self._core, account, tx, request)
-                except ParseError as error:
-                    tx.reply(400, f"Bad Request: {error}"[:80])
-                    return
-                call.start()
+                self._invite(tx, request, account)
+            case "REFER":  # whoever asks outside of a call of ours is nobody's other side (T22)
+                tx.reply(403)
             case "MESSAGE":
                 tx.reply(200)
                 self._core.emit(MessageReceived(account.name if account else None, request, tx.flow))
@@ -167,6 +167,18 @@ class Reception:
                         ("User-Agent", config.user_agent),
                     ),
                 )
+
+    def _invite(self, tx: ServerTransaction, request: Request, account: AccountState | None) -> None:
+        refusal, replaced = judge_replaces(self._core, account, request, self._core.arrival or tx.flow)
+        if refusal is not None:
+            tx.reply(refusal)
+            return
+        try:
+            call = IncomingCall(self._core, account, tx, request, replaced)
+        except ParseError as error:
+            tx.reply(400, f"Bad Request: {error}"[:80])
+            return
+        call.start()
 
     def _inside(self, tx: ServerTransaction, request: Request, flow: Flow) -> None:
         """Section 12.2.2: find the dialog, keep the order."""

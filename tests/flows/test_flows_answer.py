@@ -345,7 +345,7 @@ def test_requests_inside_the_call() -> None:
     wire.deliver(bob.request("MESSAGE", body=b"psst", kind="text/plain"))
     assert wire.one().status == 200
     assert wire.last(events.MessageReceived).account == "work"
-    wire.deliver(bob.request("REFER", "Refer-To: <sip:carol@example.net>"))
+    wire.deliver(bob.request("PUBLISH", "Event: presence"))
     assert wire.one().status == 405
     oneshot = wire.do(lambda: call.request("INFO", body=b"Signal=1", content_type="application/dtmf-relay"))
     info = wire.one()
