@@ -150,6 +150,8 @@ def account_json(account: AccountConfig) -> dict[str, Any]:
         "credentials": list(account.credentials),
         "expires": account.expires,
         "register": account.register,
+        "outbound": account.outbound,
+        "gruu": account.gruu,
         "realms": {
             name: {"username": realm.username, "credentials": list(realm.credentials)}
             for name, realm in account.realms.items()

@@ -22,6 +22,8 @@ username    = "alice"                                # for the password; default
 credentials = ["keychain", "prompt"]                 # asked in this order, when the server challenges
 expires     = 600                                    # seconds a registration lasts; it is refreshed in time
 # register  = false                                  # only place calls
+# outbound  = "auto"                                 # true | false: keep one flow to the registrar (RFC 5626)
+# gruu      = true                                   # an address that leads to this very phone (RFC 5627)
 # shared_auth = false                                # each call and request authenticates by itself
 
 # Another realm of the same account may want another identity:

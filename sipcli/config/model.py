@@ -98,6 +98,10 @@ class AccountConfig:
     """Providers that are not asked, but may keep what another gave (``--password-file --save``)."""
     expires: int = 600
     register: bool = True
+    outbound: bool | Literal["auto"] = "auto"
+    """Register with the flow that the REGISTER takes (RFC 5626); ``auto``: where the registrar can."""
+    gruu: bool = False
+    """Ask the registrar for an address that leads to this very phone, and use it in calls (RFC 5627)."""
     shared_auth: bool = True
     """Calls and requests share what servers accepted; otherwise each authenticates by itself."""
     codecs: tuple[str, ...] | None = None

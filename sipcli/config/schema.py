@@ -52,6 +52,10 @@ def _flag(value: Any) -> str | None:
     return None if isinstance(value, bool) else "must be true or false"
 
 
+def _flag_or_auto(value: Any) -> str | None:
+    return None if isinstance(value, bool) or value == "auto" else 'must be true, false or "auto"'
+
+
 def _names(value: Any) -> str | None:
     if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
         return None
@@ -147,6 +151,8 @@ ACCOUNT: Mapping[str, Rule] = {
     # RFC 3261 section 20.19: a delta-seconds; 0 would be an un-REGISTER.
     "expires": Rule(_number(1, 2**32 - 1, whole=True)),
     "register": Rule(_flag),
+    "outbound": Rule(_flag_or_auto),
+    "gruu": Rule(_flag),
     "shared_auth": Rule(_flag),
     "codecs": Rule(_codecs),
     "srtp": Rule(_one_of("off", "optional", "required")),

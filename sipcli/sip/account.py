@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sipcli.sip.flow import Flow, Hop
 from sipcli.sip.origin import HomeGround, Origin
+from sipcli.sip.outbound import Outbound
 from sipcli.sip.profile import AccountProfile
 from sipcli.sip.targets import CSeqCounter, loose, preferring
 from sipcli.sip.uri import NameAddr
@@ -31,6 +32,7 @@ class AccountState:
         "domains",
         "home",
         "name",
+        "outbound",
         "preloaded",
         "profile",
         "proxy_routes",
@@ -50,6 +52,7 @@ class AccountState:
         self.home = HomeGround()
         self._origins: dict[int, tuple[Flow, Origin]] = {}
         self.registration: Registration | None = None
+        self.outbound = Outbound(profile)
         # One Call-ID for all registrations of a boot cycle (RFC 3261 section 10.2).
         self.register_call_id = call_id
         self.register_cseq = CSeqCounter()

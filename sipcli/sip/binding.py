@@ -9,7 +9,7 @@ from sipcli.sip.message import Response
 from sipcli.sip.restraint import MAX_TIME
 from sipcli.sip.uri import NameAddr, SipUri
 
-__all__ = ["Binding", "granted", "refresh_in", "retry_after", "service_route"]
+__all__ = ["Binding", "granted", "own_contact", "refresh_in", "retry_after", "service_route"]
 
 MARGIN = 32.0
 """Seconds before expiry by which a refresh goes out: one full non-INVITE transaction."""
@@ -48,12 +48,18 @@ def _expires_of(response: Response, ours: str, user: str) -> str | None:
         text = alone[len(ours) + 11 :]
         if text.isdigit():
             return text
+    mine = own_contact(response, ours, user)
+    return None if mine is None else mine.param("expires")
+
+
+def own_contact(response: Response, ours: str, user: str) -> NameAddr | None:
+    """Which of the Contacts in *response* is ours.  Raises ParseError."""
     uri = SipUri.parse(ours)
     listed = [c for c in response.contacts if isinstance(c.uri, SipUri)]
     mine = next((c for c in listed if c.sip_uri.equivalent(uri)), None)
     if mine is None:  # a registrar behind a NAT fixer may write our host anew, but not our random user part
         mine = next((c for c in listed if c.sip_uri.user == user), None)
-    return None if mine is None else mine.param("expires")
+    return mine
 
 
 def service_route(response: Response) -> tuple[str, ...]:

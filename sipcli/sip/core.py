@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sipcli.sip.dialog import Dialog, DialogId
     from sipcli.sip.exchange import Exchange
     from sipcli.sip.indialog import Call
+    from sipcli.sip.keepalive import FlowKeeper
 
 __all__ = ["Core"]
 
@@ -40,6 +41,7 @@ class Core:
         "events",
         "exchanges",
         "flows",
+        "keepers",
         "layer",
         "notified",
         "now",
@@ -64,6 +66,8 @@ class Core:
         self.calls: dict[str, Call] = {}
         self.notified = NotifyBook(config)
         self.exchanges: set[Exchange] = set()
+        self.keepers: dict[int, FlowKeeper] = {}
+        """Who watches a flow, by its id."""
         self.arrival: Flow | None = None
         """The flow of the octets that are being received right now."""
         self._last_id = 0

@@ -161,14 +161,24 @@ class Dialog:
         return through(self.remote_target, self.route_set)
 
     def flow_for(self, hop: Hop) -> Flow | None:
-        """The dialog's own flow, if *hop* is the address at its other end."""
-        flow = self.flow
-        if flow is None or not is_literal(hop.host) or not self._core.flows.alive(flow):
-            return None
+        """The dialog's own flow, if *hop* is the address at its other end; else the one that the account is bound by.
+
+        A proxy that came back is reached over what we registered with since, and
+        so by the name that its certificate proves (RFC 5626 section 4.3).
+        """
+        registration = None if self.account is None else self.account.registration
+        for flow in (self.flow, None if registration is None else registration.flow):
+            if flow is not None and self._leads_to(flow, hop):
+                return flow
+        return None
+
+    def _leads_to(self, flow: Flow, hop: Hop) -> bool:
+        if not is_literal(hop.host) or not self._core.flows.alive(flow):
+            return False
         port = hop.port if hop.port is not None else DEFAULT_PORTS[hop.transport]
         if flow.remote != (hop.host, port) or hop.transport not in (None, flow.transport):
-            return None
-        return None if hop.secure and not flow.secure else flow
+            return False
+        return flow.secure or not hop.secure
 
     def letter(
         self,

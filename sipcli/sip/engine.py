@@ -1,8 +1,8 @@
-"""The whole core behind five calls in and three out; sans-IO (RFC 3261 section 8).
+"""The whole core behind seven calls in and three out; sans-IO (RFC 3261 section 8).
 
 ::
 
-    in    receive  handle_timer  flow_ready  flow_failed  flow_lost
+    in    receive  handle_timer  flow_ready  flow_failed  flow_lost  address_lost  network_changed
     out   next_timer  next_event  packets_to_send
     and   the commands: add_account, register, invite, message, options, request …
 
@@ -23,9 +23,11 @@ from sipcli.sip.events import Event
 from sipcli.sip.exchange import ExchangeState
 from sipcli.sip.flow import Flow, Ticket
 from sipcli.sip.invite import OutgoingCall
+from sipcli.sip.keepalive import is_keepalive
 from sipcli.sip.letter import Letter
 from sipcli.sip.message import Request, Response, parse_message
 from sipcli.sip.oneshot import OneShot, patience_for
+from sipcli.sip.outage import leave_address, lose, try_again
 from sipcli.sip.profile import AccountProfile, EngineConfig
 from sipcli.sip.reception import Reception
 from sipcli.sip.register import Registration
@@ -65,6 +67,10 @@ class Engine:
         core.now = now
         core.arrival = flow
         core.flows.seen(flow)
+        if is_keepalive(data):
+            if (keeper := core.keepers.get(flow.id)) is not None:
+                keeper.heard(data)
+            return
         try:
             message = parse_message(data)
             if isinstance(message, Response):
@@ -103,15 +109,18 @@ class Engine:
 
     def flow_lost(self, flow: Flow, why: str, now: float) -> None:
         """Nothing goes through *flow* any more."""
-        core = self._core
-        core.now = now
-        core.flows.lost(flow)
-        core.layer.flow_lost(flow, why)
-        for exchange in tuple(core.exchanges):
-            exchange.flow_lost(flow)
-        for account in tuple(core.accounts.values()):
-            if account.registration is not None:
-                account.registration.flow_lost(flow)
+        self._core.now = now
+        lose(self._core, flow, why)
+
+    def address_lost(self, host: str, now: float) -> None:
+        """*host* is no address of this machine any more: registrations bind anew; see :attr:`Call.adrift`."""
+        self._core.now = now
+        leave_address(self._core, host)
+
+    def network_changed(self, now: float) -> None:
+        """What failed without an answer may succeed now."""
+        self._core.now = now
+        try_again(self._core)
 
     # -- out -----------------------------------------------------------------------------------------------
 

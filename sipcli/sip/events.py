@@ -58,6 +58,7 @@ __all__ = [
     "Event",
     "FlowReleased",
     "FlowWanted",
+    "FlowWatched",
     "InfoReceived",
     "MessageReceived",
     "ProtocolWarning",
@@ -100,6 +101,13 @@ class FlowReleased(NamedTuple):
     """The core keeps no use for *flow*: a connection may be closed, a UDP association needs no more keep-alives."""
 
     flow: Flow
+
+
+class FlowWatched(NamedTuple):
+    """The core keeps *flow* alive itself: nobody else need ping it.  Not *watched*: not any more."""
+
+    flow: Flow
+    watched: bool
 
 
 # -- registrations ---------------------------------------------------------------------------------
@@ -277,6 +285,7 @@ if TYPE_CHECKING:
     Event: TypeAlias = (
         FlowWanted
         | FlowReleased
+        | FlowWatched
         | RegistrationChanged
         | CallProgress
         | CallRefreshDue

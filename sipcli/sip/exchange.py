@@ -292,9 +292,15 @@ class Exchange:
         core, letter = self._core, self.letter
         self.hop = target.hop
         if letter.contact is not None:
-            user = self._account.profile.contact_user if self._account is not None else ANONYMOUS_USER
-            self.contact = contact_uri(user, flow, secure=target.secure)
+            self.contact = self._contact(flow, secure=target.secure)
         return letter.stamp(target, flow, core.layer.new_branch(), self.contact, core.config.user_agent)
+
+    def _contact(self, flow: Flow, *, secure: bool) -> str:
+        if self._account is None:
+            return contact_uri(ANONYMOUS_USER, flow, secure=secure)
+        if self.letter.method == "REGISTER":  # what is bound is where we are, never a name that stands for it
+            return contact_uri(self._account.profile.contact_user, flow, secure=secure)
+        return self._account.outbound.contact(flow, secure=secure)
 
     # -- on the way in -----------------------------------------------------------------------------
 

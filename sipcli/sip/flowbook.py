@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sipcli.sip.events import FlowReleased, FlowWanted
@@ -146,6 +146,10 @@ class FlowBook:
         """Octets came in on *flow*: somebody connected to us."""
         if flow.reliable and flow.id not in self._open:
             self._open[flow.id] = flow
+
+    def __iter__(self) -> Iterator[Flow]:
+        """Every way that is known, a flow to several hops more than once."""
+        return iter((*self._by_key.values(), *self._open.values()))
 
     def alive(self, flow: Flow) -> bool:
         return not flow.reliable or flow.id in self._open

@@ -145,6 +145,14 @@ class Call:
         made = self.made_over
         return not dialog.at_home and made is not None and made.remote[0] == flow.remote[0]
 
+    @property
+    def adrift(self) -> bool:
+        """The call is up, and what carried it is gone: the other side cannot reach us until a re-INVITE says where."""
+        if self.state is not CallState.CONFIRMED or self.dialog is None:
+            return False
+        flow = self.dialog.flow
+        return flow is None or not self._core.flows.alive(flow)
+
     # -- commands --------------------------------------------------------------------------------------
 
     def hangup(self) -> None:
@@ -364,8 +372,9 @@ class Call:
 
     def contact(self, flow: Flow, *, secure: bool) -> str:
         """Our Contact in a response (section 12.1.1)."""
-        user = self._account.profile.contact_user if self._account is not None else ANONYMOUS_USER
-        return f"<{contact_uri(user, flow, secure=secure)}>"
+        if self._account is None:
+            return f"<{contact_uri(ANONYMOUS_USER, flow, secure=secure)}>"
+        return f"<{self._account.outbound.contact(flow, secure=secure)}>"
 
 
 def _is_silence(why: Why) -> bool:

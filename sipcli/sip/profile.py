@@ -23,6 +23,9 @@ class AccountProfile:
     ``line`` parameter).  *transport* is what the account wants where a URI
     leaves it open.  *expires* is in seconds.  *shared_auth*: calls and requests
     share the account's AuthSession; otherwise each has one of its own.
+    *instance* is who we are among the account's devices, a URN that stays the
+    same when we come back (RFC 5626 section 4.1); without one neither *outbound*
+    (``auto``: where the registrar and its proxies can) nor *gruu* is asked for.
     """
 
     name: str
@@ -34,6 +37,9 @@ class AccountProfile:
     expires: int = 600
     transport: Transport | None = None
     shared_auth: bool = True
+    instance: str = ""
+    outbound: Literal["auto", "on", "off"] = "auto"
+    gruu: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,10 @@ from sipcli.sip.binding import Binding, granted, refresh_in, retry_after, servic
 from sipcli.sip.events import RegistrationChanged, RegistrationState, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
+from sipcli.sip.keepalive import keep_alive, leave_alone
 from sipcli.sip.letter import Letter
 from sipcli.sip.message import Response
+from sipcli.sip.outbound import FIRST_HOP_LACKS_OUTBOUND
 from sipcli.sip.policy import GiveUp
 from sipcli.sip.restraint import backoff
 from sipcli.sip.targets import Target, through
@@ -66,6 +68,7 @@ class Registration:
         "_failures",
         "_flow",
         "_losses",
+        "_offline",
         "_rebind",
         "_too_brief",
         "_unbind",
@@ -91,6 +94,7 @@ class Registration:
         self._flow: Flow | None = None
         self._failures = 0
         self._losses = 0
+        self._offline = False  # the last failure came without an answer
         self._too_brief = False
         self._unbind = False
         self._rebind = False
@@ -101,6 +105,11 @@ class Registration:
     @property
     def account(self) -> str:
         return self._account.name
+
+    @property
+    def flow(self) -> Flow | None:
+        """What carried the last REGISTER that ended; None once that is gone."""
+        return self._flow
 
     def __repr__(self) -> str:
         return f"<Registration {self.account} {self.state.value}>"
@@ -141,14 +150,30 @@ class Registration:
 
     def flow_lost(self, flow: Flow) -> None:
         """The connection that carried the binding broke: nobody can call us until we bind a new one (RFC 5626 4.5)."""
-        if self._flow is not None and self._flow.id == flow.id and flow.reliable and self.state is State.BOUND:
-            self._flow = None
+        if self._flow is None or self._flow.id != flow.id or not (flow.reliable or self._account.outbound.keeps_flow):
+            return
+        self._flow = None
+        if self.state is State.BOUND:
             steady = self._core.now - self.bound_at >= STEADY
             self._losses = 0 if steady else self._losses + 1
             if self._losses < 2:
                 self.refresh()
             else:  # a registrar that hangs up after each answer must not be asked as fast as it answers
                 self._core.arm(self, "refresh", self._backoff(self._losses - 1))
+
+    def address_lost(self, host: str) -> None:
+        """Our address is gone, and with it the binding, whatever the transport."""
+        if self._flow is not None and self._flow.local[0] == host:
+            self._flow = None
+            if self.state is State.BOUND:
+                self._offline = True
+        self.network_changed()
+
+    def network_changed(self) -> None:
+        """Another REGISTER at once, if there is no binding that holds and nobody refused us."""
+        if self._offline and self._exchange is None and self.state in (State.BOUND, State.RETRYING):
+            self._failures = 0
+            self._bind()
 
     def on_timer(self, name: str) -> None:
         if name == "expired":
@@ -170,10 +195,16 @@ class Registration:
 
     def _send(self, expires: int) -> None:
         account = self._account
-        headers = [("Expires", str(expires)), ("Allow", ", ".join(self._core.config.allow))]
+        allow = self._core.config.allow
+        params = account.outbound.contact_params(expires, allow)
+        headers = [
+            ("Expires", str(expires)),
+            ("Allow", ", ".join(allow)),
+            ("Supported", account.outbound.supported),
+        ]
         if expires == 0 and self.binding is not None:
             # What is taken back is the very Contact that was bound; a new connection would have another port.
-            headers.append(("Contact", f"<{self.binding.contact}>;expires=0"))
+            headers.append(("Contact", f"<{self.binding.contact}>{params}"))
         self._exchange = Exchange(
             self._core,
             self,
@@ -185,7 +216,7 @@ class Registration:
                 recipient=f"<{account.profile.aor.aor}>",
                 call_id=account.register_call_id,
                 cseq=account.register_cseq,
-                contact=f";expires={expires}" if expires > 0 else None,
+                contact=params if expires > 0 else None,
                 headers=headers,
             ),
             interactive=expires > 0,
@@ -210,7 +241,7 @@ class Registration:
             self._bound(exchange, response)
         elif self._unbind:
             self._leave()
-        elif response is not None and response.status == 423 and self._ask_longer(response):
+        elif response is not None and self._can_ask_otherwise(response):
             self._send(self.expires)
         else:
             self._failed(response, why)
@@ -221,21 +252,36 @@ class Registration:
             self._failed(response, "protocol: the registrar accepted us for no time at all")
             return
         self._failures = 0
-        self._too_brief = False
-        self._waited = False
+        self._too_brief = self._waited = self._offline = False
         self.bound_at = self._core.now
         self.binding = Binding(exchange.contact, self._core.now + seconds, seconds)
         self.state = State.BOUND
         routes = service_route(response)
         self._account.use_service_route(routes)
+        self._heed_flow(exchange, response)
         if self._unbind:
             self._leave()
             return
         self._core.arm(self, "refresh", refresh_in(seconds))
         self._tell("registered", response, expires_s=seconds, contact=self.binding.contact, service_route=routes)
 
-    def _ask_longer(self, response: Response) -> bool:
-        """423: ask for Min-Expires, once (section 10.2.8)."""
+    def _heed_flow(self, exchange: Exchange, response: Response) -> None:
+        """What the registrar says of the flow (RFC 5626 section 4.2.1), and whether it is to be kept alive."""
+        outbound, flow = self._account.outbound, exchange.flow
+        objection = outbound.learn(response, exchange.contact)
+        if objection is not None:
+            self._core.warn("outbound", objection)
+        if flow is not None and outbound.keeps_flow:
+            keep_alive(self._core, flow, outbound.flow_timer)
+        elif flow is not None:
+            leave_alone(self._core, flow)
+
+    def _can_ask_otherwise(self, response: Response) -> bool:
+        """423: ask for Min-Expires, once (RFC 3261 section 10.2.8); 439: do without a flow (RFC 5626 section 4.2.1)."""
+        if response.status == FIRST_HOP_LACKS_OUTBOUND:
+            return self._account.outbound.give_in()
+        if response.status != 423:
+            return False
         least = response.find("Min-Expires") or ""
         if self._too_brief or not (least.isascii() and least.isdigit()) or not self.expires < int(least) < 2**32:
             return False
@@ -256,6 +302,7 @@ class Registration:
             self._gone("refused" if refused else "failed", response, why)
             return
         self._failures += 1
+        self._offline = response is None and not ours
         delay = self._backoff(self._failures)
         if ours:
             # A store may come back any moment, and the binding must not end between two looks.
@@ -315,6 +362,9 @@ class Registration:
         self.binding = None
         account = self._account
         account.use_service_route(())
+        account.outbound.forget()
+        if self._flow is not None:
+            leave_alone(self._core, self._flow)
         rebind, self._rebind = self._rebind, False
         if account.registration is self and not rebind:
             account.registration = None

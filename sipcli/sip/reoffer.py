@@ -167,6 +167,7 @@ class Reoffer:
         dialog = self._call.dialog
         assert dialog is not None
         dialog.refresh(response)
+        dialog.flow = exchange.flow
         self._call.timer.heard(response)
         ack = Acknowledgement(self._core, dialog, exchange.request, exchange.flow)
         self._ack = (exchange, ack)

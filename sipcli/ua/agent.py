@@ -24,6 +24,7 @@ from sipcli.ua.brokered import BrokeredAccount
 from sipcli.ua.challenge import Gate
 from sipcli.ua.endpoint import Endpoint, EndpointConfig
 from sipcli.ua.eventdesk import EventDesk
+from sipcli.ua.instance import Instance
 from sipcli.ua.notices import Listening, Notice
 from sipcli.ua.oneshot import MessageReport, OneShots, OptionsReport, ask_options, send_message
 from sipcli.ua.shelf import NoTerminal, RelayTerminal, Shelf
@@ -93,6 +94,7 @@ class UserAgent:
         self.save = save
         self.trace = trace
         self.state = state
+        self._instance: Instance | None = None
         self.on_incoming = on_incoming
         self.engine = Engine(engine_config)
         self.auth_desk = AuthDesk(self, on_auth_challenge)
@@ -160,6 +162,8 @@ class UserAgent:
             self._broker.close()
             self._workers.close()
             await self._endpoint.close()
+            if self._instance is not None:
+                self._instance.close()
             if self._workers.orphans:
                 log.warning("left without providers that never came back: %s", ", ".join(self._workers.orphans))
             for stream in self._streams:
@@ -260,7 +264,7 @@ class UserAgent:
             if self.state is not None:
                 session.pins = self.state.pins(config)
         account = cls(self, config, session)
-        self.engine.add_account(profile_of(config), session)
+        self.engine.add_account(profile_of(config, self._instance_for(config)), session)
         self._accounts[config.name] = account
         return account
 
@@ -356,6 +360,14 @@ class UserAgent:
     def _check_open(self) -> None:
         if self.closed:
             raise AgentClosed("the user agent is closed")
+
+    def _instance_for(self, config: AccountConfig) -> str:
+        """Who we are to *config*'s registrar; empty where it does not ask."""
+        if not (config.outbound or config.gruu):
+            return ""
+        if self._instance is None:
+            self._instance = Instance(None if self.state is None else self.state.folder)
+        return self._instance.urn(str(config.aor))
 
     def _tls_for(self, name: str | None) -> TlsSettings:
         account = self.find_account(name)

@@ -18,8 +18,9 @@ from contextlib import AbstractContextManager
 
 from sipcli.errors import AgentClosed, NetworkError, SipcliError
 from sipcli.sip.engine import Engine
-from sipcli.sip.events import Event, FlowReleased, FlowWanted
+from sipcli.sip.events import Event, FlowReleased, FlowWanted, FlowWatched
 from sipcli.sip.flow import Address, Flow, Hop, Transport
+from sipcli.sip.keepalive import is_keepalive
 from sipcli.ua.resolve import Candidate, Records, Resolver, look_up
 from sipcli.ua.tls import TlsFacts, TlsSettings
 from sipcli.ua.transport import EndpointConfig, Transports
@@ -31,8 +32,8 @@ __all__ = ["Endpoint", "EndpointConfig", "TlsSettings"]
 class Endpoint:
     """Drives *engine* on the running loop.
 
-    *on_event* gets every event but FlowWanted and FlowReleased, which are
-    answered here; what it raises goes to the loop's exception handler.
+    *on_event* gets every event but FlowWanted, FlowReleased and FlowWatched,
+    which are answered here; what it raises goes to the loop's exception handler.
     *tls_for* gives an account's TLS settings (None: no account); *wire* sees
     every message, unmasked; *records* replaces DNS.
     """
@@ -175,7 +176,7 @@ class Endpoint:
             self._arm()
 
     def _send(self, flow: Flow, data: bytes) -> None:
-        if self.wire is not None:
+        if self.wire is not None and not is_keepalive(data):
             self.wire(WireRecord("out", flow, data, self.loop.time()))
         self.transports.send(flow, data)
 
@@ -184,6 +185,8 @@ class Endpoint:
             self._find_flow(event)
         elif isinstance(event, FlowReleased):
             self.transports.release(event.flow)
+        elif isinstance(event, FlowWatched):
+            self.transports.watched(event.flow, by_core=event.watched)
         else:
             try:
                 self._on_event(event)
@@ -226,7 +229,7 @@ class Endpoint:
         with self.turn() as engine:
             now = engine.now
             for data, flow in batch:
-                if self.wire is not None:
+                if self.wire is not None and not is_keepalive(data):
                     self.wire(WireRecord("in", flow, data, now))
                 engine.receive(data, flow, now)
 

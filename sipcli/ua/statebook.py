@@ -68,6 +68,11 @@ class StateBook:
         self._warned = False
         self._pins: dict[str, dict[str, frozenset[str]]] = {}
 
+    @property
+    def folder(self) -> Path | None:
+        """Where it is kept; None: nowhere."""
+        return None if self._path is None else self._path.parent
+
     def pins(self, account: AccountConfig) -> Pins:
         """What is remembered of *account*'s servers."""
         pins = Pins()

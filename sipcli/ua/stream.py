@@ -96,8 +96,8 @@ class StreamConnection(asyncio.Protocol):
             for frame in self._framer.feed(data):
                 if frame is Ping.PING:
                     self._write(PONG)
-                elif isinstance(frame, bytes):
-                    batch.append((frame, flow))
+                else:
+                    batch.append((PONG if frame is Ping.PONG else frame, flow))
         except ParseError as error:
             lost = error
         self._watch_message(bool(batch))
@@ -123,19 +123,19 @@ class StreamConnection(asyncio.Protocol):
     # --- ours ------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
+        if data == KEEPALIVE:
+            self._framer.pinged()
         self._write(data)
         transport = self._transport
         if transport is not None and transport.get_write_buffer_size() > MAX_UNSENT:
             self.abort("lost: the other side does not read")
 
     def ping(self) -> None:
-        """A keep-alive (RFC 5626 section 4.4.1).
+        """A keep-alive where no pong was promised (RFC 5626 section 4.4): many servers never send one.
 
-        Whether a pong comes is not watched: many servers never send one.  That
-        the ping is acknowledged is, by TCP (see :func:`connect`).
+        That the ping is acknowledged is watched, by TCP (see :func:`connect`).
         """
-        self._framer.pinged()
-        self._write(KEEPALIVE)
+        self.send(KEEPALIVE)
 
     def close(self) -> None:
         """Send what waits, then close; nothing is told to anybody."""

@@ -21,8 +21,11 @@ _DEVICE_CODE_LIFE = 1800.0
 """What an authorization server lets a device code live at most, in practice (RFC 8628 section 3.2 sets no limit)."""
 
 
-def profile_of(config: AccountConfig) -> AccountProfile:
-    """The account as the core knows it, with a contact that no stranger can guess (threat T20)."""
+def profile_of(config: AccountConfig, instance: str = "") -> AccountProfile:
+    """The account as the core knows it, with a contact that no stranger can guess (threat T20).
+
+    *instance*: see :class:`AccountProfile`.
+    """
     return AccountProfile(
         name=config.name,
         aor=config.aor,
@@ -33,6 +36,9 @@ def profile_of(config: AccountConfig) -> AccountProfile:
         expires=config.expires,
         transport=config.transport,
         shared_auth=config.shared_auth,
+        instance=instance,
+        outbound="auto" if config.outbound == "auto" else "on" if config.outbound else "off",
+        gruu=config.gruu,
     )
 
 

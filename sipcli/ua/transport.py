@@ -40,8 +40,8 @@ class EndpointConfig:
 
     *bind_host* is a literal address; None lets the kernel choose one per
     destination.  *bind_port* is for UDP, 0 lets the kernel choose.  Keep-alives
-    (double CRLF, RFC 5626 section 3.5) go out on flows that we chose when nothing
-    else did for *keepalive_udp* or *keepalive_stream*; 0 sends none.
+    (double CRLF, RFC 5626 section 3.5) go out on flows that we chose, unless the
+    core watches them itself, when nothing else did for *keepalive_udp* or *keepalive_stream*; 0 sends none.
     *connect_limit* bounds one connection attempt, and one handshake.
     """
 
@@ -75,6 +75,7 @@ class Transports:
         self._extra_udp: list[UdpSocket] = []
         self._udp_by_local: dict[Address, UdpSocket] = {}
         self._udp_sent: dict[int, float] = {}
+        self._watched: set[int] = set()
         self._streams: dict[int, StreamConnection] = {}
         self._pool: dict[_PoolKey, StreamConnection] = {}
         self._opening: dict[_PoolKey, asyncio.Task[StreamConnection]] = {}
@@ -161,12 +162,20 @@ class Transports:
 
     def release(self, flow: Flow) -> None:
         """Nobody needs *flow* any more: a connection closes once it has sent what waits."""
+        self._watched.discard(flow.id)
         if flow.transport == "udp":
             self._udp_sent.pop(flow.id, None)
             if (udp := self._udp_by_local.get(flow.local)) is not None:
                 udp.release(flow)
         elif (connection := self._streams.get(flow.id)) is not None:
             connection.close()
+
+    def watched(self, flow: Flow, *, by_core: bool) -> None:
+        """The core keeps *flow* alive itself, or does not any more."""
+        if by_core:
+            self._watched.add(flow.id)
+        else:
+            self._watched.discard(flow.id)
 
     def tls_facts(self, flow: Flow) -> TlsFacts | None:
         connection = self._streams.get(flow.id)
@@ -186,6 +195,7 @@ class Transports:
     def on_closed(self, connection: StreamConnection) -> None:
         assert connection.flow is not None
         self._streams.pop(connection.flow.id, None)
+        self._watched.discard(connection.flow.id)
         self._accepted.discard(connection)
         for key in [key for key, known in self._pool.items() if known is connection]:
             del self._pool[key]
@@ -255,11 +265,13 @@ class Transports:
         if udp_s > 0:
             for udp in self._udp.values():
                 for flow in udp.chosen:
-                    if now - self._udp_sent.get(flow.id, now) >= udp_s:
+                    if flow.id not in self._watched and now - self._udp_sent.get(flow.id, now) >= udp_s:
                         self._udp_sent[flow.id] = now
                         udp.send(flow, KEEPALIVE)
         if stream_s > 0:
             for connection in tuple(self._pool.values()):
+                if connection.flow is not None and connection.flow.id in self._watched:
+                    continue
                 if now - connection.last_sent >= stream_s:
                     connection.ping()
         if self._udp_sent or self._pool:

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 
 from sipcli.errors import NetworkError
 from sipcli.sip.flow import Address, Flow
+from sipcli.sip.stun import is_stun
 
 __all__ = ["BATCH", "Sink", "UdpSocket", "address_of"]
 
@@ -190,8 +191,9 @@ class UdpSocket:
                 if self._errors:
                     self._read_errors()
                 continue
-            # Line ends alone are a keep-alive (RFC 5626); other control characters begin STUN, DTLS, anything but SIP.
-            if size > 4 and (view[0] > 0x20 or view[0] == 0x0D) and (flow := self._flow_from(sockaddr)) is not None:
+            # Line ends alone are a keep-alive (RFC 5626); other control characters begin DTLS, anything but SIP.
+            wanted = size > 4 and (view[0] > 0x20 or view[0] == 0x0D or is_stun(view[:size]))
+            if wanted and (flow := self._flow_from(sockaddr)) is not None:
                 batch.append((bytes(view[:size]), flow))
         if batch:
             self._sink.on_octets(batch)

@@ -45,6 +45,7 @@ class Wire:
 
     ``servers`` are the addresses behind every hop, in order; a wish that
     excludes all of them fails.  ``grant=False`` leaves wishes to the test.
+    ``pings`` are the keep-alives, which are no messages.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Wire:
         proxy: str | None = None,
         expires: int = 600,
         config: dict[str, Any] | None = None,
+        profile: dict[str, Any] | None = None,
     ) -> None:
         self.engine = Engine(EngineConfig(random=counting(), **{"accept_calls": "any", **(config or {})}))
         self.clock = 1000.0
@@ -72,6 +74,7 @@ class Wire:
         self.events: list[Any] = []
         self.sent: list[Heard] = []
         self.sent_over: list[Flow] = []
+        self.pings: list[tuple[float, Flow, bytes]] = []
         self.taken = 0
         self.session = AuthSession(credentials, asynchronous=asynchronous, policy=policy, random=counting())
         if account:
@@ -84,6 +87,7 @@ class Wire:
                 contact_user="u7x",
                 expires=expires,
                 transport=transport,
+                **(profile or {}),
             )
             self.engine.add_account(self.profile, self.session)
         self.pump()
@@ -128,6 +132,9 @@ class Wire:
     def pump(self) -> None:
         while True:
             for flow, data in self.engine.packets_to_send():
+                if data == b"\r\n\r\n" or data[4:8] == b"\x21\x12\xa4\x42":
+                    self.pings.append((self.clock, flow, data))
+                    continue
                 self.sent.append(Heard(data))
                 self.sent_over.append(flow)
             event = self.engine.next_event()
