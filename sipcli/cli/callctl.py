@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CALL_COMMANDS", "CallCommands"]
 
-CALL_COMMANDS = ("hangup", "hold", "resume", "mute", "unmute", "dtmf")
+CALL_COMMANDS = ("hangup", "hold", "resume", "mute", "unmute", "dtmf", "conference", "record", "stop-recording")
 """Each is ``call.WORD`` on the socket, and ``sipcli ctl WORD``."""
 
 
@@ -28,7 +28,7 @@ class CallCommands:
     @property
     def table(self) -> Mapping[str, Command]:
         """By the words on the socket."""
-        return {f"call.{word}": getattr(self, f"_{word}") for word in CALL_COMMANDS}
+        return {f"call.{word}": getattr(self, f"_{word.replace('-', '_')}") for word in CALL_COMMANDS}
 
     def _call(self, request: Request) -> Call:
         name, calls = request.text("call"), self._agent.calls
@@ -61,7 +61,10 @@ class CallCommands:
         call = self._call(request)
         if call.media is None:
             raise ControlError("wrong_state", f"{call.id} has no audio yet")
-        call.media.muted = muted
+        if call.conference is not None:
+            call.conference.muted = muted  # the person, not what the others say to each other
+        else:
+            call.media.muted = muted
         return _told(call)
 
     async def _dtmf(self, request: Request) -> Mapping[str, Any]:
@@ -69,6 +72,39 @@ class CallCommands:
         if not digits:
             raise ControlError("bad_request", "call.dtmf wants “digits”")
         return await self._done(call, call.dtmf(digits))
+
+    async def _conference(self, request: Request) -> Mapping[str, Any]:
+        """All calls that are up, or one more into the conference that there is."""
+        from sipcli.ua.conference import Conference
+
+        calls = [call for call in self._agent.calls if call.state in ("answered", "held")]
+        joined = next((call.conference for call in calls if call.conference is not None), None)
+        free = [call for call in calls if call.conference is None]
+        try:
+            if joined is None:
+                joined = await Conference.start(free)
+            for call in free:
+                if call.conference is None:
+                    await joined.add(call)
+        except SipcliError as error:
+            raise ControlError("failed", str(error), hint=error.hint) from None
+        return _told(joined.calls[0]) | {"conference": [call.id for call in joined.calls]}
+
+    async def _record(self, request: Request) -> Mapping[str, Any]:
+        call, file = self._call(request), request.text("file")
+        if not file:
+            raise ControlError("bad_request", "call.record wants “file”")
+        try:
+            call.session.record(file)
+        except SipcliError as error:
+            raise ControlError("failed", str(error), hint=error.hint) from None
+        return _told(call) | {"recording": file}
+
+    async def _stop_recording(self, request: Request) -> Mapping[str, Any]:
+        call = self._call(request)
+        if call.media is None or not call.media.stop_recording():
+            raise ControlError("wrong_state", f"{call.id} is not being recorded")
+        return _told(call)
 
     async def _done(self, call: Call, work: Any) -> Mapping[str, Any]:
         try:
@@ -79,4 +115,5 @@ class CallCommands:
 
 
 def _told(call: Call) -> dict[str, Any]:
-    return {"call": call.id, "state": call.state, "muted": call.media is not None and call.media.muted}
+    muted = call.conference.muted if call.conference is not None else call.media is not None and call.media.muted
+    return {"call": call.id, "state": call.state, "muted": muted}

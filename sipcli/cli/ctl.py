@@ -1,4 +1,4 @@
-"""``sipcli ctl``: hang up, hold, mute, send digits - in the call that another sipcli of yours is in."""
+"""``sipcli ctl``: hang up, hold, mute, send digits, confer, record - in the call that another sipcli of yours is in."""
 
 from __future__ import annotations
 
@@ -20,22 +20,30 @@ __all__ = ["command"]
 
 _PATIENCE_S = 40.0
 """A hold may be challenged, and its secret looked for."""
+_WANTS = {"dtmf": "digits", "record": "file"}
 
 
 @verb("ctl")
 @click.argument("word", metavar="COMMAND", type=click.Choice(CALL_COMMANDS))
-@click.argument("digits", required=False)
+@click.argument("what", metavar="[DIGITS|FILE]", required=False)
 @click.option("--call", "call_id", metavar="ID", help="Which call, as `sipcli status` names it.")
 @control_option
 @click.pass_obj
-def command(options: GlobalOptions, word: str, digits: str | None, call_id: str | None, control: Path | None) -> int:
-    """Command a call of a running sipcli: hangup, hold, resume, mute, unmute, or dtmf DIGITS."""
+def command(options: GlobalOptions, word: str, what: str | None, call_id: str | None, control: Path | None) -> int:
+    """Command a call of a running sipcli: hangup, hold, resume, mute, unmute, dtmf DIGITS, record FILE, stop-recording;
+    conference joins all calls that are up."""
 
     async def body(run: Run) -> Outcome:
-        if (word == "dtmf") != (digits is not None):
-            raise ConfigError("ctl dtmf wants digits, and nothing else does", hint="sipcli ctl dtmf 12#")
+        wants = _WANTS.get(word)
+        if (wants is None) != (what is None):
+            says = f"ctl {word} wants {wants}" if wants else f"ctl {word} wants nothing more"
+            raise ConfigError(says, hint="sipcli ctl dtmf 12#, sipcli ctl record FILE.wav")
         running = await run.in_thread(partial(_who, run, control, call_id))
-        fields: dict[str, Any] = {"call": call_id, "digits": digits}
+        fields: dict[str, Any] = {"call": call_id}
+        if word == "record":
+            fields["file"] = str(Path(what or "").expanduser().absolute())  # theirs is another working directory
+        elif wants is not None:
+            fields[wants] = what
         said = {name: value for name, value in fields.items() if value is not None}
         try:
             answer = await run.in_thread(partial(running.ask, f"call.{word}", said, wait=_PATIENCE_S))
@@ -43,6 +51,10 @@ def command(options: GlobalOptions, word: str, digits: str | None, call_id: str 
             return Outcome(error.kind, str(error), ExitStatus.OTHER, hint=error.hint)
         muted = ", muted" if answer.get("muted") else ""
         state = {"call": answer["call"], "state": answer["state"], "muted": answer["muted"]}
+        if joined := answer.get("conference"):
+            return Outcome(
+                "done", f"{', '.join(joined)} hear each other{muted}", more={"call": state, "conference": joined}
+            )
         return Outcome("done", f"{answer['call']} is {answer['state']}{muted}", more={"call": state})
 
     return run_verb("ctl", options, body)

@@ -75,6 +75,33 @@ class AudioEnd:
         if self.recorder is not None:
             self.recorder.tune(rate)
 
+    def swap_port(self, port: AudioPort) -> AudioPort:
+        """Speak and hear by *port* from the next beat on; the one until now is given back, open."""
+        if self._port is None or self._closed:
+            raise LocalProtocolError("the media session is not open")
+        before, self._port = self._port, port
+        port.tune(self.rate)
+        return before
+
+    def record(self, path: Path, mode: RecordMode) -> None:
+        """Begin to record.  LocalProtocolError when it is being recorded already, ConfigError about the file."""
+        if self.recorder is not None:
+            raise LocalProtocolError("the call is being recorded already")
+        if self._closed:
+            raise LocalProtocolError("the media session is closed")
+        self.recorder = WavRecorder(path, mode)
+        self.recorder.tune(self.rate)
+
+    def stop_recording(self) -> bool:
+        """Close the recording; False when there is none."""
+        if self.recorder is None:
+            return False
+        ended, self.recorder = self.recorder, None
+        ended.close()
+        if ended.failure is not None:
+            self._warn("recording-failed", f"the recording is not whole: {ended.failure}")
+        return True
+
     def exchange(self, heard: bytes, *, silent: bool) -> bytes:
         """Hand out what was heard; what is to be sent in return (*silent*: nothing of ours)."""
         assert self._port is not None and self._from_line is not None and self._to_line is not None

@@ -32,6 +32,7 @@ from sipcli.ua.oneshot import RequestReport
 if TYPE_CHECKING:
     from sipcli.ua.account import Account
     from sipcli.ua.agent import UserAgent
+    from sipcli.ua.conference import Conference
 
 __all__ = ["Call", "CallReport"]
 
@@ -55,6 +56,7 @@ class Call:
         self.on_dtmf: Callable[[str, int], None] | None = None
         self.audio = CallAudio(self)
         self.digits = DigitQueue()
+        self.conference: Conference | None = None
         self.changes = SessionChanges(agent, self)
         self._teller = CallTeller(agent, self)
         self._loop = loop

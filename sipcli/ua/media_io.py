@@ -20,7 +20,7 @@ from sipcli.media.pacing import Pacer
 from sipcli.media.quality import MediaReport
 from sipcli.media.sdes import SrtpPolicy
 from sipcli.media.stream import AudioStream
-from sipcli.ua.audio import AudioSpec, parse_audio
+from sipcli.ua.audio import AudioPort, AudioSpec, parse_audio
 from sipcli.ua.audioend import BEHIND_FRAMES, AudioEnd
 from sipcli.ua.recorder import RecordMode
 from sipcli.ua.rtp_sockets import RtpSockets
@@ -285,6 +285,22 @@ class MediaSession:
         while not sender.dtmf_idle and not self._closed:
             await self._end.next_beat()
         return via
+
+    def swap_port(self, port: AudioPort) -> AudioPort:
+        """Speak and hear by *port* from the next beat on; the one until now is given back, open."""
+        return self._end.swap_port(port)
+
+    @property
+    def recording(self) -> bool:
+        return self._end.recorder is not None
+
+    def record(self, path: Path | str, mode: RecordMode = "both") -> None:
+        """Record from now on.  LocalProtocolError when that is done already, ConfigError about the file."""
+        self._end.record(Path(path), mode)
+
+    def stop_recording(self) -> bool:
+        """End the recording, the file is whole then; False when there is none."""
+        return self._end.stop_recording()
 
     async def write(self, pcm: bytes) -> None:
         """Send *pcm* (16 bit, little-endian, mono, at :attr:`rate`) in place of the source; waits at 200 ms."""

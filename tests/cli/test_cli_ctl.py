@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import wavs
 from tests.support.cli import Cli, Running
 
 
@@ -53,12 +54,27 @@ def test_digits_go_out(desk: Cli, talking: Running) -> None:
         talking.wait_for("dtmf", direction="out", digit=digit)
 
 
+def test_a_recording_of_both_sides_begins_in_the_middle(desk: Cli, talking: Running, tmp_path: Path) -> None:
+    """A relative name is the client's, wherever the running one was started."""
+    assert desk.run("ctl", "record", "both.wav").code == 0
+    wavs.wait_for_growth(lambda: desk.home / "both.wav", 2.0)
+    assert desk.run("ctl", "stop-recording").code == 0
+    desk.run("ctl", "hangup")
+    assert talking.finish(timeout=10).code == 0
+    assert (desk.home / "both.wav").stat().st_mode & 0o777 == 0o600
+    wavs.assert_tone(desk.home / "both.wav", 440, seconds=0.5)
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
         (("hold", "--call", "call7"), 2, "in a call call7"),
         (("dtmf",), 2, "wants digits"),
-        (("hold", "1"), 2, "nothing else does"),
+        (("hold", "1"), 2, "wants nothing more"),
+        (("record",), 2, "wants file"),
+        (("stop-recording",), 1, "is not being recorded"),
+        (("conference",), 1, "two calls that are up"),
+        (("record", "/dev/null"), 1, "cannot write"),
         (("dtmf", "xyz"), 1, "is not a DTMF digit"),
         (("dance",), 2, "dance"),
     ],
