@@ -25,6 +25,7 @@ expires     = 600                                    # seconds a registration la
 # outbound  = "auto"                                 # true | false: keep one flow to the registrar (RFC 5626)
 # gruu      = true                                   # an address that leads to this very phone (RFC 5627)
 # shared_auth = false                                # each call and request authenticates by itself
+# 100rel    = "required"                             # off | supported | required: is what rings acknowledged?
 
 # Another realm of the same account may want another identity:
 # [accounts.work.realms."proxy.example.com"]

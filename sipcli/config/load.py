@@ -185,6 +185,8 @@ class _Reader:
             settings["codecs"] = tuple(settings["codecs"])
         if "credentials" in settings:
             settings["credentials"] = tuple(settings["credentials"])
+        if "100rel" in settings:
+            settings["reliable"] = settings.pop("100rel")
         settings.update(
             name=name,
             aor=aor.aor,

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from sipcli.errors import ConfigError, ParseError
 from sipcli.sip.flow import Transport
+from sipcli.sip.profile import Reliability
 from sipcli.sip.uri import SipUri
 
 __all__ = [
@@ -104,6 +105,8 @@ class AccountConfig:
     """Ask the registrar for an address that leads to this very phone, and use it in calls (RFC 5627)."""
     shared_auth: bool = True
     """Calls and requests share what servers accepted; otherwise each authenticates by itself."""
+    reliable: Reliability = "supported"
+    """``100rel`` in the file: whether what rings is acknowledged (RFC 3262)."""
     codecs: tuple[str, ...] | None = None
     """Offered and taken, in this order; None: all that this installation can do."""
     srtp: SrtpPolicy = "optional"

@@ -154,6 +154,7 @@ ACCOUNT: Mapping[str, Rule] = {
     "outbound": Rule(_flag_or_auto),
     "gruu": Rule(_flag),
     "shared_auth": Rule(_flag),
+    "100rel": Rule(_one_of("off", "supported", "required")),
     "codecs": Rule(_codecs),
     "srtp": Rule(_one_of("off", "optional", "required")),
     "realms": Rule(_table),

@@ -1,4 +1,4 @@
-"""Incoming calls: ring, accept with 2xx until the ACK, reject, CANCEL (RFC 3261 sections 9.2, 13.3, 15.1.2)."""
+"""Incoming calls: ring, accept with 2xx until the ACK, reject, CANCEL (RFC 3261 9.2, 13.3, 15.1.2; RFC 3262)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from sipcli.errors import LocalProtocolError
 from sipcli.sip.acknowledge import Acceptance
 from sipcli.sip.dialog import Dialog
-from sipcli.sip.events import CallConfirmed, CallIncoming
+from sipcli.sip.events import CallConfirmed, CallEarlyAnswer, CallIncoming
 from sipcli.sip.flow import Flow
 from sipcli.sip.indialog import Call, CallState
 from sipcli.sip.message import Request
+from sipcli.sip.reliable import OPTION, option_tags, reliability, supported
+from sipcli.sip.reliable_uas import ReliableResponses
+from sipcli.sip.reoffer import PendingOffer
 from sipcli.sip.transaction import ServerTransaction
 
 if TYPE_CHECKING:
@@ -46,6 +49,11 @@ class IncomingCall(Call):
         self._acceptance: Acceptance | None = None
         self._hangup_wanted = False
         self.replaces = replaces
+        self._reliable = ReliableResponses(core, self, tx, theirs=self.offer is not None)
+        self._held_back: bytes | None = None  # the answer of a 2xx that waits for a PRACK
+        self._must = OPTION in option_tags(request, "Require")
+        can = self._must or OPTION in option_tags(request, "Supported")
+        self._may = can and reliability(account) != "off"
 
     def start(self) -> None:
         self.state = CallState.RINGING
@@ -69,24 +77,68 @@ class IncomingCall(Call):
     def made_over(self) -> Flow | None:
         return self._tx.flow
 
+    @property
+    def answered(self) -> bool:
+        return super().answered and self._held_back is None
+
+    def pending_offer(self, dialog: Dialog) -> PendingOffer:
+        if self.state is CallState.ACCEPTED and self._held_back is None:
+            return None if self.offer is not None or self._reliable.carried_sdp else "ours"
+        return None if self.state is CallState.CONFIRMED else self._reliable.pending
+
+    def offer_way(self) -> tuple[str, Dialog] | None:
+        """Early, by UPDATE, once our answer went out reliably and was acknowledged (RFC 3311 section 5.1)."""
+        through = self._reliable.carried_sdp and not self._reliable.holds_the_2xx and self._reliable.pending is None
+        if self.state is not CallState.RINGING or not through or self.dialog is None:
+            return super().offer_way()
+        takes = "UPDATE" in (method.upper() for method in self.invite.values("Allow"))
+        return ("UPDATE", self.dialog) if takes else None
+
+    @property
+    def takes_early_media(self) -> bool:
+        """Whether ``ring`` may carry SDP: an offer of ours must come reliably (RFC 3261 section 13.2.1)."""
+        return self.offer is not None or self._may
+
     # -- commands --------------------------------------------------------------------------------------
 
     def ring(self, code: int = 180, sdp: bytes | None = None) -> None:
-        """Say 180 (or 181, 182, 183 with early media in *sdp*)."""
+        """Say 180 (or 181, 182, 183 with early media in *sdp*), reliably where the caller can (RFC 3262).
+
+        To a late offer *sdp* is our offer; ``CallEarlyAnswer`` follows.
+        """
         if self.state is not CallState.RINGING:
             raise LocalProtocolError("this call is not ringing any more")
         if not 100 < code < 200:
             raise LocalProtocolError(f"{code} is no provisional response")
-        self._tx.reply(code, headers=self._headers(), body=sdp or b"", content_type=SDP if sdp else None)
+        if sdp is not None and not self.takes_early_media:
+            raise LocalProtocolError("the caller takes no offer before the call is answered")
+        # The first reliable response to a late offer must bring ours (RFC 3262 section 5): without one it is not said.
+        if self._may and (self.offer is not None or sdp is not None or self._reliable.carried_sdp):
+            self._reliable.say(code, self._headers(), sdp)
+        elif not self._must:
+            self._tx.reply(code, headers=self._headers(), body=sdp or b"", content_type=SDP if sdp else None)
 
     def accept(self, sdp: bytes) -> None:
-        """200 with *sdp*: the answer, or our offer; ``CallConfirmed`` follows with the ACK."""
+        """200 with *sdp*: the answer, or our offer; ``CallConfirmed`` follows with the ACK.
+
+        It waits while early media of ours is not acknowledged, and then *sdp* has gone out with that (RFC 3262 5).
+        """
         if self.state is not CallState.RINGING:
             raise LocalProtocolError("this call is not ringing any more")
         self._core.wheel.disarm(self)
         self.state = CallState.ACCEPTED
+        self._held_back = sdp
+        if not self._reliable.holds_the_2xx:
+            self._send_2xx(sdp)
+
+    def _send_2xx(self, sdp: bytes) -> None:
+        self._held_back = None
+        self._reliable.stop()
+        body = b"" if self._reliable.carried_sdp else sdp
         headers = (*self._headers(), *self.timer.answers(self.invite))
-        response = self.invite.reply(200, to_tag=self._tx.local_tag, headers=headers, body=sdp, content_type=SDP)
+        response = self.invite.reply(
+            200, to_tag=self._tx.local_tag, headers=headers, body=body, content_type=SDP if body else None
+        )
         self._acceptance = Acceptance(self._core, self, self._tx, response)
         self._acceptance.start()
         if self.replaces is not None:
@@ -98,6 +150,9 @@ class IncomingCall(Call):
             raise LocalProtocolError("this call is not ringing any more")
         if not 300 <= code < 700:
             raise LocalProtocolError(f"{code} refuses nothing")
+        self._refuse(code, reason)
+
+    def _refuse(self, code: int, reason: str | None = None) -> None:
         self._tx.reply(code, reason)
         response = self._tx.response
         self._end("local", code=code, reason=response.reason if response is not None else reason or "")
@@ -106,6 +161,8 @@ class IncomingCall(Call):
         match self.state:
             case CallState.RINGING:
                 self.reject(480)
+            case CallState.ACCEPTED if self._held_back is not None:
+                self._refuse(480)
             case CallState.ACCEPTED:
                 self._hangup_wanted = True  # a callee sends no BYE before the ACK (section 15)
             case CallState.CONFIRMED:
@@ -119,7 +176,7 @@ class IncomingCall(Call):
         return (
             ("Contact", contact),
             ("Allow", ", ".join(config.allow)),
-            ("Supported", ", ".join(config.supported)),
+            ("Supported", ", ".join(supported(self._core, self._account))),
             ("User-Agent", config.user_agent),
         )
 
@@ -138,10 +195,36 @@ class IncomingCall(Call):
     def on_unacknowledged(self, acceptance: Acceptance) -> None:
         self.on_silence("timeout: nobody acknowledged our answer")
 
+    # -- as the owner of the reliable responses --------------------------------------------------------
+
+    def _on_prack(self, tx: ServerTransaction, request: Request) -> None:
+        self._reliable.take(tx, request)
+
+    def on_early_answer(self, sdp: bytes | None) -> None:
+        self._core.emit(CallEarlyAnswer(self, sdp))
+
+    def on_early_offer(self, tx: ServerTransaction, request: Request) -> None:
+        assert self.dialog is not None
+        self._reoffer.on_prack(self.dialog, tx, request)
+
+    def on_all_pracked(self) -> None:
+        if self._held_back is not None:
+            self._send_2xx(self._held_back)
+        else:
+            self._reoffer.proceed()
+
+    def on_unpracked(self) -> None:
+        if not self._tx.answered:
+            self._tx.reply(504)
+            self._end("network", code=504, why="timeout: the caller never acknowledged that it rings (PRACK)")
+
+    def _on_end(self) -> None:
+        self._reliable.stop()
+
     # -- as the user of the INVITE's transaction -------------------------------------------------------
 
     def _on_bye(self, dialog: Dialog, tx: ServerTransaction) -> None:
-        if self.state is CallState.RINGING:  # the caller may leave an early dialog so, too (section 15.1.2)
+        if not self._tx.answered:  # the caller may leave an early dialog so, too (section 15.1.2)
             self._tx.reply(487)
         if self._acceptance is not None:
             self._acceptance.stop()
@@ -158,7 +241,7 @@ class IncomingCall(Call):
         """Our refusal was never acknowledged: the call is over all the same."""
 
     def on_transport_error(self, tx: ServerTransaction, why: str) -> None:
-        if self.state is CallState.RINGING:
+        if not self._tx.answered:
             self._end("network", why=why)
             tx.reply(500)  # ends the transaction; nobody will hear it (RFC 6026 section 8.8)
 

@@ -47,6 +47,7 @@ __all__ = [
     "AnyCall",
     "CallAnswered",
     "CallConfirmed",
+    "CallEarlyAnswer",
     "CallEnded",
     "CallIncoming",
     "CallOfferStale",
@@ -192,6 +193,13 @@ class CallConfirmed(NamedTuple):
     sdp: bytes | None = None
 
 
+class CallEarlyAnswer(NamedTuple):
+    """The PRACK to early media that was our offer came in; *sdp* is the answer, None when it brought none."""
+
+    call: IncomingCall
+    sdp: bytes | None
+
+
 class CallReoffered(NamedTuple):
     """re-INVITE or UPDATE from the other side: answer with ``answer_reinvite`` or ``reject_reinvite``.
 
@@ -293,6 +301,7 @@ if TYPE_CHECKING:
         | CallEnded
         | CallIncoming
         | CallConfirmed
+        | CallEarlyAnswer
         | CallReoffered
         | CallReanswered
         | CallOfferStale

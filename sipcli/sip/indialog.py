@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from sipcli.errors import LocalProtocolError
 from sipcli.sip.events import AnyCall, CallEnded, InfoReceived, MessageReceived, Why
-from sipcli.sip.exchange import Exchange, ExchangeState
+from sipcli.sip.exchange import ExchangeState
+from sipcli.sip.farewell import Farewell
 from sipcli.sip.flow import Flow
 from sipcli.sip.message import Request, Response
 from sipcli.sip.oneshot import OneShot, patience_for
 from sipcli.sip.refer import Referrals
-from sipcli.sip.reoffer import Reoffer
+from sipcli.sip.reliable import supported
+from sipcli.sip.reoffer import PendingOffer, Reoffer
 from sipcli.sip.session_timer import MIN_INTERVAL, SessionTimer, is_too_brief
 from sipcli.sip.targets import ANONYMOUS_USER, contact_uri
 from sipcli.sip.transaction import ServerTransaction
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from sipcli.sip.core import Core
     from sipcli.sip.dialog import Dialog
 
-__all__ = ["Call", "CallState", "Farewell"]
+__all__ = ["Call", "CallState"]
 
 Party = Literal["local", "remote", "network"]
 
@@ -53,29 +55,6 @@ class CallState(Enum):
     CONFIRMED = "confirmed"
     ENDING = "ending"
     ENDED = "ended"
-
-
-class Farewell:
-    """A BYE.  A challenge to it is answered from what is known and asks nobody (threat T01, docs/architecture.md)."""
-
-    __slots__ = ("_call", "exchange")
-
-    def __init__(self, core: Core, dialog: Dialog, call: Call | None) -> None:
-        """*call* None: the dialog is a fork nobody wanted, and nobody waits for its end."""
-        self._call = call
-        self.exchange = Exchange(
-            core, self, dialog.account, dialog.letter("BYE"), interactive=False, flow_home=dialog.flow_for
-        )
-
-    def start(self) -> None:
-        self.exchange.start()
-
-    def on_provisional(self, exchange: Exchange, response: Response) -> None:
-        pass
-
-    def on_final(self, exchange: Exchange, response: Response | None, why: Why) -> None:
-        if self._call is not None:
-            self._call.on_farewell(response, why)
 
 
 class Call:
@@ -153,6 +132,19 @@ class Call:
         flow = self.dialog.flow
         return flow is None or not self._core.flows.alive(flow)
 
+    @property
+    def answered(self) -> bool:
+        """The first INVITE has its 2xx, and the call is not over."""
+        return self.state in (CallState.CONFIRMED, CallState.ACCEPTED)
+
+    def pending_offer(self, dialog: Dialog) -> PendingOffer:
+        """Of the INVITE's offer and answer, in *dialog*."""
+        raise TypeError("an outgoing or an incoming call")
+
+    def offer_way(self) -> tuple[str, Dialog] | None:
+        """The method, and the dialog, by which a new offer of ours may go now; None: it must wait, or cannot be."""
+        return ("INVITE", self.dialog) if self.settled and self.dialog is not None else None
+
     # -- commands --------------------------------------------------------------------------------------
 
     def hangup(self) -> None:
@@ -160,8 +152,11 @@ class Call:
         raise TypeError("an outgoing or an incoming call")
 
     def reinvite(self, sdp: bytes) -> None:
-        """Offer *sdp* anew (hold, resume…); ``CallReanswered`` follows.  Waits its turn; the latest offer wins."""
-        if self.state not in (CallState.CONFIRMED, CallState.ACCEPTED):
+        """Offer *sdp* anew (hold, resume…); ``CallReanswered`` follows.  Waits its turn; the latest offer wins.
+
+        Before the call is answered it goes by UPDATE, and only where the first answer came reliably (RFC 3311).
+        """
+        if self.state not in (CallState.CONFIRMED, CallState.ACCEPTED) and self.offer_way() is None:
             raise LocalProtocolError("a session can be changed once the call is answered, and before it ends")
         self._reoffer.offer(sdp)
 
@@ -333,9 +328,11 @@ class Call:
             case "BYE":
                 self._on_bye(dialog, tx)
             case "INVITE":
-                self._reoffer.on_invite(tx, request)
+                self._reoffer.on_invite(dialog, tx, request)
             case "UPDATE":
                 self._reoffer.on_update(dialog, tx, request)
+            case "PRACK":
+                self._on_prack(tx, request)
             case "INFO":
                 tx.reply(200)
                 self._core.emit(InfoReceived(self.me, request))
@@ -362,12 +359,15 @@ class Call:
         else:
             self._end("remote")
 
+    def _on_prack(self, tx: ServerTransaction, request: Request) -> None:
+        tx.reply(481)  # we said nothing that wants one (RFC 3262 section 3)
+
     def _abilities(self) -> tuple[tuple[str, str], ...]:
         config = self._core.config
         return (
             ("Allow", ", ".join(config.allow)),
             ("Accept", ", ".join(config.accept)),
-            ("Supported", ", ".join(config.supported)),
+            ("Supported", ", ".join(supported(self._core, self._account))),
         )
 
     def contact(self, flow: Flow, *, secure: bool) -> str:

@@ -11,11 +11,13 @@ from sipcli.sip.acknowledge import Acknowledgement
 from sipcli.sip.dialog import Dialog
 from sipcli.sip.events import CallAnswered, CallProgress, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
+from sipcli.sip.farewell import Farewell
 from sipcli.sip.flow import Flow
-from sipcli.sip.indialog import Call, CallState, Farewell
+from sipcli.sip.indialog import Call, CallState
 from sipcli.sip.letter import Letter
 from sipcli.sip.message import Response
-from sipcli.sip.reliable import Provisionals, is_reliable
+from sipcli.sip.reliable import Provisionals, is_reliable, reliability
+from sipcli.sip.reoffer import PendingOffer
 from sipcli.sip.targets import CSeqCounter, out_of_dialog
 from sipcli.sip.transaction import ServerTransaction
 from sipcli.sip.uri import NameAddr, SipUri
@@ -68,8 +70,7 @@ class OutgoingCall(Call):
             headers=(
                 *headers,
                 ("Allow", ", ".join(core.config.allow)),
-                # Without an offer of ours a reliable response could bring theirs, and the PRACK had to answer it.
-                ("Supported", ", ".join((*(() if sdp is None else (reliable.OPTION,)), *core.config.supported))),
+                *_options(core, account, late=sdp is None),
                 ("Accept", SDP),
             ),
             body=sdp or b"",
@@ -94,6 +95,19 @@ class OutgoingCall(Call):
     @property
     def made_over(self) -> Flow | None:
         return self.exchange.flow
+
+    def pending_offer(self, dialog: Dialog) -> PendingOffer:
+        if self.state is CallState.CONFIRMED:
+            return None if self._unanswered is None else "theirs"
+        early = self._provisionals.get(dialog.id[2])
+        return None if early is not None and early.settled else "theirs" if self.late_offer else "ours"
+
+    def offer_way(self) -> tuple[str, Dialog] | None:
+        """Early, by UPDATE, in the one dialog whose answer came reliably (RFC 3311 section 5.1)."""
+        if self.state is not CallState.EARLY:
+            return super().offer_way()
+        ready = [early for early in self._provisionals.values() if early.settled and early.updates]
+        return ("UPDATE", ready[0].dialog) if len(ready) == 1 else None
 
     # -- commands --------------------------------------------------------------------------------------
 
@@ -145,8 +159,12 @@ class OutgoingCall(Call):
             return
         self.state = CallState.EARLY
         self._early_dialog(exchange, response)
-        if is_reliable(response) and not self._acknowledged(response):
-            return
+        early_dialog = self._provisionals.get(response.to.tag or "")
+        if early_dialog is not None:
+            # One that was heard before, or comes before its turn, is not looked at (RFC 3262 section 4).
+            if is_reliable(response) and not early_dialog.take(response):
+                return
+            sdp = early_dialog.describe(response, sdp)
         early = sdp is not None or response.status == 183
         self._core.emit(CallProgress(self, "early" if early else "ringing", response, sdp))
 
@@ -164,11 +182,6 @@ class OutgoingCall(Call):
         self._forks[tag] = dialog
         self._provisionals[tag] = Provisionals(self._core, self, dialog)
         dialog.open(self)
-
-    def _acknowledged(self, response: Response) -> bool:
-        """PRACK a reliable provisional response; False: it was heard before, or comes before its turn (RFC 3262 4)."""
-        provisionals = self._provisionals.get(response.to.tag or "")
-        return provisionals is None or provisionals.take(response)
 
     def on_final(self, exchange: Exchange, response: Response | None, why: Why) -> None:
         if response is not None and response.status < 300:
@@ -213,7 +226,8 @@ class OutgoingCall(Call):
 
     def _established(self, dialog: Dialog, ack: Acknowledgement, response: Response) -> None:
         self._core.wheel.disarm(self)
-        self._close_forks()
+        sdp = self._answer_of(response)
+        self._close_forks(winner=dialog)
         self.timer.heard(response)
         self.dialog = dialog
         dialog.open(self)
@@ -227,7 +241,19 @@ class OutgoingCall(Call):
             self._core.arm(self, "answer", self._core.config.answer_limit)
         else:
             ack.send()
-        self._core.emit(CallAnswered(self, response.body or None, response))
+        self._core.emit(CallAnswered(self, sdp, response))
+        self._reoffer.proceed()
+
+    def _answer_of(self, response: Response) -> bytes | None:
+        """The answer in *response*, or the early one of the same fork: media of another fork is not this one's.
+
+        None where it came reliably, was heard and may have been changed by UPDATE since; then nothing in the 2xx
+        replaces it (RFC 3261 section 13.2.1).
+        """
+        early = self._provisionals.get(response.to.tag or "")
+        if early is not None and early.settled:
+            return early.sdp if len(self._provisionals) > 1 and not self._reoffer.touched(early.dialog) else None
+        return response.body or (None if early is None else early.sdp)
 
     def _on_bye(self, dialog: Dialog, tx: ServerTransaction) -> None:
         """A callee has no right to end an early dialog with BYE (section 15); the INVITE's final response will tell."""
@@ -240,9 +266,11 @@ class OutgoingCall(Call):
     def _on_end(self) -> None:
         self._close_forks()
 
-    def _close_forks(self) -> None:
+    def _close_forks(self, winner: Dialog | None = None) -> None:
         for dialog in self._forks.values():
             dialog.close()
+        if winner is not None:
+            self._reoffer.leave_all_but(winner)
         for provisionals in self._provisionals.values():
             provisionals.stop()
         self._forks.clear()
@@ -287,3 +315,14 @@ class OutgoingCall(Call):
         if self.exchange.request is None:
             raise LocalProtocolError("there is no session yet")
         super().reinvite(sdp)
+
+
+def _options(core: Core, account: AccountState | None, *, late: bool) -> tuple[tuple[str, str], ...]:
+    """``Supported`` and ``Require`` of an INVITE.
+
+    Without an offer of ours a reliable response could bring theirs, and the PRACK had to answer it: not with us.
+    """
+    wanted = "off" if late else reliability(account)
+    tags = (tag for tag in core.config.supported if tag != reliable.OPTION or wanted != "off")
+    required = (("Require", reliable.OPTION),) if wanted == "required" else ()
+    return (("Supported", ", ".join(tags)), *required)

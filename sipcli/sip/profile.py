@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from sipcli.sip.flow import Transport
 from sipcli.sip.timers import TimerValues
 from sipcli.sip.uri import SipUri
 
-__all__ = ["AccountProfile", "EngineConfig"]
+__all__ = ["AccountProfile", "EngineConfig", "Reliability"]
+
+Reliability: TypeAlias = Literal["off", "supported", "required"]
+"""Of provisional responses (RFC 3262): ``supported`` with whoever can; ``required``: no call with anybody else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,7 @@ class AccountProfile:
     instance: str = ""
     outbound: Literal["auto", "on", "off"] = "auto"
     gruu: bool = False
+    reliable: Reliability = "supported"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +66,10 @@ class EngineConfig:
     random: Callable[[int], bytes] = os.urandom
     allow: tuple[str, ...] = (
         *("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "MESSAGE", "INFO", "UPDATE"),
-        *("NOTIFY", "SUBSCRIBE", "REFER"),
+        *("NOTIFY", "SUBSCRIBE", "REFER", "PRACK"),
     )
     accept: tuple[str, ...] = ("application/sdp", "text/plain", "application/dtmf-relay", "application/dtmf")
-    supported: tuple[str, ...] = ("timer", "replaces", "norefersub")
+    supported: tuple[str, ...] = ("timer", "replaces", "norefersub", "100rel")
     allow_events: tuple[str, ...] = ("refer",)
     """Event packages of which we send NOTIFYs ourselves (RFC 6665 section 8.2.2)."""
     accept_calls: Literal["bound", "any", "none"] = "bound"

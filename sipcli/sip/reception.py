@@ -11,6 +11,7 @@ from sipcli.sip.flow import Flow
 from sipcli.sip.grammar import KNOWN_METHODS
 from sipcli.sip.message import Request
 from sipcli.sip.notified import bad_event
+from sipcli.sip.reliable import OPTION, option_tags, reliability, supported
 from sipcli.sip.session_timer import MIN_INTERVAL, is_too_brief
 from sipcli.sip.takeover import judge_replaces, misplaced
 from sipcli.sip.transaction import ServerTransaction
@@ -25,7 +26,7 @@ SDP = "application/sdp"
 _Refusal: TypeAlias = tuple[int, tuple[tuple[str, str], ...]]
 
 # Bodies that we would have to understand; those of other methods are ignored.
-_READ_BODIES = frozenset(("INVITE", "UPDATE", "MESSAGE"))
+_READ_BODIES = frozenset(("INVITE", "UPDATE", "PRACK", "MESSAGE"))
 # Requests that mean nothing without a dialog or transaction of ours.
 _NEED_DIALOG = frozenset(("BYE", "UPDATE", "INFO", "PRACK", "NOTIFY"))
 
@@ -54,7 +55,7 @@ class Reception:
 
     def take(self, tx: ServerTransaction, request: Request, account: AccountState | None, flow: Flow) -> None:
         """A new transaction of somebody who is welcome.  A server built on this (the sandbox) looks first."""
-        refusal = self._judge(request)
+        refusal = self._judge(request, account)
         if refusal is not None:
             status, headers = refusal
             tx.reply(status, headers=headers)
@@ -103,7 +104,7 @@ class Reception:
 
     # -- what is refused -----------------------------------------------------------------------------------
 
-    def _judge(self, request: Request) -> _Refusal | None:
+    def _judge(self, request: Request, account: AccountState | None) -> _Refusal | None:
         """The inspections of section 8.2, in their order: method, Request-URI, Require, content."""
         config = self._core.config
         if request.method not in config.allow:
@@ -116,9 +117,13 @@ class Reception:
             return error.status, ()
         if misplaced(request):
             return 400, ()
-        unknown = [tag for tag in required if tag not in config.supported]
+        known = supported(self._core, account)
+        unknown = [tag for tag in required if tag not in known]
         if unknown:
             return 420, (("Unsupported", ", ".join(unknown)),)
+        opens = request.method == "INVITE" and request.to.tag is None
+        if opens and reliability(account) == "required" and OPTION not in option_tags(request, "Supported", "Require"):
+            return 421, (("Require", OPTION),)  # RFC 3261 section 21.4.16
         return self._judge_content(request)
 
     def _judge_content(self, request: Request) -> _Refusal | None:

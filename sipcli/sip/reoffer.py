@@ -1,11 +1,11 @@
-"""Changing a running session: our re-INVITEs, theirs, UPDATE, and what happens when they meet.
+"""Changing a session: our re-INVITEs and theirs, UPDATE and PRACK with an offer, and what happens when they meet.
 
-RFC 3261 section 14, RFC 3311 section 5, RFC 5407.
+RFC 3261 section 14, RFC 3262 section 5, RFC 3311 section 5, RFC 5407.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sipcli.sip.acknowledge import Acceptance, Acknowledgement
 from sipcli.sip.events import CallOfferStale, CallReanswered, CallReoffered, Why
@@ -15,14 +15,21 @@ from sipcli.sip.transaction import ServerTransaction
 
 if TYPE_CHECKING:
     from sipcli.sip.core import Core
-    from sipcli.sip.dialog import Dialog
+    from sipcli.sip.dialog import Dialog, DialogId
     from sipcli.sip.indialog import Call
 
-__all__ = ["Reoffer"]
+__all__ = ["PendingOffer", "Reoffer"]
+
+PendingOffer: TypeAlias = Literal["ours", "theirs"] | None
+"""Whose first offer has no answer yet; None: that is through."""
 
 SDP = "application/sdp"
 MAX_GLARES = 8
 """491 in a row that we take for chance; after that the other side simply does not want."""
+MAX_PAUSE = 10
+"""Seconds of ``Retry-After`` that a 500 may ask for (RFC 3261 section 14.2); whoever asks for more does not want."""
+PROMPT = 8.0
+"""Seconds for our answer to an UPDATE, which nobody repeats for longer than 32 s, or asks a person about (RFC 3311)."""
 
 
 class Reoffer:
@@ -38,10 +45,13 @@ class Reoffer:
         "_acceptance",
         "_ack",
         "_call",
+        "_changed",
         "_core",
+        "_dialog",
         "_exchange",
         "_glares",
         "_late",
+        "_ours",
         "_queued",
         "_tx",
         "_wanted",
@@ -53,9 +63,12 @@ class Reoffer:
         self._wanted: bytes | None = None  # our offer that is under way: sent, challenged, or waiting after a glare
         self._queued: bytes | None = None  # the one after it
         self._exchange: Exchange | None = None
+        self._ours: Dialog | None = None  # where it goes
         self._ack: tuple[Exchange, Acknowledgement] | None = None
         self._glares = 0
         self._tx: ServerTransaction | None = None  # their offer, unanswered
+        self._dialog: Dialog | None = None  # where it came
+        self._changed: set[DialogId] = set()  # where a later offer than the INVITE's was agreed on
         self._acceptance: Acceptance | None = None  # our 2xx, unacknowledged
         self._late = False  # ... which carried our offer
 
@@ -77,9 +90,25 @@ class Reoffer:
         # An INVITE on the wire keeps its transaction: whatever final response comes is still acknowledged.
         if exchange.state is ExchangeState.SENT and exchange.tx is not None:
             exchange.closing = True
-            exchange.tx.cancel()
+            if exchange.letter.method == "INVITE":
+                exchange.tx.cancel()
         else:
             exchange.stop()
+
+    def touched(self, dialog: Dialog) -> bool:
+        """Was the session of *dialog* changed since its first answer?"""
+        return dialog.id in self._changed
+
+    def leave_all_but(self, winner: Dialog) -> None:
+        """One fork answered: what was offered in the others is of no use, in either direction."""
+        if self._tx is not None and self._dialog is not None and self._dialog.id != winner.id:
+            self._tx.reply(481)
+            self._tx = None
+            self._core.wheel.disarm(self, "answer")
+        if self._exchange is not None and self._ours is not None and self._ours.id != winner.id:
+            exchange, self._exchange = self._exchange, None
+            self._abandon(exchange)
+            self._settled(None, "closed: another one answered the call")
 
     # -- ours --------------------------------------------------------------------------------------------
 
@@ -98,8 +127,8 @@ class Reoffer:
             self._exchange.letter.body = sdp
 
     def _clear(self) -> bool:
-        """No INVITE of theirs is running, and the first one is acknowledged."""
-        return self._tx is None and self._acceptance is None and self._call.settled
+        """No offer of theirs is running, and the first one is through."""
+        return self._tx is None and self._acceptance is None and self._call.offer_way() is not None
 
     def _go(self) -> None:
         """Send what is wanted, if it may go now."""
@@ -108,15 +137,17 @@ class Reoffer:
         if self._exchange is not None:
             self._exchange.release()
             return
-        dialog = self._call.dialog
-        assert dialog is not None
+        way = self._call.offer_way()
+        assert way is not None
+        method, dialog = way
         letter = dialog.letter(
-            "INVITE",
+            method,
             contact="",
             headers=(("Allow", ", ".join(self._core.config.allow)), *self._call.timer.headers()),
             body=self._wanted,
             content_type=SDP,
         )
+        self._ours = dialog
         self._exchange = Exchange(
             self._core, self, dialog.account, letter, patience=self._call.timer.patience, flow_home=dialog.flow_for
         )
@@ -128,24 +159,49 @@ class Reoffer:
         self._go()
 
     def on_provisional(self, exchange: Exchange, response: Response) -> None:
+        if exchange.letter.method != "INVITE":
+            return
         if exchange.closing and exchange.tx is not None:
             exchange.tx.cancel()
         else:  # an INVITE that is never answered would block the session for ever
             self._core.arm(self, "ring", self._core.config.answer_limit)
 
     def on_final(self, exchange: Exchange, response: Response | None, why: Why) -> None:
-        if response is not None and response.status < 300:
+        if response is not None and response.status < 300 and exchange.letter.method == "INVITE":
             self._acknowledge(exchange, response)
         if exchange is not self._exchange:
             return
         self._exchange = None
         self._core.wheel.disarm(self)
-        if response is not None and response.status == 491 and self._glares < MAX_GLARES:
+        pause = None if response is None or self._glares >= MAX_GLARES else self._pause(response)
+        if pause is not None:
             self._glares += 1
-            low, high = (2.1, 4.0) if self._call.owns_call_id else (0.0, 2.0)
-            self._core.arm(self, "glare", round(self._core.uniform(low, high), 2))  # in units of 10 ms
+            self._core.arm(self, "glare", pause)
             return
+        if response is not None and response.status < 300 and exchange.letter.method == "UPDATE":
+            self._updated(response)
         self._settled(response, why)
+
+    def _pause(self, response: Response) -> float | None:
+        """When the same offer may go again: after a glare, or when the other side asks for a moment."""
+        if response.status == 491:
+            low, high = (2.1, 4.0) if self._call.owns_call_id else (0.0, 2.0)
+            return round(self._core.uniform(low, high), 2)  # in units of 10 ms
+        asked = (response.find("Retry-After") or "").strip()
+        short = asked.isascii() and asked.isdigit() and len(asked) < 3 and int(asked) <= MAX_PAUSE
+        return float(asked) if response.status == 500 and short else None
+
+    def _updated(self, response: Response) -> None:
+        assert self._ours is not None
+        here = self._here(self._ours)
+        here.refresh(response)
+        self._changed.add(here.id)
+        if self._call.settled:
+            self._call.timer.heard(response)
+
+    def _here(self, dialog: Dialog) -> Dialog:
+        """*dialog*, or what the 2xx made of it while it was early."""
+        return self._core.dialogs.get(dialog.id, dialog)
 
     def _settled(self, response: Response | None, why: Why) -> None:
         call = self._call
@@ -182,36 +238,42 @@ class Reoffer:
 
     # -- theirs ------------------------------------------------------------------------------------------
 
-    def on_invite(self, tx: ServerTransaction, request: Request) -> None:
-        if self._busy(tx):
-            return
-        if self._exchange is not None and self._exchange.state is ExchangeState.SENT:
-            tx.reply(491)  # section 14.2: ours is in progress
-            return
-        self._offered(tx, request, request.body or None)
+    def on_invite(self, dialog: Dialog, tx: ServerTransaction, request: Request) -> None:
+        if dialog is not self._call.dialog or not self._call.answered:  # the first INVITE is not through
+            if self._call.direction == "incoming":
+                self._later(tx)
+            else:
+                tx.reply(491)
+        elif not self._busy(dialog, tx):
+            self._offered(dialog, tx, request, request.body or None)
 
     def on_update(self, dialog: Dialog, tx: ServerTransaction, request: Request) -> None:
         """RFC 3311 section 5.2: with an offer like a re-INVITE, but answered at once and without ACK."""
         if not request.body:
+            if self._tx is not None and self._tx.request.method == "UPDATE":
+                self._later(tx)
+                return
             dialog.refresh(request)
-            tx.reply(200, headers=self._ours(tx, request))
-        elif not self._call.settled:
-            self._later(tx)  # the first offer and answer are not through
-        elif not self._busy(tx):
-            if self._exchange is not None and self._exchange.state is ExchangeState.SENT:
-                tx.reply(491)
-            else:
-                self._offered(tx, request, request.body)
+            tx.reply(200, headers=self._answering(tx, request))
+        elif not self._busy(dialog, tx):
+            self._offered(dialog, tx, request, request.body)
 
-    def _busy(self, tx: ServerTransaction) -> bool:
-        """A second INVITE during the first earns 500 and a random pause (section 14.2).
+    def on_prack(self, dialog: Dialog, tx: ServerTransaction, request: Request) -> None:
+        """A PRACK with an offer (RFC 3262 section 5); what it acknowledges is acknowledged whatever becomes of that."""
+        if not self._busy(dialog, tx):
+            self._offered(dialog, tx, request, request.body)
 
-        491 while our 2xx is not acknowledged: the session that a new offer would
-        change is not settled yet (RFC 5407 sections 3.1.4 and 3.1.5).
+    def _busy(self, dialog: Dialog, tx: ServerTransaction) -> bool:
+        """491 while an offer of ours has no answer, 500 and a random pause while one of theirs has none.
+
+        RFC 3261 section 14.2, RFC 3311 section 5.2.  That our 2xx is not acknowledged is no reason where it carried
+        the answer (RFC 5407 section 3.1.4), but one where it carried our offer (section 3.1.5).
         """
-        if self._tx is not None:
+        first = self._call.pending_offer(dialog)
+        sent = self._exchange is not None and self._exchange.state is ExchangeState.SENT
+        if self._tx is not None or first == "theirs":
             self._later(tx)
-        elif self._acceptance is not None or not self._call.settled:
+        elif sent or first == "ours" or (self._acceptance is not None and self._late):
             tx.reply(491)
         else:
             return False
@@ -220,15 +282,16 @@ class Reoffer:
     def _later(self, tx: ServerTransaction) -> None:
         tx.reply(500, headers=(("Retry-After", str(int(self._core.uniform(0, 11)))),))
 
-    def _offered(self, tx: ServerTransaction, request: Request, offer: bytes | None) -> None:
-        self._tx = tx
+    def _offered(self, dialog: Dialog, tx: ServerTransaction, request: Request, offer: bytes | None) -> None:
+        self._tx, self._dialog = tx, dialog
         tx.user = self
-        self._core.arm(self, "answer", self._core.config.answer_limit)
+        limit = self._core.config.answer_limit
+        self._core.arm(self, "answer", limit if request.method == "INVITE" else min(limit, PROMPT))
         self._core.emit(CallReoffered(self._call.me, offer, request))
 
-    def _ours(self, tx: ServerTransaction, request: Request) -> tuple[tuple[str, str], ...]:
+    def _answering(self, tx: ServerTransaction, request: Request) -> tuple[tuple[str, str], ...]:
         contact = self._call.contact(tx.flow, secure=request.uri_text.startswith("sips:"))
-        timing = self._call.timer.answers(request)
+        timing = self._call.timer.answers(request) if self._call.answered else ()
         return (("Contact", contact), ("Allow", ", ".join(self._core.config.allow)), *timing)
 
     def answer(self, sdp: bytes) -> bool:
@@ -236,12 +299,16 @@ class Reoffer:
         if tx is None:
             return False
         self._core.wheel.disarm(self, "answer")
-        dialog, request = self._call.dialog, tx.request
-        assert dialog is not None
+        assert self._dialog is not None
+        dialog, request = self._here(self._dialog), tx.request
         dialog.refresh(request)  # only a 2xx refreshes the target (section 12.2.2)
-        response = request.reply(200, headers=self._ours(tx, request), body=sdp, content_type=SDP)
+        self._changed.add(dialog.id)
+        headers = () if request.method == "PRACK" else self._answering(tx, request)
+        response = request.reply(200, headers=headers, body=sdp, content_type=SDP)
         if request.method == "INVITE":
             self._late = not request.body
+            if self._acceptance is not None:
+                self._acceptance.stop()  # who offers again has our 2xx to the one before
             self._acceptance = Acceptance(self._core, self, tx, response)
             self._acceptance.start()
         else:
@@ -291,8 +358,8 @@ class Reoffer:
 
     def on_timer(self, name: str) -> None:
         match name:
-            case "answer":
-                self.reject(500)
+            case "answer":  # an UPDATE that a person would have to think about is refused with 504 (RFC 3311 5.2)
+                self.reject(504 if self._tx is not None and self._tx.request.method == "UPDATE" else 500)
             case "glare":
                 self._go()
             case _:  # our re-INVITE was never answered (section 14.1 treats that as 408)

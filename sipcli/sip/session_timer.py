@@ -143,9 +143,12 @@ class SessionTimer:
             self._core.emit(CallRefreshDue(self._call.me))
 
     def _on_done(self, response: Response | None, why: Why) -> None:
-        """A refresh that is refused is not sent again: the deadline follows."""
+        """A refresh that is refused is not sent again: the deadline follows.  But an offer may do (RFC 3311 5.3)."""
         if response is not None and 200 <= response.status < 300:
             self.heard(response)
+        elif response is not None and response.status in (405, 501, 504) and self.running:
+            self._updates = False
+            self._core.emit(CallRefreshDue(self._call.me))
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """Of our refreshes: the interval stays what it is, and so does who keeps it (section 7.4)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from sipcli.errors import LocalProtocolError, MediaFailed, NoAnswer, SipcliError
@@ -14,6 +15,7 @@ from sipcli.sip.answer import IncomingCall
 from sipcli.sip.events import (
     AnyCall,
     CallAnswered,
+    CallEarlyAnswer,
     CallEnded,
     CallProgress,
 )
@@ -21,7 +23,7 @@ from sipcli.sip.message import Request
 from sipcli.sip.uri import NameAddr, SipUri
 from sipcli.ua.callaudio import CallAudio, DigitQueue
 from sipcli.ua.callchange import SessionChanges, quiet_future
-from sipcli.ua.callmedia import MediaHooks, open_media, settings_for, speaks_tls
+from sipcli.ua.callmedia import MediaHooks, open_incoming, open_media, settings_for, speaks_tls
 from sipcli.ua.callnotices import CallTeller, digit_of_info
 from sipcli.ua.callreport import CallReport, CallTimes, why_not
 from sipcli.ua.localhost import local_host
@@ -59,6 +61,7 @@ class Call:
         self.conference: Conference | None = None
         self.changes = SessionChanges(agent, self)
         self._teller = CallTeller(agent, self)
+        self._early: bytes | None = None
         self._loop = loop
         self._times = CallTimes(loop)
         self._answered: asyncio.Future[None] = quiet_future(loop)
@@ -100,6 +103,11 @@ class Call:
         return self._incoming.invite
 
     @property
+    def is_up(self) -> bool:
+        """It was answered, and is not over."""
+        return self._times.is_up and not self.is_over
+
+    @property
     def is_over(self) -> bool:
         return self.state == "ended"
 
@@ -133,7 +141,7 @@ class Call:
                 name = None if account is None else account.name
                 core = engine.invite(name, target, media.offer(), headers=headers, shared_auth=shared_auth)
                 call = cls(agent, account, core)
-                call._attach(media, hooks)
+                call.attach(media, hooks)
                 call.tell("calling")
         except BaseException:
             await media.close()
@@ -159,31 +167,31 @@ class Call:
         with self.agent.turn():
             self._incoming.ring(code)
 
+    async def early(self, *, media: MediaSession | None = None, **audio: Any) -> None:
+        """Let the caller hear us before we answer: 183 with SDP (RFC 3960).  :meth:`accept` goes on with that audio.
+
+        It only rings where the caller takes no offer so early.  *audio*, and what is raised: see :meth:`accept`.
+        """
+        core = self._incoming
+        if not core.takes_early_media:
+            self.ring()
+            return
+        self._early = await open_incoming(self, core, partial(core.ring, 183), media, audio)
+        self.tell("early", code=183)
+
     async def accept(self, *, media: MediaSession | None = None, **audio: Any) -> None:
         """Answer.  *audio*, *record*, *record_mode*, *codecs*, *rate*, *srtp*, *ports*: see :class:`MediaSession`.
 
         Raises MediaFailed when there is no common codec; the caller then got 488.
         """
         core = self._incoming
-        hooks = MediaHooks()
-        flow = core.dialog.flow if core.dialog is not None else None
-        if media is None:
-            settings = settings_for(self.account, audio, secure=flow is not None and flow.transport == "tls")
-            media = await open_media(hooks, flow.local[0] if flow is not None else "127.0.0.1", **settings)
-        try:
-            sdp = media.offer() if core.offer is None else media.answer(core.offer)
+        if self._early is None:
+            await open_incoming(self, core, core.accept, media, audio)
+        else:
             with self.agent.turn():
-                core.accept(sdp)
-                self._attach(media, hooks)
-                self._mark_up()
-                self.tell("answered", code=200, reason="OK")
-        except BaseException as error:
-            await media.close()
-            if isinstance(error, MediaFailed):
-                self.reject(488)
-            raise
-        if core.offer is not None:
-            media.start()
+                core.accept(self._early)
+        self._mark_up()
+        self.tell("answered", code=200, reason="OK")
 
     def reject(self, code: int = 486, reason: str | None = None) -> None:
         """Refuse: 486 busy, 603 declined, 480 nobody there."""
@@ -288,6 +296,13 @@ class Call:
         elif self.session.agreement is None:
             self._fail(MediaFailed("call: the caller never answered our offer", code=488))
 
+    def on_early_answer(self, event: CallEarlyAnswer) -> None:
+        """The PRACK came in, with the answer to the offer that :meth:`early` made."""
+        if event.sdp is not None:
+            self._hear(event.sdp, fatal=True)
+        else:
+            self._fail(MediaFailed("call: the caller never answered our offer", code=488))
+
     def on_info(self, request: Request) -> None:
         """Digits that come by INFO, as some gateways still send them (``application/dtmf-relay``)."""
         found = digit_of_info(request)
@@ -299,7 +314,8 @@ class Call:
 
     # --- inside -----------------------------------------------------------------------------------------------
 
-    def _attach(self, media: MediaSession, hooks: MediaHooks) -> None:
+    def attach(self, media: MediaSession, hooks: MediaHooks) -> None:
+        """*media* is the audio of this call."""
         self.media = media
         hooks.call = self
         self._stats = self._loop.call_later(STATS_EVERY, self._tell_stats)

@@ -68,7 +68,7 @@ class SessionChanges:
             return
         call.core.answer_reinvite(sdp)
         agreement = media.agreement
-        if event.offer is not None and agreement is not None:
+        if event.offer is not None and agreement is not None and call.is_up:
             call.tell("answered" if agreement.may_receive else "held")
 
     def on_reanswered(self, event: CallReanswered) -> None:

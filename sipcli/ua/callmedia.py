@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipcli.errors import ConfigError
+from sipcli.errors import ConfigError, MediaFailed
 from sipcli.media.srtp import missing
 from sipcli.sip.uri import SipUri
 from sipcli.ua.media_io import MediaSession
 
 if TYPE_CHECKING:
+    from sipcli.sip.answer import IncomingCall
     from sipcli.ua.account import Account
     from sipcli.ua.audio import AudioSpec
     from sipcli.ua.call import Call
 
-__all__ = ["MediaHooks", "open_media", "settings_for", "speaks_tls"]
+__all__ = ["MediaHooks", "open_incoming", "open_media", "settings_for", "speaks_tls"]
 
 
 class MediaHooks:
@@ -35,6 +37,34 @@ class MediaHooks:
     def warning(self, code: str, message: str) -> None:
         if self.call is not None:
             self.call._teller.warning(code, message)  # noqa: SLF001
+
+
+async def open_incoming(
+    call: Call, core: IncomingCall, say: Callable[[bytes], None], media: MediaSession | None, audio: dict[str, Any]
+) -> bytes:
+    """Open our audio of an incoming call, *say* it to the caller in a turn, and begin; returns our SDP.
+
+    *media* is a session of the program's own, open already.  Raises MediaFailed when there is no common codec; the
+    caller then got 488.
+    """
+    hooks = MediaHooks()
+    flow = core.dialog.flow if core.dialog is not None else None
+    if media is None:
+        settings = settings_for(call.account, audio, secure=flow is not None and flow.transport == "tls")
+        media = await open_media(hooks, flow.local[0] if flow is not None else "127.0.0.1", **settings)
+    try:
+        sdp = media.offer() if core.offer is None else media.answer(core.offer)
+        with call.agent.turn():
+            say(sdp)
+            call.attach(media, hooks)
+    except BaseException as error:
+        await media.close()
+        if isinstance(error, MediaFailed):
+            call.reject(488)
+        raise
+    if core.offer is not None:
+        media.start()
+    return sdp
 
 
 def settings_for(account: Account | None, audio: dict[str, Any], *, secure: bool) -> dict[str, Any]:

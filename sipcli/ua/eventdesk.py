@@ -19,6 +19,7 @@ from sipcli.sip.auth import (
 from sipcli.sip.events import (
     CallAnswered,
     CallConfirmed,
+    CallEarlyAnswer,
     CallEnded,
     CallIncoming,
     CallOfferStale,
@@ -81,6 +82,7 @@ class EventDesk:
             CallEnded: lambda event: self._with_call(event, "on_ended"),
             CallIncoming: self._on_incoming,
             CallConfirmed: self._on_confirmed,
+            CallEarlyAnswer: lambda event: self._with_call(event, "on_early_answer"),
             CallOfferStale: self._on_offer_stale,
             CallRefreshDue: lambda event: self._with_changes(event, "on_refresh_due"),
             InfoReceived: self._on_info,

@@ -39,6 +39,7 @@ def profile_of(config: AccountConfig, instance: str = "") -> AccountProfile:
         instance=instance,
         outbound="auto" if config.outbound == "auto" else "on" if config.outbound else "off",
         gruu=config.gruu,
+        reliable=config.reliable,
     )
 
 

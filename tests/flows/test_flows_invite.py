@@ -567,7 +567,7 @@ def test_early_dialogs_end_with_the_call_and_a_callees_bye_ends_none() -> None:
     wire.deliver(bob.request("UPDATE"))
     assert wire.one().status == 200
     wire.deliver(bob.request("UPDATE", body=OFFER))
-    assert wire.one().status == 500, "RFC 3311 section 5.2: the first offer is not answered yet"
+    assert wire.one().status == 491, "RFC 3311 section 5.2: our own offer is not answered yet"
     wire.deliver(bob.request("BYE"))
     assert wire.one().status == 200
     wire.deliver(bob.request("INFO"))

@@ -238,16 +238,6 @@ def test_b12_update_meets_our_reinvite() -> None:
     assert wire.one().status == 491
 
 
-def test_5407_reinvite_before_the_ack_of_the_first() -> None:
-    wire, bob = Wire(), Caller()
-    wire.deliver(bob.request("INVITE", body=OFFER))
-    call = wire.last(events.CallIncoming).call
-    wire.do(lambda: call.accept(ANSWER))
-    bob.joins(wire.one())
-    wire.deliver(bob.request("INVITE", body=THEIRS))
-    assert wire.one().status == 491
-
-
 def test_5407_reinvite_and_our_bye_cross() -> None:
     wire = Wire()
     call, _, bob = wire.established()

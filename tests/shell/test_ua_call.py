@@ -405,3 +405,31 @@ async def test_closing_the_agent_does_not_wait_for_a_silent_peer() -> None:
 def test_digits_by_info(kind: str, body: bytes, digit: Any) -> None:
     request = Request.build("INFO", "sip:x@y", [("Content-Type", kind)], body)
     assert digit_of_info(request) == digit
+
+
+@stepped
+async def test_early_media_is_heard_before_the_answer_and_goes_on_after_it() -> None:
+    async with site(right()) as s:
+        account = s.account()
+        calls: list[Call] = []
+
+        async def early(call: Call) -> None:
+            await call.early(audio="tone:700")
+            calls.append(call)
+
+        tasks: list[asyncio.Task[None]] = []
+        account.incoming = lambda call: tasks.append(asyncio.ensure_future(early(call)))
+        await live(account.register())
+        record = await s.box.call("alice", "tone:600")
+        await live_until(lambda: bool(calls))
+        (call,) = calls
+        assert (call.state, call.is_up, call.session.agreement is not None) == ("early", False, True)
+        first = call.session
+        await call.accept()
+        await live_until(lambda: record.answered)
+        assert call.session is first and call.is_up
+        await advance(2)
+        s.box.hang_up(record)
+        report = await live(call.finished())
+        assert report.audio.tone_hz == pytest.approx(600, abs=10)
+        assert call_states(s) == ["ringing", "early", "answered", "ended"]

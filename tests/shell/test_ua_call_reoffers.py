@@ -104,6 +104,7 @@ def states(rig: Any) -> list[str]:
 
 
 async def test_they_hold_and_resume(rig: Any) -> None:
+    rig.call._times.mark_up()
     rig.call.changes.on_reoffered(CallReoffered(rig.core, b"hold", OK))
     rig.call.changes.on_reoffered(CallReoffered(rig.core, b"go on", OK))
     assert rig.core.said == [("answer_reinvite", b"our answer")] * 2
