@@ -152,7 +152,10 @@ class CallProgress(NamedTuple):
 
 
 class CallAnswered(NamedTuple):
-    """2xx to our INVITE.  *sdp* is the answer; if our INVITE had no offer it *is* the offer: call ``acknowledge``."""
+    """2xx to our INVITE.  *sdp* is the answer; if our INVITE had no offer it *is* the offer: call ``acknowledge``.
+
+    It may have come early, in a reliable provisional response; None: UPDATE has changed the session since then.
+    """
 
     call: OutgoingCall
     sdp: bytes | None

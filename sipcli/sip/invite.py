@@ -247,12 +247,11 @@ class OutgoingCall(Call):
     def _answer_of(self, response: Response) -> bytes | None:
         """The answer in *response*, or the early one of the same fork: media of another fork is not this one's.
 
-        None where it came reliably, was heard and may have been changed by UPDATE since; then nothing in the 2xx
-        replaces it (RFC 3261 section 13.2.1).
+        One that came reliably is not replaced by the 2xx (RFC 3261 section 13.2.1).  None: UPDATE has changed it since.
         """
         early = self._provisionals.get(response.to.tag or "")
         if early is not None and early.settled:
-            return early.sdp if len(self._provisionals) > 1 and not self._reoffer.touched(early.dialog) else None
+            return None if self._reoffer.touched(early.dialog) else early.sdp
         return response.body or (None if early is None else early.sdp)
 
     def _on_bye(self, dialog: Dialog, tx: ServerTransaction) -> None:

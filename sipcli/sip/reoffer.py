@@ -96,8 +96,8 @@ class Reoffer:
             exchange.stop()
 
     def touched(self, dialog: Dialog) -> bool:
-        """Was the session of *dialog* changed since its first answer?"""
-        return dialog.id in self._changed
+        """Was the session of *dialog* changed since its first answer, or is it about to be?"""
+        return dialog.id in self._changed or (self._exchange is not None and self._ours is dialog)
 
     def leave_all_but(self, winner: Dialog) -> None:
         """One fork answered: what was offered in the others is of no use, in either direction."""

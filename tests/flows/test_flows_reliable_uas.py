@@ -396,7 +396,7 @@ class TestAsTheCaller:
         assert wire.last(events.CallProgress).sdp == ANSWER
         invite = wire.sent[0]
         wire.deliver(response(invite, 200, "OK", "Contact: <sip:bob@192.0.2.1:5060>", body=THEIRS))
-        assert wire.last(events.CallAnswered).sdp is None
+        assert wire.last(events.CallAnswered).sdp == ANSWER
         assert wire.one().method == "ACK"
         assert call.state is CallState.CONFIRMED
 
@@ -407,6 +407,15 @@ class TestAsTheCaller:
         wire.do(lambda: call.answer_reinvite(NEWER))
         assert (ok := wire.one()).status == 200
         assert ok.body == NEWER
+
+    def test_what_an_update_changed_is_not_undone_by_the_2xx(self) -> None:
+        wire, call, bob = progressed()
+        wire.deliver(bob.request("UPDATE", body=THEIRS))
+        wire.do(lambda: call.answer_reinvite(NEWER))
+        wire.deliver(response(wire.sent[0], 200, "OK", "Contact: <sip:bob@192.0.2.1:5060>", body=ANSWER))
+        assert wire.last(events.CallAnswered).sdp is None
+        wire.deliver(bob.request("UPDATE", body=ANSWER))
+        assert wire.last(events.CallReoffered).offer == ANSWER
 
     def test_the_fork_that_answers_brings_its_own_early_media(self) -> None:
         """Another one was heard last; the 2xx has no description, because the early one was the answer."""
