@@ -63,4 +63,4 @@ def part(path: Path, *hertz: float) -> bool:
         [wavs.share_of(samples[at : at + window], rate, each) for each in hertz]
         for at in range(0, len(samples) - window, window // 2)
     ]
-    return any(all(share > 0.25 for share in each) for each in shares)
+    return any(all(share > 0.15 for share in each) for each in shares)
