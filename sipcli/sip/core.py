@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sipcli.sip.account import AccountState
 from sipcli.sip.events import Event, ProtocolWarning
@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from sipcli.sip.indialog import Call
     from sipcli.sip.keepalive import FlowKeeper
 
-__all__ = ["Core"]
+__all__ = ["Core", "StandingUsage"]
+
+
+class StandingUsage(Protocol):
+    """What an account keeps up beside its registration and its calls: a subscription, a publication."""
+
+    def belongs_to(self, account: AccountState | None) -> bool: ...
+
+    def flow_lost(self, flow: Flow) -> None:
+        """Nothing goes through *flow* any more."""
+
+    def close(self, why: str) -> None:
+        """The account goes: nothing more is sent."""
 
 
 class Core:
@@ -46,6 +58,7 @@ class Core:
         "notified",
         "now",
         "outbox",
+        "standing",
         "wheel",
     )
 
@@ -66,6 +79,7 @@ class Core:
         self.calls: dict[str, Call] = {}
         self.notified = NotifyBook(config)
         self.exchanges: set[Exchange] = set()
+        self.standing: set[StandingUsage] = set()
         self.keepers: dict[int, FlowKeeper] = {}
         """Who watches a flow, by its id."""
         self.arrival: Flow | None = None

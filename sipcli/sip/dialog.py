@@ -25,8 +25,8 @@ __all__ = ["Dialog", "DialogId", "DialogUsage"]
 DialogId: TypeAlias = tuple[str, str, str]
 """Call-ID, local tag, remote tag (empty where an old peer gave none)."""
 
-# What may refresh the remote target (RFC 3261 section 12.2, RFC 3311 section 5.1, RFC 4488 section 4).
-_REFRESHING = frozenset(("INVITE", "UPDATE", "REFER"))
+# What may refresh the remote target (RFC 3261 section 12.2, RFC 3311 section 5.1, RFC 4488 section 4, RFC 6665).
+_REFRESHING = frozenset(("INVITE", "UPDATE", "REFER", "SUBSCRIBE", "NOTIFY"))
 
 
 class DialogUsage(Protocol):
@@ -127,7 +127,7 @@ class Dialog:
         """UAS side (section 12.1.1): the route set is Record-Route in the same order.  ParseError without a Contact."""
         target = _contact_of(request)
         if target is None:
-            raise ParseError("an INVITE needs one Contact with a SIP URI")
+            raise ParseError(f"{request.method} needs one Contact with a SIP URI")
         arrival = core.arrival or flow  # *flow* is the way back, whose port the caller may have chosen
         return cls(
             core,

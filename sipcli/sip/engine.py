@@ -29,9 +29,11 @@ from sipcli.sip.message import Request, Response, parse_message
 from sipcli.sip.oneshot import OneShot, patience_for
 from sipcli.sip.outage import leave_address, lose, try_again
 from sipcli.sip.profile import AccountProfile, EngineConfig
+from sipcli.sip.publication import Publication
 from sipcli.sip.reception import Reception
 from sipcli.sip.register import Registration
-from sipcli.sip.targets import CSeqCounter, out_of_dialog
+from sipcli.sip.subscription import Subscription
+from sipcli.sip.targets import CSeqCounter
 from sipcli.sip.uri import SipUri
 
 __all__ = ["AccountProfile", "Engine", "EngineConfig"]
@@ -170,6 +172,9 @@ class Engine:
         for call in tuple(core.calls.values()):
             if call.belongs_to(account):
                 call.hangup()
+        for usage in tuple(core.standing):
+            if usage.belongs_to(account):
+                usage.close(why)
         for exchange in tuple(core.exchanges):
             if not exchange.belongs_to(account):
                 continue
@@ -244,13 +249,11 @@ class Engine:
         if method in ("INVITE", "ACK", "BYE", "CANCEL", "REGISTER"):
             raise LocalProtocolError(f"{method} has a verb of its own")
         core, state = self._core, self._account(account)
-        where = out_of_dialog(state, target)
-        sender = state.sender if state is not None else "<sip:anonymous@anonymous.invalid>"
-        letter = Letter(
-            method=method,
-            target=lambda: where,
-            sender=f"{sender};tag={core.new_tag()}",
-            recipient=f"<{target.aor}>",
+        letter = Letter.outside(
+            method,
+            state,
+            target,
+            tag=core.new_tag(),
             call_id=core.new_call_id(),
             cseq=CSeqCounter(),
             contact="" if method in ("OPTIONS", "SUBSCRIBE") else None,
@@ -262,6 +265,33 @@ class Engine:
         oneshot = OneShot(core, state, letter, patience=patience_for(method, core.config.timers.f))
         oneshot.start()
         return oneshot
+
+    def subscribe(
+        self,
+        account: str | None,
+        target: SipUri,
+        event: str,
+        *,
+        accept: tuple[str, ...],
+        expires: int,
+        forks: bool = False,
+    ) -> Subscription:
+        """Be told of *event* at *target* (RFC 6665); ``SubscriptionChanged`` and ``NotifyReceived`` follow."""
+        subscription = Subscription(
+            self._core, self._account(account), target, event, accept=accept, expires=expires, forks=forks
+        )
+        subscription.start()
+        return subscription
+
+    def publish(
+        self, account: str, target: SipUri, event: str, body: bytes, content_type: str, *, expires: int
+    ) -> Publication:
+        """Keep *body* published as the state of *event* (RFC 3903); ``PublicationChanged`` follows."""
+        state = self._account(account)
+        assert state is not None
+        publication = Publication(self._core, state, target, event, body, content_type, expires=expires)
+        publication.start()
+        return publication
 
     # -- what no transaction takes -----------------------------------------------------------------------------
 

@@ -39,8 +39,11 @@ if TYPE_CHECKING:
     from sipcli.sip.invite import OutgoingCall
     from sipcli.sip.message import Request, Response
     from sipcli.sip.oneshot import OneShot
+    from sipcli.sip.publication import Publication
     from sipcli.sip.refer import Referral
     from sipcli.sip.register import Registration
+    from sipcli.sip.subscription import Subscription
+    from sipcli.sip.substate import SubscriptionState
     from sipcli.sip.transfer import Transfer
 
 __all__ = [
@@ -62,10 +65,15 @@ __all__ = [
     "FlowWatched",
     "InfoReceived",
     "MessageReceived",
+    "NotifyReceived",
     "ProtocolWarning",
+    "PublicationChanged",
+    "PublicationPhase",
     "RegistrationChanged",
     "RegistrationState",
     "RequestDone",
+    "SubscriptionChanged",
+    "SubscriptionPhase",
     "TransferChanged",
     "TransferState",
     "Why",
@@ -78,6 +86,8 @@ RegistrationState: TypeAlias = Literal[
 ]
 
 TransferState: TypeAlias = Literal["trying", "accepted", "progress", "done", "failed"]
+SubscriptionPhase: TypeAlias = Literal["trying", "pending", "active", "retrying", "refused", "failed", "terminated"]
+PublicationPhase: TypeAlias = Literal["trying", "published", "retrying", "refused", "failed", "removed"]
 
 
 # -- flows -----------------------------------------------------------------------------------------
@@ -265,6 +275,47 @@ class TransferChanged(NamedTuple):
     why: Why = None
 
 
+# -- subscriptions and publications ----------------------------------------------------------------
+
+
+class SubscriptionChanged(NamedTuple):
+    """A subscription moved (RFC 6665).  ``terminated``: it is over, by us or with the notifier's *reason*.
+
+    ``refused``, ``failed``: it never began; ``retrying``: it was lost, and another
+    SUBSCRIBE goes out in *retry_in_s*.  *expires_s* is what the notifier granted.
+    """
+
+    subscription: Subscription
+    state: SubscriptionPhase
+    code: int | None = None
+    reason: str = ""
+    expires_s: int | None = None
+    retry_in_s: float | None = None
+    why: Why = None
+    response: Response | None = None
+
+
+class NotifyReceived(NamedTuple):
+    """A NOTIFY; 200 went out already.  *notifier* counts those whom one SUBSCRIBE reached, from 1."""
+
+    subscription: Subscription
+    notifier: int
+    state: SubscriptionState
+    request: Request
+
+
+class PublicationChanged(NamedTuple):
+    """A publication moved (RFC 3903); the states are those of a subscription, in its own words."""
+
+    publication: Publication
+    state: PublicationPhase
+    code: int | None = None
+    reason: str = ""
+    expires_s: int | None = None
+    retry_in_s: float | None = None
+    why: Why = None
+
+
 # -- one-shots and the rest ------------------------------------------------------------------------
 
 
@@ -313,6 +364,9 @@ if TYPE_CHECKING:
         | InfoReceived
         | RequestDone
         | MessageReceived
+        | NotifyReceived
+        | PublicationChanged
+        | SubscriptionChanged
         | ProtocolWarning
         | AuthAccepted
         | AuthChallenged

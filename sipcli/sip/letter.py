@@ -10,9 +10,11 @@ from sipcli.sip.flow import Flow
 from sipcli.sip.headers import CSeq
 from sipcli.sip.message import Request
 from sipcli.sip.origin import Origin
-from sipcli.sip.targets import CSeqCounter, Target, via_of
+from sipcli.sip.targets import CSeqCounter, Target, out_of_dialog, via_of
+from sipcli.sip.uri import SipUri
 
 if TYPE_CHECKING:
+    from sipcli.sip.account import AccountState
     from sipcli.sip.auth import AuthSession
 
 __all__ = ["Letter"]
@@ -41,6 +43,39 @@ class Letter:
     content_type: str | None = None
     standing: Callable[[Origin, Target], Origin] | None = None
     session: AuthSession | None = None
+
+    @classmethod
+    def outside(
+        cls,
+        method: str,
+        account: AccountState | None,
+        uri: SipUri,
+        *,
+        tag: str,
+        call_id: str,
+        cseq: CSeqCounter,
+        contact: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+        session: AuthSession | None = None,
+    ) -> Letter:
+        """A request of *account* to *uri*, outside of any dialog; *tag* is our own."""
+        where = out_of_dialog(account, uri)
+        sender = account.sender if account is not None else "<sip:anonymous@anonymous.invalid>"
+        return cls(
+            method=method,
+            target=lambda: where,
+            sender=f"{sender};tag={tag}",
+            recipient=f"<{uri.aor}>",
+            call_id=call_id,
+            cseq=cseq,
+            contact=contact,
+            headers=headers,
+            body=body,
+            content_type=content_type,
+            session=session,
+        )
 
     def stamp(self, target: Target, flow: Flow, branch: str, contact: str, user_agent: str) -> Request:
         """The request as it goes out on *flow*, with the next CSeq; *contact* is our URI there."""

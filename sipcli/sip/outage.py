@@ -25,6 +25,8 @@ def lose(core: Core, flow: Flow, why: str) -> None:
     for account in tuple(core.accounts.values()):
         if account.registration is not None:
             account.registration.flow_lost(flow)
+    for usage in tuple(core.standing):
+        usage.flow_lost(flow)
 
 
 def abandon(core: Core, flow: Flow, why: str) -> None:
