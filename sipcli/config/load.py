@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from sipcli.config.iceserver import IceServer, parse_ice_server
 from sipcli.config.model import (
     AccountConfig,
     Config,
@@ -181,6 +182,13 @@ class _Reader:
         for key in ("ca_file", "cert_file", "key_file"):
             if key in settings:
                 settings[key] = self.file(settings[key])
+        for key in ("stun", "turn"):
+            if key in settings:
+                settings[key] = self.ice_server(where, key, settings[key])
+        if settings.get("ice") == "relay" and "turn" not in values:
+            self.problem(where, "ice", "relay needs a TURN server", 'turn = "turn:turn.example.com"')
+        if "turn_credentials" in settings:
+            settings["turn_credentials"] = tuple(settings["turn_credentials"])
         if "codecs" in settings:
             settings["codecs"] = tuple(settings["codecs"])
         if "credentials" in settings:
@@ -243,9 +251,17 @@ class _Reader:
         return found
 
     def providers_exist(self, where: tuple[str, ...], values: dict[str, Any], providers: tuple[str, ...]) -> None:
-        for name in values.get("credentials", ()):
-            if name not in providers:
-                self.problem(where, "credentials", f"there is no [providers.{name}]", near(name, providers))
+        for key in ("credentials", "turn_credentials"):
+            for name in values.get(key, ()):
+                if name not in providers:
+                    self.problem(where, key, f"there is no [providers.{name}]", near(name, providers))
+
+    def ice_server(self, where: tuple[str, ...], key: str, text: str) -> IceServer | None:
+        try:
+            return parse_ice_server(text, "stun" if key == "stun" else "turn")
+        except ConfigError as error:
+            self.problem(where, key, str(error), error.hint)
+            return None
 
     def uri(self, where: tuple[str, ...], key: str, values: dict[str, Any], *, server: bool = True) -> SipUri | None:
         text = values.pop(key, None)
@@ -306,7 +322,8 @@ class _Reader:
 
 def _somebody_names(provider: str, top: dict[str, Any]) -> bool:
     tables = [table for table in top.get("accounts", {}).values() if isinstance(table, dict)]
-    return not tables or any(provider in (table.get("credentials") or ()) for table in tables)
+    lists = [table.get(key) or () for table in tables for key in ("credentials", "turn_credentials")]
+    return not tables or any(provider in names for names in lists)
 
 
 def _names_file(kind: str, key: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+from sipcli.config.iceserver import IceServer
 from sipcli.errors import ConfigError, ParseError
 from sipcli.sip.flow import Transport
 from sipcli.sip.profile import Reliability
@@ -18,6 +19,7 @@ __all__ = [
     "DEFAULT_CREDENTIALS",
     "AccountConfig",
     "Config",
+    "IcePolicy",
     "Md5OverUdp",
     "MinQop",
     "PolicyConfig",
@@ -31,6 +33,8 @@ __all__ = [
 
 SrtpPolicy: TypeAlias = Literal["off", "optional", "required"]
 """``optional``: encrypted with whoever can, and said when somebody cannot; ``required``: no call otherwise."""
+IcePolicy: TypeAlias = Literal["off", "optional", "required", "relay"]
+"""``optional``: with whoever does ICE; ``required``: no call otherwise; ``relay``: required, by our TURN server only."""
 MinQop: TypeAlias = Literal["none", "auth", "auth-int"]
 RealmChange: TypeAlias = Literal["refuse", "ask", "allow"]
 Md5OverUdp: TypeAlias = Literal["warn", "allow", "refuse"]
@@ -111,6 +115,16 @@ class AccountConfig:
     """Offered and taken, in this order; None: all that this installation can do."""
     srtp: SrtpPolicy = "optional"
     """Encrypted audio, over TLS signalling only."""
+    ice: IcePolicy = "off"
+    """Whether the audio looks for a path of its own (RFC 8445)."""
+    stun: IceServer | None = None
+    """Who tells us how we are seen from outside."""
+    turn: IceServer | None = None
+    """Who relays the audio where there is no direct path."""
+    turn_username: str | None = None
+    """None: the account's user name."""
+    turn_credentials: tuple[str, ...] = ()
+    """Who knows the password of the TURN server; nobody unless said: it is not the SIP server's affair."""
     realms: Mapping[str, RealmConfig] = field(default_factory=lambda: MappingProxyType({}))
     policy: PolicyConfig = field(default_factory=PolicyConfig)
 

@@ -157,6 +157,11 @@ ACCOUNT: Mapping[str, Rule] = {
     "100rel": Rule(_one_of("off", "supported", "required")),
     "codecs": Rule(_codecs),
     "srtp": Rule(_one_of("off", "optional", "required")),
+    "ice": Rule(_one_of("off", "optional", "required", "relay")),
+    "stun": Rule(_text),
+    "turn": Rule(_text),
+    "turn_username": Rule(_text),
+    "turn_credentials": Rule(_names),
     "realms": Rule(_table),
     "policy": Rule(_table),
 }
