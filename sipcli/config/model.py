@@ -34,7 +34,7 @@ __all__ = [
 SrtpPolicy: TypeAlias = Literal["off", "optional", "required"]
 """``optional``: encrypted with whoever can, and said when somebody cannot; ``required``: no call otherwise."""
 IcePolicy: TypeAlias = Literal["off", "optional", "required", "relay"]
-"""``optional``: with whoever does ICE; ``required``: no call otherwise; ``relay``: required, by our TURN server only."""
+"""``optional``: with whoever does ICE; ``required``: no call otherwise; ``relay``: that, and by TURN only."""
 MinQop: TypeAlias = Literal["none", "auth", "auth-int"]
 RealmChange: TypeAlias = Literal["refuse", "ask", "allow"]
 Md5OverUdp: TypeAlias = Literal["warn", "allow", "refuse"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from sipcli.media.candidates import PeerIce
 from sipcli.media.codecs import Codec, Format
 from sipcli.media.sdes import SrtpKeys
 from sipcli.media.sdp import Direction
@@ -46,6 +47,8 @@ class Agreement:
     send_event_clock: int = 8000
     srtp: SrtpKeys | None = None
     """None: nothing is encrypted."""
+    ice: PeerIce | None = None
+    """None: the audio goes to *remote*; else wherever the checks find a way."""
 
     @property
     def may_send(self) -> bool:

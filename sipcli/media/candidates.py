@@ -28,7 +28,7 @@ __all__ = [
 Address: TypeAlias = tuple[str, int]
 CandidateKind: TypeAlias = Literal["host", "srflx", "prflx", "relay"]
 IcePolicy: TypeAlias = Literal["off", "optional", "required", "relay"]
-"""``optional``: with whoever does ICE; ``required``: no call otherwise; ``relay``: required, and by our TURN server only."""
+"""``optional``: with whoever does ICE; ``required``: no call otherwise; ``relay``: that, and by TURN only."""
 
 _PREFERENCES: dict[CandidateKind, int] = {"host": 126, "prflx": 110, "srflx": 100, "relay": 0}
 """RFC 8445 section 5.1.2.2."""
@@ -82,7 +82,7 @@ def parse_candidate(text: str) -> Candidate | None:
     more = dict(zip(words[8::2], words[9::2], strict=False))
     back = _number(more.get("rport", ""), 65535)
     related = (more["raddr"], back) if back is not None and address_family(more.get("raddr", "")) else None
-    return Candidate(foundation, int(component), int(priority), host, int(port), words[7], related)  # type: ignore[arg-type]
+    return Candidate(foundation, int(component), int(priority), host, int(port), words[7], related)
 
 
 def _number(text: str, most: int) -> int | None:
@@ -206,7 +206,7 @@ def find_ice(description: SessionDescription, media: MediaDescription, *, mux: b
 def _rewritten(
     description: SessionDescription, media: MediaDescription, found: list[Candidate], *, mux: bool
 ) -> str | None:
-    """The default destination that no candidate names.  Names, and hold by 0.0.0.0, prove nothing (4.2.5 cases 2, 4)."""
+    """The default destination that no candidate has.  Names, and hold by 0.0.0.0, prove nothing (4.2.5, 2 and 4)."""
     connection = description.connection_of(media)
     host = "" if connection is None else connection.address
     if connection is None or connection.on_hold or address_family(host) is None:

@@ -14,6 +14,7 @@ from sipcli.errors import LocalProtocolError, MediaFailed, ParseError
 from sipcli.media.agreement import COMFORT_NOISE, PTIME_MS, Address, Agreement, direction_for, mirrored, receives, sends
 from sipcli.media.codecs import Codec, choose
 from sipcli.media.formats import EVENT_TYPES, codec_lines, codecs_of, event_for, event_lines, event_types
+from sipcli.media.iceside import IceSide
 from sipcli.media.sdes import Crypto, SrtpKeys, SrtpPolicy, find_chosen, find_crypto, new_cryptos
 from sipcli.media.sdp import (
     Attribute,
@@ -63,6 +64,7 @@ class Negotiator:
         self._index = 0
         self._agreed_hold = False
         self.hold = False
+        self.ice = IceSide(random)
         self.agreement: Agreement | None = None
 
     # -- our side asks ------------------------------------------------------
@@ -92,7 +94,7 @@ class Negotiator:
         # RFC 3264 section 8.4: hold what is held from the other side, too, and it is inactive.
         held_by_peer = self.agreement is not None and not sends(self.agreement.direction) and not self._agreed_hold
         direction = direction_for(sending=not (self.hold and held_by_peer), receiving=not self.hold)
-        lines += [crypto.attribute() for crypto in self._cryptos]
+        lines += [*(crypto.attribute() for crypto in self._cryptos), *self.ice.offered(self.agreement)]
         # ``optional`` is a plain offer that also has keys: who knows a=crypto takes them, who does not is not lost.
         protocol = "RTP/SAVP" if self._srtp == "required" else "RTP/AVP"
         return self._media(protocol, tuple(formats), lines, direction, mux=True)
@@ -120,6 +122,7 @@ class Negotiator:
         allowed = self._local.direction_of(offered)
         wanted = mirrored(description.direction_of(media))
         mux = offered.has("rtcp-mux") and _muxable(media)
+        ice = self.ice.hear(description, media, mux=mux)
         self._agreed_hold = self.hold
         self.agreement = Agreement(
             codec=codec,
@@ -133,11 +136,13 @@ class Negotiator:
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
             rtcp_mux=mux,
             srtp=keys,
+            ice=ice,
             nowhere=_is_nowhere(description, media),
             direction=direction_for(
                 sending=sends(allowed) and sends(wanted), receiving=receives(allowed) and receives(wanted)
             ),
         )
+        self.ice.settle()
         return self.agreement
 
     def _keys_chosen(self, media: MediaDescription) -> SrtpKeys | None:
@@ -156,6 +161,7 @@ class Negotiator:
     def withdraw(self) -> None:
         """Our last offer was refused (488, 491): what was agreed before still holds (RFC 3261 section 14.1)."""
         self.hold = self._agreed_hold
+        self.ice.withdraw()
 
     # -- the peer asks ------------------------------------------------------
 
@@ -173,6 +179,7 @@ class Negotiator:
         lines = [_refused(other) for other in description.media]
         lines[index] = self._answered_media(media, agreement)
         self._index, self._agreed_hold, self.agreement = index, self.hold, agreement
+        self.ice.settle()
         return self._publish(tuple(lines))
 
     def _choose(self, description: SessionDescription) -> int | None:
@@ -226,6 +233,7 @@ class Negotiator:
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
             rtcp_mux=mux,
             srtp=self._keys_for(self._crypto_of(media)),
+            ice=self.ice.hear_offer(description, media, mux=mux, before=self.agreement),
             nowhere=_is_nowhere(description, media),
             direction=direction_for(
                 sending=receives(offered) and remote is not None, receiving=sends(offered) and not self.hold
@@ -245,6 +253,7 @@ class Negotiator:
         theirs = self._crypto_of(media)
         if agreement.srtp is not None and theirs is not None:
             lines.append(Crypto(theirs.tag, theirs.suite, agreement.srtp.ours).attribute())
+        lines += self.ice.answered(agreement)
         return self._media(media.protocol, tuple(formats), lines, agreement.direction, mux=agreement.rtcp_mux)
 
     # -- both ---------------------------------------------------------------
@@ -253,17 +262,28 @@ class Negotiator:
         self, protocol: str, formats: tuple[str, ...], lines: list[Attribute], direction: Direction, *, mux: bool
     ) -> MediaDescription:
         lines = [*lines, Attribute("ptime", str(PTIME_MS))]
-        if self._rtcp_port != self._port + 1:
-            lines.append(Attribute("rtcp", str(self._rtcp_port)))  # RFC 3605 section 2.1
+        (host, port), rtcp = self._default
+        if rtcp != (host, port + 1):
+            # RFC 3605 section 2.1
+            where = "" if rtcp[0] == host else f" {Connection.of(rtcp[0])}"
+            lines.append(Attribute("rtcp", f"{rtcp[1]}{where}"))
         if mux:
             lines.append(Attribute("rtcp-mux"))  # RFC 5761 section 5.1.1
         lines.append(Attribute(direction))
         return MediaDescription(
-            kind="audio", port=self._port, protocol=protocol, formats=formats, attributes=tuple(lines)
+            kind="audio", port=port, protocol=protocol, formats=formats, attributes=tuple(lines)
         )
 
+    @property
+    def _default(self) -> tuple[Address, Address]:
+        """Where RTP and RTCP come to us, for who does no ICE."""
+        ours, local = ((self._host, self._port), (self._host, self._rtcp_port)), self.ice.local
+        if local is None:
+            return ours
+        return local.default(1) or ours[0], local.default(2) or local.default(1) or ours[1]
+
     def _publish(self, media: tuple[MediaDescription, ...]) -> bytes:
-        connection = Connection.of(self._host)
+        connection = Connection.of(self._default[0][0])
         version = 1 if self._local is None else self._local.origin.version
         description = SessionDescription(
             origin=Origin(self._session_id, version, connection), connection=connection, media=media

@@ -12,7 +12,7 @@ from sipcli.sip.profile import AccountProfile
 from sipcli.ua.chain import FETCH_WAIT, PROMPT_WAIT, Chain, Terms
 from sipcli.ua.rations import PROMPT_BURST
 
-__all__ = ["auth_policy", "chain_for", "for_person", "profile_of", "prompt_burst", "wait_limit"]
+__all__ = ["auth_policy", "chain_for", "for_person", "profile_of", "prompt_burst", "turn_chain", "wait_limit"]
 
 _ALGORITHMS = ("SHA-512-256", "SHA-256", "MD5")
 """The strongest first (RFC 7616 section 3.7)."""
@@ -83,10 +83,19 @@ def chain_for(config: AccountConfig, providers: Config, realm: str) -> Chain:
     own = config.realms.get(realm)
     names = own.credentials if own is not None and own.credentials else config.credentials
     username = own.username if own is not None and own.username else config.username
-    required = frozenset(
+    return Chain(username or None, names, _required(names, providers), config.keepers)
+
+
+def turn_chain(config: AccountConfig, providers: Config, _realm: str) -> Chain:
+    """Whom to ask for the account's TURN server, whatever realm it names."""
+    names = config.turn_credentials
+    return Chain(config.turn_username or config.username or None, names, _required(names, providers))
+
+
+def _required(names: tuple[str, ...], providers: Config) -> frozenset[str]:
+    return frozenset(
         name for name in names if name in providers.providers and providers.providers[name].options.get("required")
     )
-    return Chain(username or None, names, required, config.keepers)
 
 
 def for_person(terms: Terms, realms: frozenset[str], providers: Config) -> Terms:

@@ -1,0 +1,166 @@
+"""aioice under our sockets: STUN goes to it, the audio does not, and nothing that arrives can break either.
+
+aioice brings the checks, the roles and consent (RFC 8445, RFC 7675). What it gives to its callers, a queue of datagrams
+of which nobody says where they came from, is passed by: audio that was not proven to be the peer's is dropped here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import aioice
+from aioice.ice import StunProtocol
+from aioice.stun import Message
+
+from sipcli.media.candidates import Candidate, LocalIce, PeerIce, Selected
+from sipcli.media.demux import kind_of
+
+__all__ = ["Address", "Checks", "Desk", "OwnSocket", "Wire"]
+
+Address = tuple[str, int]
+Arrived = Callable[["Wire", bytes, Address], None]
+
+_log = logging.getLogger(__name__)
+
+
+class Wire(StunProtocol):
+    """One candidate's base: a socket of ours or a relay's allocation, for one component.
+
+    *arrived* gets what is not STUN. *candidate* is the base itself; reflexive ones share its wire.
+    """
+
+    candidate: Candidate
+
+    def __init__(self, desk: Desk, component: int, arrived: Arrived) -> None:
+        super().__init__(cast("aioice.Connection", desk))
+        self.component = component
+        self._arrived = arrived
+
+    def become(self, candidate: Candidate) -> None:
+        self.candidate = candidate
+        self.local_candidate = to_aioice(candidate)
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        octets, source = cast("bytes", data), (addr[0].partition("%")[0], addr[1])
+        if kind_of(octets) != "stun":
+            self._arrived(self, octets, source)
+            return
+        try:
+            # Attributes too short, or missing, or of the other component: aioice trusts more than it should.
+            super().datagram_received(octets, source)
+        except Exception as error:
+            _log.debug("a STUN message of %d octets makes no sense: %r", len(octets), error)
+
+    def send(self, data: bytes, address: Address) -> None:
+        self.transport.sendto(data, address)
+
+
+class Desk:
+    """In the place of the connection that aioice's protocols report to: there may be two during a restart."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, Checks] = {}
+        """By our user name fragment."""
+
+    def request_received(self, message: Message, addr: Address, protocol: StunProtocol) -> None:
+        ours = str(message.attributes.get("USERNAME", "")).partition(":")[0]
+        session = self.sessions.get(ours) or next(iter(self.sessions.values()), None)
+        if session is not None:
+            session.request_received(message, addr, protocol)  # which refuses what is not for it
+
+    def data_received(self, data: bytes, component: int) -> None:
+        """What looked like STUN and was none."""
+
+    def protocol_lost(self, protocol: StunProtocol) -> None:
+        """Consent finds it out."""
+
+
+class OwnSocket(asyncio.DatagramTransport):
+    """What aioice takes for a transport: *send* goes out of a socket that the audio has anyway, bound to *address*."""
+
+    def __init__(self, send: Callable[[bytes, Address], None], address: Address) -> None:
+        super().__init__({"sockname": address})
+        self._send = send
+
+    def sendto(self, data: Any, addr: Any = None) -> None:
+        self._send(data, cast("Address", addr))
+
+    def close(self) -> None:
+        """It is closed where it was opened."""
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class Checks(aioice.Connection):
+    """One ICE session: the checks under one pair of credentials, with at most one peer."""
+
+    def __init__(self, local: LocalIce, wires: Iterable[Wire], *, components: int = 2) -> None:
+        super().__init__(
+            ice_controlling=True, components=components, local_username=local.ufrag, local_password=local.pwd
+        )
+        # aioice nominates as RFC 8445 section 8.1.1 says with lite peers only, and with every check, which that
+        # section has done away with, otherwise: then two ends may believe in two pairs.
+        self.remote_is_lite = True
+        self.proven: set[tuple[Wire, Address]] = set()
+        """Whoever knows our password has sent a check from there."""
+        self._wires = tuple(wires)
+
+    async def get_component_candidates(
+        self, component: int, addresses: list[str], timeout: int = 5
+    ) -> list[aioice.Candidate]:
+        """What was gathered, in place of gathering."""
+        ours = [wire for wire in self._wires if wire.component == component]
+        self._protocols += ours
+        return [wire.local_candidate for wire in ours]
+
+    def check_incoming(self, message: Message, addr: Address, protocol: StunProtocol) -> None:
+        self.proven.add((cast("Wire", protocol), addr))
+        super().check_incoming(message, addr, protocol)
+
+    async def seek(self, peer: PeerIce, *, controlling: bool) -> tuple[Selected, ...]:
+        """Find a path to *peer*.  ConnectionError when there is none; it may take longer than a caller should wait."""
+        self.ice_controlling = controlling
+        self.remote_username, self.remote_password = peer.ufrag, peer.pwd
+        await self.gather_candidates()
+        for candidate in peer.candidates:
+            await self.add_remote_candidate(to_aioice(candidate))
+        await self.add_remote_candidate(None)
+        await self.connect()
+        return tuple(
+            Selected(cast("Wire", pair.protocol).candidate, _from_aioice(pair.remote_candidate))
+            for _, pair in sorted(self._nominated.items())
+        )
+
+    def wire_of(self, component: int) -> Wire | None:
+        pair = self._nominated.get(component)
+        return None if pair is None else cast("Wire", pair.protocol)
+
+    async def close(self) -> None:
+        """Also what aioice does when consent is gone; the wires stay, for the next session."""
+        self._protocols.clear()
+        await super().close()
+
+
+def to_aioice(candidate: Candidate) -> aioice.Candidate:
+    return aioice.Candidate(
+        foundation=candidate.foundation,
+        component=candidate.component,
+        transport="udp",
+        priority=candidate.priority,
+        host=candidate.host,
+        port=candidate.port,
+        type=candidate.kind,
+        related_address=None if candidate.related is None else candidate.related[0],
+        related_port=None if candidate.related is None else candidate.related[1],
+    )
+
+
+def _from_aioice(candidate: aioice.Candidate) -> Candidate:
+    return Candidate(
+        candidate.foundation, candidate.component, candidate.priority, candidate.host, candidate.port,
+        cast("Any", candidate.type),
+    )  # fmt: skip
