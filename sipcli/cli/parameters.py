@@ -204,6 +204,11 @@ def media_options(function: _F) -> _F:
             help="Encrypted audio, over TLS signalling; optional where the account says nothing else.",
         ),
         click.option(
+            "--ice",
+            type=click.Choice(["off", "optional", "required", "relay"]),
+            help="Find a path through NATs (ICE), or use a TURN server only; off where the account says nothing else.",
+        ),
+        click.option(
             "--record",
             type=click.Path(path_type=Path, dir_okay=False),
             metavar="FILE",

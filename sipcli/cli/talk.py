@@ -25,7 +25,7 @@ _DIGITS = frozenset(",0123456789*#ABCDabcd")
 
 
 class Talk:
-    """The wishes of one run (``--audio --codec --srtp --record --dtmf --duration``), and what became of its calls."""
+    """The wishes of one run (``--audio --codec --ice --record`` and so on), and what became of its calls."""
 
     def __init__(
         self, run: Run, media: dict[str, Any], record: Path | None, dtmf: str | None, duration: float | None
@@ -56,8 +56,9 @@ class Talk:
             from sipcli.media.codecs import choose
 
             media["codecs"] = [codec.name for codec in choose(named.split(","))]
-        if (srtp := said.pop("srtp")) is not None:
-            media["srtp"] = srtp
+        for name in ("srtp", "ice"):
+            if (policy := said.pop(name)) is not None:
+                media[name] = policy
         return cls(run, media, said.pop("record"), digits, said.pop("duration"))
 
     async def until_the_end(self, call: Call) -> None:

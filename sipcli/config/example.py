@@ -26,6 +26,10 @@ expires     = 600                                    # seconds a registration la
 # gruu      = true                                   # an address that leads to this very phone (RFC 5627)
 # shared_auth = false                                # each call and request authenticates by itself
 # 100rel    = "required"                             # off | supported | required: is what rings acknowledged?
+# ice       = "optional"                             # off | optional | required | relay: a path through NATs
+# stun      = "stun:stun.example.com"
+# turn      = "turn:turn.example.com"                # or turns:, or ?transport=tcp
+# turn_credentials = ["keychain"]                    # who knows the password of the TURN server
 
 # Another realm of the same account may want another identity:
 # [accounts.work.realms."proxy.example.com"]

@@ -172,6 +172,8 @@ class PeerIce:
     pwd: str = field(repr=False)
     candidates: tuple[Candidate, ...]
     lite: bool = False
+    ice2: bool = False
+    """They know RFC 8445, not only RFC 5245."""
 
     def is_restart_of(self, before: PeerIce) -> bool:
         """RFC 8839 section 4.4.1.1.1: both credentials changed; one alone is taken for the same, too."""
@@ -200,7 +202,8 @@ def find_ice(description: SessionDescription, media: MediaDescription, *, mux: b
         return IceMismatch(f"{wrong} is none of the other side's candidates: something on the way rewrote it")
     last = 1 if mux else 2
     lite = any(attribute.name == "ice-lite" for attribute in description.attributes)
-    return PeerIce(ufrag, pwd, tuple(c for c in found if c.component <= last), lite)
+    options = f"{media.find('ice-options') or ''} {description.find('ice-options') or ''}".split()
+    return PeerIce(ufrag, pwd, tuple(c for c in found if c.component <= last), lite, _OPTIONS in options)
 
 
 def _rewritten(

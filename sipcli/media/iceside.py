@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sipcli.errors import MediaFailed
 from sipcli.media.agreement import Agreement
-from sipcli.media.candidates import IceMismatch, LocalIce, PeerIce, find_ice
+from sipcli.media.candidates import IceMismatch, LocalIce, PeerIce, Selected, find_ice
 from sipcli.media.sdp import Attribute, MediaDescription, SessionDescription
 
 __all__ = ["IceSide"]
@@ -25,9 +25,23 @@ class IceSide:
         self.local: LocalIce | None = None
         self.required = False
         self.mismatch: str | None = None
+        self.update_due = False
+        """The pair that was selected is another than the SDP says, and the peer wants to be told (RFC 8839 4.3.4)."""
+
+    def begin(self, local: LocalIce) -> None:
+        """We are elsewhere now: nothing of before may come back."""
+        self.local = self._agreed = local
+
+    def select(self, selected: Sequence[Selected], *, controlling: bool, tell: bool) -> None:
+        """The checks are over; *tell*: the peer is of those who want an offer that says so."""
+        if self.local is None:
+            return
+        before = self.local.default(1)
+        self.local = self._agreed = self.local.settled(selected, controlling=controlling)
+        self.update_due = tell and controlling and self.local.default(1) != before
 
     def restart(self) -> None:
-        """The next offer begins anew (RFC 8839 section 4.4.1.1.1)."""
+        """The next offer, or this answer, begins anew (RFC 8839 section 4.4.1.1.1)."""
         if self.local is not None:
             self.local = self.local.restarted(self._random)
 
@@ -50,9 +64,7 @@ class IceSide:
         # RFC 8839 section 4.2.5 case 1: they learn why there is none of ours.
         return [Attribute("ice-mismatch")] if self.mismatch and self.local is not None else []
 
-    def hear(
-        self, description: SessionDescription, media: MediaDescription, *, mux: bool
-    ) -> PeerIce | None:
+    def hear(self, description: SessionDescription, media: MediaDescription, *, mux: bool) -> PeerIce | None:
         """What the other side's section says; MediaFailed (488) where ICE must be and is not."""
         self.mismatch = None
         if self.local is None:

@@ -37,6 +37,11 @@ class SourceLatch:
             self._negotiated, self._locked, self._open = address, None, True
             self._candidate, self._seen = None, 0
 
+    def pin(self, address: Address) -> None:
+        """The peer has proven that he is at *address* (ICE): there, and nowhere else, until the next negotiation."""
+        self._negotiated = self._locked = address
+        self._open = True
+
     @property
     def destination(self) -> Address | None:
         """Where our packets go."""

@@ -270,9 +270,7 @@ class Negotiator:
         if mux:
             lines.append(Attribute("rtcp-mux"))  # RFC 5761 section 5.1.1
         lines.append(Attribute(direction))
-        return MediaDescription(
-            kind="audio", port=port, protocol=protocol, formats=formats, attributes=tuple(lines)
-        )
+        return MediaDescription(kind="audio", port=port, protocol=protocol, formats=formats, attributes=tuple(lines))
 
     @property
     def _default(self) -> tuple[Address, Address]:

@@ -58,6 +58,7 @@ class AudioStream:
         self._agreement: Agreement | None = None
         self._guard: SrtpGuard | None = None
         self._rtcp_seen_at: Address | None = None
+        self._followed: Address | None = None
         self._mirrors: set[Address] = set()
         self._remote: RemoteStats | None = None
         self._rtt_s: float | None = None
@@ -77,7 +78,7 @@ class AudioStream:
         if self._agreement is not None and self._agreement.remote_rtcp != agreement.remote_rtcp:
             self._rtcp_seen_at = None
         self._agreement = agreement
-        if not agreement.nowhere:
+        if agreement.ice is None and not agreement.nowhere:
             # A peer that holds by c=0.0.0.0 is where it was; nobody else may take its place meanwhile.
             self.latch.negotiate(agreement.remote)
         if agreement.srtp is None:
@@ -88,6 +89,15 @@ class AudioStream:
             self._guard.rekey(agreement.srtp)
         self.sender.configure(agreement)
         self.receiver.configure(agreement)
+
+    def follow(self, rtp: Address | None, rtcp: Address | None = None) -> None:
+        """ICE found the peer at *rtp* and, unless they are one, *rtcp*; None: his SDP says where he is, after all.
+
+        Until then an agreement with ICE sends nothing (RFC 8445 section 12.1), and nobody is heard.
+        """
+        self._followed = None if rtp is None else rtcp or rtp
+        if rtp is not None:
+            self.latch.pin(rtp)
 
     # -- in -----------------------------------------------------------------
 
@@ -151,6 +161,8 @@ class AudioStream:
         """From where the signalling said, or from the host whose RTP is heard (its NAT chose the port)."""
         if self._agreement is None:
             return False
+        if self._followed is not None:
+            return source == self._followed
         locked = self.latch.locked
         return source == self._agreement.remote_rtcp or (locked is not None and source[0] == locked[0])
 
@@ -184,8 +196,8 @@ class AudioStream:
 
     def beat(self, pcm: bytes | None, now: float) -> list[Datagram]:
         """What this beat sends: the packet made of *pcm* (None: nothing to say), and a report when one is due."""
-        packet = self.sender.beat(pcm)
         destination = self.latch.destination
+        packet = self.sender.beat(pcm if destination is not None else None)
         if packet is not None and destination is not None:
             data = packet.to_bytes()
             self._outbox.insert(0, Datagram(self._guard.protect(data) if self._guard else data, destination))
@@ -243,6 +255,8 @@ class AudioStream:
             return None
         if agreement.rtcp_mux:
             return self.latch.destination
+        if self._followed is not None:
+            return self._followed
         if not self.latch.learnt:
             return agreement.remote_rtcp
         if self._rtcp_seen_at is not None:

@@ -26,6 +26,7 @@ from sipcli.ua.callchange import SessionChanges, quiet_future
 from sipcli.ua.callmedia import MediaHooks, open_incoming, open_media, settings_for, speaks_tls
 from sipcli.ua.callnotices import CallTeller, digit_of_info
 from sipcli.ua.callreport import CallReport, CallTimes, why_not
+from sipcli.ua.icecall import IceCare
 from sipcli.ua.localhost import local_host
 from sipcli.ua.media_io import MediaSession
 from sipcli.ua.notices import CallState, DtmfNotice
@@ -62,6 +63,7 @@ class Call:
         self.changes = SessionChanges(agent, self)
         self._teller = CallTeller(agent, self)
         self._early: bytes | None = None
+        self.ice = IceCare(self)
         self._loop = loop
         self._times = CallTimes(loop)
         self._answered: asyncio.Future[None] = quiet_future(loop)
@@ -180,7 +182,7 @@ class Call:
         self.tell("early", code=183)
 
     async def accept(self, *, media: MediaSession | None = None, **audio: Any) -> None:
-        """Answer.  *audio*, *record*, *record_mode*, *codecs*, *rate*, *srtp*, *ports*: see :class:`MediaSession`.
+        """Answer.  *audio*, *record*, *record_mode*, *codecs*, *rate*, *srtp*, *ice*, *ports* of :class:`MediaSession`.
 
         Raises MediaFailed when there is no common codec; the caller then got 488.
         """
@@ -284,7 +286,7 @@ class Call:
         if event.sdp is not None:
             self._hear(event.sdp, fatal=True)
         elif self.session.agreement is None:
-            self._fail(MediaFailed("call: the answer has no SDP", code=488))
+            self.give_up(MediaFailed("call: the answer has no SDP", code=488))
         self.tell("answered", code=event.response.status, reason=event.response.reason)
         if self._failure is None and not self._answered.done():
             self._answered.set_result(None)
@@ -294,14 +296,14 @@ class Call:
         if sdp is not None and self._incoming.offer is None:
             self._hear(sdp, fatal=True)
         elif self.session.agreement is None:
-            self._fail(MediaFailed("call: the caller never answered our offer", code=488))
+            self.give_up(MediaFailed("call: the caller never answered our offer", code=488))
 
     def on_early_answer(self, event: CallEarlyAnswer) -> None:
         """The PRACK came in, with the answer to the offer that :meth:`early` made."""
         if event.sdp is not None:
             self._hear(event.sdp, fatal=True)
         else:
-            self._fail(MediaFailed("call: the caller never answered our offer", code=488))
+            self.give_up(MediaFailed("call: the caller never answered our offer", code=488))
 
     def on_info(self, request: Request) -> None:
         """Digits that come by INFO, as some gateways still send them (``application/dtmf-relay``)."""
@@ -327,12 +329,12 @@ class Call:
             self.session.start()
         except MediaFailed as error:
             if fatal:
-                self._fail(error)
+                self.give_up(error)
             else:
                 log.info("call %s: early media is not understood: %s", self.id, error)
 
-    def _fail(self, error: SipcliError) -> None:
-        """The call is up and of no use."""
+    def give_up(self, error: SipcliError) -> None:
+        """The call is up and of no use: it ends, with *error*."""
         self._failure = error
         with self.agent.turn():
             self.core.hangup()

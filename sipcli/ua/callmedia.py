@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sipcli.errors import ConfigError, MediaFailed
 from sipcli.media.srtp import missing
 from sipcli.sip.uri import SipUri
+from sipcli.ua.icesettings import ice_for
 from sipcli.ua.media_io import MediaSession
 
 if TYPE_CHECKING:
@@ -24,7 +25,20 @@ class MediaHooks:
     """What a media session calls, before and after its call exists."""
 
     def __init__(self) -> None:
-        self.call: Call | None = None
+        self._call: Call | None = None
+        self._said: list[tuple[str, str]] = []
+
+    @property
+    def call(self) -> Call | None:
+        return self._call
+
+    @call.setter
+    def call(self, call: Call) -> None:
+        """The call exists now, and is told what was said before."""
+        self._call = call
+        said, self._said = self._said, []
+        for code, message in said:
+            call._teller.warning(code, message)  # noqa: SLF001
 
     def digit(self, digit: str, duration_ms: int) -> None:
         if self.call is not None:
@@ -37,6 +51,12 @@ class MediaHooks:
     def warning(self, code: str, message: str) -> None:
         if self.call is not None:
             self.call._teller.warning(code, message)  # noqa: SLF001
+        else:
+            self._said.append((code, message))
+
+    def ice(self, state: str) -> None:
+        if self.call is not None:
+            self.call.ice.hear(state)
 
 
 async def open_incoming(
@@ -68,10 +88,10 @@ async def open_incoming(
 
 
 def settings_for(account: Account | None, audio: dict[str, Any], *, secure: bool) -> dict[str, Any]:
-    """*audio*, with the account's codecs and SRTP where nothing else was said.
+    """*audio*, with the account's codecs, SRTP and ICE where nothing else was said.
 
     Keys in the SDP are read by everybody on the way, so they go out over TLS only (RFC 4568 section 7): *secure* says
-    whether that is so.  Raises ConfigError where SRTP is required and cannot be.
+    whether that is so.  Raises ConfigError where SRTP or ICE is required and cannot be.
     """
     settings = dict(audio)
     if account is not None:
@@ -88,6 +108,7 @@ def settings_for(account: Account | None, audio: dict[str, Any], *, secure: bool
             raise ConfigError(lacks, hint=step)
         wanted = "off"
     settings["srtp"] = wanted
+    settings["ice"] = ice_for(account, settings.get("ice"))
     return settings
 
 
@@ -111,6 +132,7 @@ async def open_media(
         on_dtmf=hooks.digit,
         on_state=hooks.state,
         on_warning=hooks.warning,
+        on_ice=hooks.ice,
         **more,
     )
     await media.open()

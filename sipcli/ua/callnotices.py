@@ -77,6 +77,7 @@ class CallTeller:
                 remote=remote,
                 latched=remote if facts.latched else None,
                 srtp=facts.srtp,
+                ice=facts.ice,
             )
         )
 

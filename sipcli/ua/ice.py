@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 from sipcli.media.candidates import LocalIce, PeerIce, Selected
 from sipcli.media.demux import Kind, kind_of
 from sipcli.media.stream import Datagram
-from sipcli.ua.icegather import Gatherer
+from sipcli.ua.icegather import Gathered, Gatherer
 from sipcli.ua.icesettings import IceSettings
 from sipcli.ua.icewire import Address, Checks, Desk, OwnSocket, Wire
 from sipcli.ua.rtp_sockets import Diverted, Received, RtpSockets
@@ -137,8 +137,9 @@ class IcePath:
             address = (self._host, self._sockets.local[1] if component == 1 else self._sockets.rtcp_port)
             wire.connection_made(OwnSocket(partial(self._send_own, component), address))
             self._main[component] = wire
-        found = await Gatherer(self._settings, self._desk, self._arrived, self._warn).gather(self._main, self._host)
-        self._wires = found.wires
+        found = Gathered()
+        self._wires = found.wires  # also what is open already when somebody loses patience
+        await Gatherer(self._settings, self._desk, self._arrived, self._warn).gather(self._main, self._host, found)
         return LocalIce.new(found.candidates, random)
 
     async def move(self, host: str, random: Callable[[int], bytes]) -> LocalIce:

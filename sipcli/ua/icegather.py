@@ -1,4 +1,4 @@
-"""Where we can be reached: our own addresses, as a STUN server sees them, and by what a TURN server lends (RFC 8445 5.1).
+"""Where we can be reached: our addresses, as a STUN server sees them, and what a TURN server lends (RFC 8445 5.1).
 
 A server that does not answer, or refuses, costs its candidates and a sentence, never the call: everything here has a
 limit, and all of it is done before the offer, because SIP has no trickling.
@@ -56,9 +56,8 @@ class Gatherer:
         self._warn = warn
         self._said: set[str] = set()
 
-    async def gather(self, main: dict[int, Wire], host: str) -> Gathered:
-        """*main*: component → the wire over the socket that we have at *host* already."""
-        found = Gathered()
+    async def gather(self, main: dict[int, Wire], host: str, found: Gathered) -> None:
+        """Fill *found*; *main*: component → the wire over the socket that we have at *host* already."""
         if self._settings.policy != "relay":
             for component, wire in main.items():
                 self._add_host(found, wire, component, wire.transport.get_extra_info("sockname"), 0)
@@ -70,7 +69,6 @@ class Gatherer:
             work.append(self._ask_turn(found, self._settings.turn))
         await asyncio.gather(*work)
         found.candidates.sort(key=lambda candidate: -candidate.priority)
-        return found
 
     def _add_host(self, found: Gathered, wire: Wire, component: int, address: Address, rank: int) -> None:
         host, port = address[:2]

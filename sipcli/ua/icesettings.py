@@ -13,6 +13,7 @@ from sipcli.config.iceserver import IceServer
 from sipcli.config.model import IcePolicy
 from sipcli.credentials import Credentials, PasswordCredentials
 from sipcli.errors import ConfigError
+from sipcli.ua.notices import WarningNotice
 
 if TYPE_CHECKING:
     from sipcli.ua.account import Account
@@ -46,10 +47,10 @@ def missing() -> str:
     return "" if importlib.util.find_spec("aioice") is not None else "the package aioice (pip install 'sipcli[ice]')"
 
 
-def ice_for(account: Account | None, said: IcePolicy | None, warn: Callable[[str, str], None]) -> IceSettings | None:
+def ice_for(account: Account | None, said: IcePolicy | None) -> IceSettings | None:
     """What holds for one call; None: no ICE.  *said* outranks the account.
 
-    Raises ConfigError where ICE must be and cannot; where it only may be, *warn(code, sentence)* says what is missing.
+    Raises ConfigError where ICE must be and cannot; where it only may be, a warning says what is missing.
     """
     config = None if account is None else account.config
     policy = said or ("off" if config is None else config.ice)
@@ -58,7 +59,8 @@ def ice_for(account: Account | None, said: IcePolicy | None, warn: Callable[[str
     if missing():
         if policy != "optional":
             raise ConfigError(f"ICE needs {missing()}", hint="install it")
-        warn("ice-missing", f"no ICE: it needs {missing()}")
+        if account is not None:
+            account.agent.tell(WarningNotice(code="ice-missing", message=f"no ICE: it needs {missing()}"))
         return None
     if policy == "relay" and (config is None or config.turn is None):
         raise ConfigError("--ice relay needs a TURN server", hint='turn = "turn:turn.example.com" in the account')

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sipcli.errors import LocalProtocolError
 from sipcli.media.agreement import PTIME_MS, Address, Agreement
@@ -24,6 +24,11 @@ from sipcli.ua.audio import AudioPort, AudioSpec, parse_audio
 from sipcli.ua.audioend import BEHIND_FRAMES, AudioEnd
 from sipcli.ua.recorder import RecordMode
 from sipcli.ua.rtp_sockets import RtpSockets
+
+if TYPE_CHECKING:
+    from sipcli.ua.ice import IcePath, IceState
+    from sipcli.ua.icemedia import IceMedia
+    from sipcli.ua.icesettings import IceSettings
 
 __all__ = ["MediaFacts", "MediaSession", "MediaState"]
 
@@ -49,7 +54,8 @@ class MediaFacts:
     """The peer's packets come from elsewhere than its SDP says, and ours follow them."""
     srtp: str | None = None
     """The suite that encrypts, None where nothing does."""
-    ice: bool = False
+    ice: str | None = None
+    """How the audio found its way: ``host``, ``srflx``, ``prflx``, ``relay``, or how far that is; None without ICE."""
 
 
 class MediaSession:
@@ -75,11 +81,13 @@ class MediaSession:
         codecs: Sequence[str] | None = None,
         rate: int | None = None,
         srtp: SrtpPolicy = "off",
+        ice: IceSettings | None = None,
         host: str = "127.0.0.1",
         ports: range | None = None,
         on_dtmf: Callable[[str, int], None] | None = None,
         on_state: Callable[[MediaState], None] | None = None,
         on_warning: Callable[[str, str], None] | None = None,
+        on_ice: Callable[[IceState], None] | None = None,
         clock: Callable[[], float] | None = None,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -90,8 +98,10 @@ class MediaSession:
         self._srtp: SrtpPolicy = srtp
         self._host, self._ports = host, ports
         self._on_dtmf, self._on_state, self._on_warning = on_dtmf, on_state, on_warning
+        self._ice_settings, self._on_ice = ice, on_ice
+        self._ice: IceMedia | None = None
         self._given_clock, self._random = clock, random
-        self._sockets: RtpSockets | None = None
+        self._sockets: RtpSockets | IcePath | None = None
         self._local: Address | None = None
         self._negotiator: Negotiator | None = None
         self._stream: AudioStream | None = None
@@ -112,7 +122,7 @@ class MediaSession:
         self._clock = self._given_clock or self._loop.time
         try:
             await self._end.open(self._record, self._record_mode)
-            self._sockets = RtpSockets(self._host, self._ports, self._receive_rtp, self._receive_rtcp)
+            self._sockets = self._bind()
             self._local = self._host, self._sockets.local[1]
             self._negotiator = Negotiator(
                 rtp=self._local,
@@ -122,11 +132,34 @@ class MediaSession:
                 srtp=self._srtp,
                 random=self._random,
             )
+            now = self._clock()
+            self._stream = AudioStream(random=self._random, now=now, ntp_offset=time.time() + _NTP_EPOCH - now)
+            if self._ice is not None:
+                await self._ice.open(self._negotiator.ice, self._stream)
         except BaseException:
             await self.close()
             raise
-        now = self._clock()
-        self._stream = AudioStream(random=self._random, now=now, ntp_offset=time.time() + _NTP_EPOCH - now)
+
+    def _bind(self) -> RtpSockets | IcePath:
+        if self._ice_settings is None:
+            return RtpSockets(self._host, self._ports, self._receive_rtp, self._receive_rtcp)
+        from sipcli.ua.icemedia import IceMedia  # whoever does without ICE need not load it
+
+        self._ice = IceMedia(
+            self._ice_settings,
+            self._host,
+            self._ports,
+            self._receive_rtp,
+            self._receive_rtcp,
+            random=self._random,
+            on_change=self._path_changed,
+            warn=self._warn,
+        )
+        return self._ice.path
+
+    def _path_changed(self, state: IceState) -> None:
+        if self._on_ice is not None:
+            self._on_ice(state)
 
     def start(self) -> None:
         """Begin to send and to play; again, it does nothing."""
@@ -150,6 +183,8 @@ class MediaSession:
                 self._sockets.send(self._stream.farewell(self._clock()))
             self._sockets.close()
         self._end.close()
+        if self._ice is not None:
+            await self._ice.path.finish()
         if self.state is not None:
             self._become("stopped")
 
@@ -177,27 +212,45 @@ class MediaSession:
         negotiator = self._opened[1]
         if hold is not None:
             negotiator.hold = hold
+        if self._ice is not None:
+            self._ice.offered()
         return negotiator.offer()
+
+    async def restart_ice(self, host: str | None = None) -> None:
+        """The next offer looks for a path anew; *host*: our address, if it is another now.
+
+        NetworkError; LocalProtocolError where there is no ICE.
+        """
+        if self._ice is None or self.agreement is None or self.agreement.ice is None:
+            raise LocalProtocolError("this call does no ICE")
+        await self._ice.restart(host)
+
+    @property
+    def ice_update_due(self) -> bool:
+        """The checks selected what our SDP does not say: an offer should follow (RFC 8839 section 4.3.4)."""
+        return self._ice is not None and self._ice.update_due
 
     def accept_answer(self, answer: bytes) -> None:
         """The answer to our last offer; a later one to the same offer replaces it."""
         self._opened[1].accept_answer(answer)
-        self._apply()
+        self._apply(offered=True)
 
     def answer(self, offer: bytes) -> bytes:
         """Our answer to *offer*, the first one or a later one."""
         answer = self._opened[1].answer(offer)
-        self._apply()
+        self._apply(offered=False)
         return answer
 
     def withdraw_offer(self) -> None:
         """Our offer was refused: what was agreed before still holds."""
         self._opened[1].withdraw()
 
-    def _apply(self) -> None:
+    def _apply(self, *, offered: bool) -> None:
         _, negotiator, stream = self._opened
         if negotiator.agreement is not None:
             stream.configure(negotiator.agreement)
+            if self._ice is not None:
+                self._ice.agreed(negotiator.agreement, controlling=offered)
             self._end.tune(negotiator.agreement.codec.sample_rate)
             self._become("negotiated")
 
@@ -207,7 +260,7 @@ class MediaSession:
         return self._end.rate
 
     @property
-    def _opened(self) -> tuple[RtpSockets, Negotiator, AudioStream]:
+    def _opened(self) -> tuple[RtpSockets | IcePath, Negotiator, AudioStream]:
         if self._sockets is None or self._negotiator is None or self._stream is None:
             raise LocalProtocolError("the media session is not open")
         return self._sockets, self._negotiator, self._stream
@@ -336,6 +389,7 @@ class MediaSession:
             remote=stream.latch.destination,
             latched=stream.latch.learnt,
             srtp=None if agreement is None or agreement.srtp is None else agreement.srtp.suite,
+            ice=None if self._ice is None else self._ice.way,
         )
 
     def report(self, *, verdict: bool = True) -> MediaReport:

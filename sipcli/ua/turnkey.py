@@ -18,7 +18,8 @@ from sipcli.errors import ConfigError
 from sipcli.sip.auth import GiveUp, RealmState
 from sipcli.sip.challenge import Challenge
 from sipcli.sip.origin import Origin
-from sipcli.ua.broker import Ask, ChainFailure
+from sipcli.ua.ask import Ask
+from sipcli.ua.chain import ChainFailure
 from sipcli.ua.terms import turn_chain
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class TurnKeys:
             raise ConfigError("takes a password, and what the provider has is none")
         return found
 
-    def verdict(self, credentials: Credentials, accepted: bool) -> None:  # noqa: FBT001 - one of two words
+    def verdict(self, credentials: Credentials, accepted: bool) -> None:
         broker = self._account.agent.broker
         if accepted:
             broker.accepted(credentials, self._terms)

@@ -80,6 +80,12 @@ def _srtp() -> str | None:
     return srtp.missing() or None
 
 
+def _ice() -> str | None:
+    from sipcli.ua import icesettings
+
+    return icesettings.missing() or None
+
+
 def _root() -> str | None:
     if os.geteuid() != 0:
         return "only root may make a mount or network namespace"
@@ -88,6 +94,8 @@ def _root() -> str | None:
 
 _MISSING: dict[str, Callable[[], str | None]] = {
     "baresip": _program("baresip"),
+    "coturn": _program("turnserver"),
+    "ice": _ice,
     "kamailio": _program("kamailio"),
     "keyring": _keyring,
     "oidc": _oidc,
