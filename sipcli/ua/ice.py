@@ -63,6 +63,8 @@ class IcePath:
         self._ends: set[asyncio.Task[None]] = set()
         self._closed = False
         self._pathless = 0
+        self.strangers = 0
+        """Datagrams that were not the peer's."""
         self.state: IceState = "plain"
         self.selected: tuple[Selected, ...] = ()
         """The nominated pairs, by component; kept while a restart looks for better ones."""
@@ -246,6 +248,7 @@ class IcePath:
         else:
             path = self._paths.get(wire.component)
             if path is None or ((wire, source) != path and (wire, source) not in self._proven):
+                self.strangers += 1
                 return
             source = path[1]
         rtcp = wire.component == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sipcli.errors import MediaFailed
 from sipcli.media.agreement import Agreement
 from sipcli.media.iceside import IceSide
 from sipcli.media.stream import AudioStream
@@ -44,6 +45,8 @@ class IceMedia:
         self._side, self._stream = side, stream
         side.required = self._settings.required
         side.local = await self.path.gather(self._random)
+        if not side.local.candidates:
+            raise MediaFailed("no relay for the audio, and ice = relay wants nothing else", code=488)
 
     async def restart(self, host: str | None = None) -> None:
         """The next offer asks for new checks; *host*: our new address.  NetworkError."""

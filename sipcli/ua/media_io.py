@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -224,6 +224,7 @@ class MediaSession:
         if self._ice is None or self.agreement is None or self.agreement.ice is None:
             raise LocalProtocolError("this call does no ICE")
         await self._ice.restart(host)
+        self._local = self._ice.path.local
 
     @property
     def ice_update_due(self) -> bool:
@@ -394,4 +395,7 @@ class MediaSession:
 
     def report(self, *, verdict: bool = True) -> MediaReport:
         """Counters, quality and (with *verdict*) what was heard; also after :meth:`close`, and before :meth:`open`."""
-        return MediaReport() if self._stream is None else self._stream.report(verdict=verdict)
+        if self._stream is None:
+            return MediaReport()
+        report = self._stream.report(verdict=verdict)
+        return report if self._ice is None else replace(report, strangers=report.strangers + self._ice.path.strangers)

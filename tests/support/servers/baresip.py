@@ -32,6 +32,8 @@ class Baresip:
         ca: Path | None = None,
         codecs: str = "PCMU/8000/1,PCMA/8000/1",
         encryption: str | None = None,
+        nat: str | None = None,
+        stun: str = "",
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
@@ -40,13 +42,16 @@ class Baresip:
         account = (
             f"<sip:{user}@sip.test;transport={transport}>;auth_user={user};auth_pass={password}"
             f';outbound="sip:{proxy};transport={transport}";regint=60;answermode={answer}'
-            f";audio_codecs={codecs}" + (f";mediaenc={encryption}" if encryption else "") + "\n"
+            f";audio_codecs={codecs}"
+            + (f";mediaenc={encryption}" if encryption else "")
+            + (f';medianat={nat};stunserver="{stun}"' if nat else "")
+            + "\n"
         )
         modules = modules_path()
         assert modules is not None, "baresip is installed without its modules"
         config = [
             f"module_path {modules}",
-            *(f"module {name}.so" for name in ("g711", "g722", "opus", "srtp", "ausine", "sndfile")),
+            *(f"module {name}.so" for name in ("g711", "g722", "opus", "srtp", "ice", "ausine", "sndfile")),
             *(f"module_app {name}.so" for name in ("account", "ctrl_tcp", "menu")),
             f"sip_listen 127.0.0.1:{sip}",
             *([f"sip_cafile {ca}"] if ca else []),

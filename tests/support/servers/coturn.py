@@ -1,0 +1,61 @@
+"""coturn as STUN and TURN server, on loopback, with long-term credentials (RFC 8489 section 9.2, RFC 8656)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from tests.support.servers.process import Server, accepts, free_port
+
+USER, PASSWORD, REALM = "turner", "turnsecret", "turn.test"
+
+
+class Coturn:
+    """Relays between loopback addresses, which no other TURN server should."""
+
+    def __init__(
+        self, directory: Path, *, certs: Path | None = None, host: str = "127.0.0.1", prefix: tuple[str, ...] = ()
+    ) -> None:
+        """*prefix* runs it elsewhere (``ip netns exec …``)."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.host = host
+        self.port = free_port(block=2)
+        low = free_port(block=100)
+        program = shutil.which("turnserver") or "turnserver"
+        argv = [
+            *prefix, program, "-n", f"--listening-ip={host}", f"--relay-ip={host}", "--allow-loopback-peers",
+            f"--listening-port={self.port}", f"--min-port={low}", f"--max-port={low + 99}", "--lt-cred-mech",
+            f"--realm={REALM}", f"--user={USER}:{PASSWORD}", "--no-cli", "--no-rfc5780", "--log-file=stdout",
+            "--simple-log", "--verbose", f"--pidfile={directory / 'turnserver.pid'}",
+        ]  # fmt: skip
+        if certs is None:
+            argv += ["--no-tls", "--no-dtls"]
+        else:
+            argv += [
+                f"--cert={certs / 'good.pem'}", f"--pkey={certs / 'good.key'}", f"--tls-listening-port={self.port + 1}"
+            ]  # fmt: skip
+        self.server = Server(argv, directory / "turnserver.log", cwd=directory)
+        if prefix:
+            self.server.wait_until(lambda: "Total auth threads" in self.server.text(), timeout=10)
+        else:
+            self.server.wait_until(lambda: accepts(self.port, host), timeout=10)
+
+    @property
+    def stun(self) -> str:
+        return f"stun:{self.host}:{self.port}"
+
+    @property
+    def turn(self) -> str:
+        return f"turn:{self.host}:{self.port}"
+
+    @property
+    def turns(self) -> str:
+        return f"turns:{self.host}:{self.port + 1}"
+
+    def relayed(self) -> int:
+        """How many packets it has relayed for sessions that are over."""
+        return sum(int(count) for count in re.findall(r"peer usage:.*?rp=(\d+)", self.server.text()))
+
+    def stop(self) -> None:
+        self.server.stop()
