@@ -1,4 +1,4 @@
-"""Calls that find their path by ICE: to ourselves and to baresip, directly and by coturn; each listened to the audio."""
+"""Calls that find their path by ICE: to ourselves and to baresip, directly and by coturn; each test listens."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_E04_through_a_relay_and_nothing_else(
 
 
 def test_E04_one_side_behind_a_relay(kamailio: Kamailio, coturn: Coturn, tmp_path: Path) -> None:
-    done, other = _call_each_other(
+    done, _ = _call_each_other(
         tmp_path, kamailio.address(), 'ice = "relay"\n' + _turn(coturn.turn), 'ice = "optional"\n'
     )
     assert _ways(done) == {"relay"}
@@ -211,9 +211,10 @@ def test_T14_the_ice_password_is_in_no_trace(cli: Cli, kamailio: Kamailio, bob: 
     """Fails without the ``a=ice-pwd`` of ``sipcli/ua/wirelog.py``."""
     require("ice")
     _ready(cli, kamailio.address(), 'ice = "optional"\n')
-    done = cli.run("call", "sip:bob@sip.test", "--json", "--trace", "--duration", "1")
+    trace = cli.home / "trace.jsonl"
+    done = cli.run("call", "sip:bob@sip.test", "--json", "-vv", "--trace", str(trace), "--duration", "1")
     assert done.code == 0, done.stderr
-    said = done.stdout + done.stderr
+    said = done.stdout + done.stderr + trace.read_text()
     assert "a=ice-ufrag:" in said
     assert "a=ice-pwd:" in said
     assert set(re.findall(r"a=ice-pwd:([^\\\r\n]*)", said)) == {"***"}
