@@ -226,13 +226,17 @@ class CallReoffered(NamedTuple):
 
 
 class CallReanswered(NamedTuple):
-    """Our re-offer is settled: *sdp* is the answer, or None when it was refused (*code*, *why*) and nothing changed."""
+    """An offer of ours is settled: *sdp* is the answer, or None when it was refused (*code*, *why*): nothing changed.
+
+    *asked*: it was the one that their re-INVITE without a body asked for, not one of ``reinvite``.
+    """
 
     call: AnyCall
     sdp: bytes | None
     code: int | None = None
     reason: str = ""
     why: Why = None
+    asked: bool = False
 
 
 class CallOfferStale(NamedTuple):

@@ -331,7 +331,7 @@ class Reoffer:
             return
         self._acceptance = None
         if self._late:
-            self._core.emit(CallReanswered(self._call.me, ack.body or None, 200, "OK"))
+            self._core.emit(CallReanswered(self._call.me, ack.body or None, 200, "OK", asked=True))
         self._go()
 
     def on_unacknowledged(self, acceptance: Acceptance) -> None:

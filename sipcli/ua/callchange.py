@@ -26,6 +26,7 @@ class SessionChanges:
         self._agent = agent
         self._call = call
         self._waiter: asyncio.Future[None] | None = None
+        self._refresh: asyncio.Future[None] | None = None  # the session timer's own offer
 
     async def reoffer(self, *, hold: bool) -> None:
         """Offer the session anew, held or not; returns when the other side agreed.
@@ -38,6 +39,10 @@ class SessionChanges:
         before = media.held
         self._waiter = quiet_future(asyncio.get_running_loop())
         try:
+            if self._refresh is not None:  # its answer is none to us, and to our SDP
+                await asyncio.wait((self._refresh, self._waiter), return_when=asyncio.FIRST_COMPLETED)
+            if self._waiter.done():
+                await self._waiter
             with self._agent.turn():
                 call.core.reinvite(media.offer(hold=hold))
             await self._waiter
@@ -53,8 +58,9 @@ class SessionChanges:
 
     def fail(self, error: SipcliError) -> None:
         """The call is over: whoever waits for a change is told *error*."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(error)
+        for future in (self._refresh, self._waiter):
+            if future is not None and not future.done():
+                future.set_exception(error)
 
     # --- what the core tells ----------------------------------------------------------------------------------
 
@@ -82,10 +88,17 @@ class SessionChanges:
                 media.accept_answer(event.sdp)
         except MediaFailed as failed:
             error = failed
+        if event.asked:
+            return
+        waiter = self._waiter
+        if self._refresh is not None:  # it goes before whatever a person wants meanwhile
+            waiter, self._refresh = self._refresh, None
+        if waiter is None or waiter.done():
+            return
         if error is not None:
-            self.fail(error)
-        elif self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            waiter.set_exception(error)
+        else:
+            waiter.set_result(None)
 
     def on_offer_stale(self) -> None:
         """The offer waited, and something changed meanwhile (conformance A20)."""
@@ -93,7 +106,8 @@ class SessionChanges:
 
     def on_refresh_due(self, event: CallRefreshDue) -> None:
         """The session timer wants a re-INVITE: the same offer again, unless one is under way already."""
-        if self._waiter is None:
+        if self._waiter is None and self._refresh is None:
+            self._refresh = quiet_future(asyncio.get_running_loop())
             self._call.core.reinvite(self._call.session.offer())
 
 

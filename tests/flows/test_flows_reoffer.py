@@ -7,7 +7,7 @@ import pytest
 from sipcli.sip import events
 from sipcli.sip.auth import AuthChallenged, GiveUp
 from sipcli.sip.indialog import CallState
-from tests.support.pair import ANSWER, OFFER, Caller, Gate, Wire, response
+from tests.support.pair import ANSWER, OFFER, Gate, Wire, response
 
 HOLD = OFFER + b"a=sendonly\r\n"
 THEIRS = ANSWER + b"a=sendonly\r\n"
@@ -227,50 +227,6 @@ def test_b12_a_second_invite_during_the_first_is_500_with_retry_after() -> None:
     refusal = wire.one()
     assert refusal.status == 500
     assert 0 <= int(refusal.header("retry-after")) <= 10
-
-
-def test_b12_update_meets_our_reinvite() -> None:
-    wire = Wire()
-    call, _, bob = wire.established()
-    wire.do(lambda: call.reinvite(HOLD))
-    wire.take()
-    wire.deliver(bob.request("UPDATE", body=THEIRS))
-    assert wire.one().status == 491
-
-
-def test_5407_reinvite_and_our_bye_cross() -> None:
-    wire = Wire()
-    call, _, bob = wire.established()
-    wire.do(call.hangup)
-    wire.take()
-    wire.deliver(bob.request("INVITE", body=THEIRS))
-    assert wire.one().status == 481
-
-
-def test_5407_bye_crosses_the_200_of_our_reinvite() -> None:
-    wire = Wire()
-    call, _, _ = wire.established()
-    wire.do(lambda: call.reinvite(HOLD))
-    ours = wire.one()
-    wire.do(call.hangup)
-    assert wire.one().method == "BYE"
-    wire.deliver(response(ours, 200, "OK", body=ANSWER))
-    assert wire.one().method == "ACK"
-    assert not wire.told(events.CallReanswered)
-
-
-def test_5407_bye_before_the_ack_stops_the_2xx() -> None:
-    wire, bob = Wire(), Caller()
-    wire.deliver(bob.request("INVITE", body=OFFER))
-    call = wire.last(events.CallIncoming).call
-    wire.do(lambda: call.accept(ANSWER))
-    bob.joins(wire.one())
-    wire.deliver(bob.request("BYE"))
-    assert wire.one().status == 200
-    wire.run(40)
-    assert wire.silent()
-    assert wire.last(events.CallEnded).by == "remote"
-    wire.drain()
 
 
 # -- challenged (A20) ----------------------------------------------------------------------------------------

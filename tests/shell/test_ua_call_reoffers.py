@@ -12,7 +12,7 @@ import pytest
 
 from sipcli.errors import LocalProtocolError, MediaFailed, NoAnswer
 from sipcli.media.quality import MediaReport
-from sipcli.sip.events import CallAnswered, CallEnded, CallProgress, CallReanswered, CallReoffered
+from sipcli.sip.events import CallAnswered, CallEnded, CallProgress, CallReanswered, CallRefreshDue, CallReoffered
 from sipcli.sip.message import Request, Response
 from sipcli.sip.uri import NameAddr
 from sipcli.ua.call import Call
@@ -131,6 +131,46 @@ async def test_our_offer_is_refused_and_what_was_agreed_before_holds(rig: Any) -
     with pytest.raises(MediaFailed):
         await task
     assert not rig.media.held and "withdrawn" in rig.media.done
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_hold_during_the_refresh_waits_and_takes_an_answer_of_its_own(rig: Any, refused: bool) -> None:
+    """The session timer's re-INVITE was out; its answer once settled the hold that had not gone out."""
+    rig.call.changes.on_refresh_due(CallRefreshDue(rig.core))
+    rig.call.changes.on_refresh_due(CallRefreshDue(rig.core))
+    task = asyncio.ensure_future(rig.call.hold())
+    await asyncio.sleep(0)
+    assert (rig.core.said, rig.media.held) == ([("reinvite", b"our offer")], False)
+    refresh = CallReanswered(rig.core, None, 500) if refused else CallReanswered(rig.core, b"refreshed")
+    rig.call.changes.on_reanswered(refresh)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not task.done()
+    assert (len(rig.core.said), rig.media.held) == (2, True)
+    rig.call.changes.on_reanswered(CallReanswered(rig.core, b"held"))
+    await task
+    assert rig.call.state == "held"
+
+
+async def test_the_call_ends_while_a_hold_waits_for_the_refresh(rig: Any) -> None:
+    rig.call.changes.on_refresh_due(CallRefreshDue(rig.core))
+    task = asyncio.ensure_future(rig.call.hold())
+    await asyncio.sleep(0)
+    rig.call.on_ended(CallEnded(rig.core, "remote"))
+    with pytest.raises(NoAnswer):
+        await task
+    assert [said[0] for said in rig.core.said] == ["reinvite"]
+
+
+async def test_the_answer_to_what_they_asked_for_settles_no_hold(rig: Any) -> None:
+    task = asyncio.ensure_future(rig.call.hold())
+    await asyncio.sleep(0)
+    rig.call.changes.on_reoffered(CallReoffered(rig.core, None, OK))
+    rig.call.changes.on_reanswered(CallReanswered(rig.core, b"theirs", 200, asked=True))
+    await asyncio.sleep(0)
+    assert not task.done()
+    rig.call.changes.on_reanswered(CallReanswered(rig.core, b"ours"))
+    await task
 
 
 async def test_their_answer_to_our_offer_is_nonsense(rig: Any) -> None:
