@@ -341,7 +341,7 @@ class TestCrossover:
         assert methods(wire.take()) == ["491 UPDATE"]
         wire.deliver(response(ours, 491, "Request Pending"))
         wire.run(4.01)
-        again = wire.take()[0]
+        again = next(heard for heard in wire.take() if heard.method == "UPDATE")
         assert (again.method, again.body, again.cseq) == ("UPDATE", HOLD, ours.cseq + 1)
 
     @BOTH
