@@ -104,7 +104,7 @@ class TtyTerminal:
                 return self._read_line(current, cancel, deadline)
             finally:
                 self._prompt = None
-                self._modes.leave(tty)
+                self._modes.leave()
                 if secret:
                     _write(tty, "\n")
                 os.close(tty)
@@ -219,7 +219,7 @@ class TtyTerminal:
                         on_key(key)
         finally:
             self._yield_keys = None
-            self._modes.leave(tty)
+            self._modes.leave()
             os.close(tty)
             give_way.close()
 

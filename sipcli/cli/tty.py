@@ -67,23 +67,22 @@ class TtyModes:
         termios.tcsetattr(tty, termios.TCSANOW, changed)
         termios.tcflush(tty, termios.TCIFLUSH)
 
-    def leave(self, tty: int) -> None:
-        """Put everything back and forget it; what is left of a typed line becomes neither hot-key nor shell command."""
-        if in_foreground(tty):
-            try:
-                termios.tcflush(tty, termios.TCIFLUSH)
-            except termios.error:
-                pass  # the terminal is gone: nothing is left to flush
+    def leave(self) -> None:
+        """Put everything back and forget it."""
         self.restore()
         self._saved = self._changed = None
 
     def restore(self) -> None:
-        """The modes as they were found.  Idempotent; may be followed by :meth:`again`."""
+        """The modes as they were found; what is left of a typed line becomes neither hot-key nor shell command (T14).
+
+        Idempotent; may be followed by :meth:`again`.
+        """
         saved = self._saved
         if saved is None or not in_foreground(saved[0]):
             return
         try:
             termios.tcsetattr(saved[0], termios.TCSANOW, saved[1])
+            termios.tcflush(saved[0], termios.TCIFLUSH)  # second: what comes from now on is seen, and not secret
         except termios.error:
             pass  # hung up
 

@@ -16,6 +16,7 @@ from sipcli_providers._milenage import f1, xor
 K, OPC = "465b5ce8b199b49faa5f0a2ee238a6bc", "cd63cb71954a9f4e48a5994e37a02baf"
 RAND, SQN, AMF = "23553cbe9637a89d218ae64dae47bf35", 0xFF9BB4D0B607, "b9b9"
 MAC, RES, AK, AK_STAR = "4a9ffac354dfafb3", bytes.fromhex("a54211d5e3ba50bf"), "aa689c648370", "451e8beca43b"
+CK, IK = "b40ba9a3c58b2a05bbf0d987b21bf8cb", "f769bcd751044604127672711c6d3441"
 USER, REALM = "imsi@ims.example", "ims.example"
 
 

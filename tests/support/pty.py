@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ import pexpect
 
 from tests.support.cli import Cli
 
-__all__ = ["ended", "terminal", "until_echo"]
+__all__ = ["ended", "terminal", "until_echo", "until_typed"]
 
 
 @contextmanager
@@ -33,6 +35,15 @@ def until_echo(child: pexpect.spawn[str], wanted: bool, within: float = 2.0) -> 
     while child.getecho() is not wanted:
         assert time.monotonic() < deadline, f"echo is still {not wanted} after {within} s"
         time.sleep(0.01)
+
+
+def until_typed(child: pexpect.spawn[str]) -> None:
+    """Wait until what was sent has come through the terminal's line editor: poll(2) of its other end does."""
+    tty = os.open(os.readlink(f"/proc/{child.pid}/fd/0"), os.O_RDWR | os.O_NOCTTY)
+    try:
+        select.select([tty], [], [], 0)
+    finally:
+        os.close(tty)
 
 
 def ended(child: pexpect.spawn[str]) -> tuple[int | None, str]:

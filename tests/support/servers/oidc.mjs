@@ -4,8 +4,9 @@
 //
 // Clients: svc / svc-secret (client_credentials, scope sip.register) · weak / weak-secret (scope sip only)
 //          resource / resource-secret (may introspect anybody's token) · cli (public: code with PKCE, device, refresh)
+//          canary / its secret below (as svc)
 // GET  /sip-password   Authorization: Bearer TOKEN -> {"username", "password", "expires_in"}
-// POST /control        a JSON object that is merged into `settings` below
+// POST /control        a JSON object that is merged into `settings` below; answers with all of them
 import { createServer } from 'node:https';
 import { generateKeyPairSync } from 'node:crypto';
 import { createRequire } from 'node:module';
@@ -24,8 +25,9 @@ const settings = {
   deviceTtl: 600,
   failure: 0, // answer everything but /control with this status
   requests: 0, // that came, /control not counted
+  passwords: { alice: 'secret123', bob: 'bobpass', carol: 'carolpass' },
+  issued: [], // the tokens, newest last
 };
-const passwords = { alice: 'secret123', bob: 'bobpass', carol: 'carolpass' };
 const deviceGrant = 'urn:ietf:params:oauth:grant-type:device_code';
 const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const service = { grant_types: ['client_credentials'], redirect_uris: [], response_types: [] };
@@ -35,6 +37,7 @@ const provider = new Provider(issuer, {
   cookies: { keys: ['test'] },
   clients: [
     { client_id: 'svc', client_secret: 'svc-secret', scope: 'sip sip.register', ...service },
+    { client_id: 'canary', client_secret: 'kanari/client-secret+fdce8e4a%&=~65b70d18', scope: 'sip sip.register', ...service },
     { client_id: 'weak', client_secret: 'weak-secret', scope: 'sip', ...service },
     { client_id: 'odd:id', client_secret: 'odd%+secret', scope: 'sip sip.register', ...service },
     {
@@ -81,7 +84,10 @@ const provider = new Provider(issuer, {
 });
 provider.on('server_error', (ctx, error) => console.error('server_error', error));
 provider.on('grant.error', (ctx, error) => console.error('refused', ctx.oidc?.params?.grant_type, error.error));
-provider.on('grant.success', (ctx) => console.error('granted', ctx.oidc.params.grant_type, ctx.oidc.client.clientId));
+provider.on('grant.success', (ctx) => {
+  console.error('granted', ctx.oidc.params.grant_type, ctx.oidc.client.clientId);
+  settings.issued.push(...[ctx.body.access_token, ctx.body.refresh_token].filter(Boolean));
+});
 
 const oidc = provider.callback();
 
@@ -97,8 +103,8 @@ async function password(request, response) {
   if (!(known.scope ?? '').split(' ').includes('sip.register')) return reply(response, 403, { error: 'insufficient_scope' });
   const wanted = new URL(request.url, issuer).searchParams.get('user');
   const user = known.accountId ?? wanted ?? 'alice'; // a service may ask for anybody, a person for himself
-  if (!passwords[user]) return reply(response, 404, { error: 'not_found' });
-  return reply(response, 200, { username: user, password: passwords[user], expires_in: 60 });
+  if (!settings.passwords[user]) return reply(response, 404, { error: 'not_found' });
+  return reply(response, 200, { username: user, password: settings.passwords[user], expires_in: 60 });
 }
 
 async function handle(request, response) {

@@ -45,9 +45,9 @@ class OidcProvider:
         self.server.stop()
         self._start()
 
-    def control(self, **settings: int) -> None:
-        """Change what ``settings`` in oidc.mjs holds."""
-        self.call("/control", json.dumps(settings).encode())
+    def control(self, **settings: Any) -> Any:
+        """Change what ``settings`` in oidc.mjs holds; all of it, as it is then."""
+        return self.call("/control", json.dumps(settings).encode())
 
     def call(self, path: str, body: bytes | None = None, **headers: str) -> Any:
         """One request; the JSON that came back, an error's too."""
@@ -64,7 +64,7 @@ class OidcProvider:
 
     def requests(self) -> int:
         """How many requests have come, ours to ``/control`` not counted."""
-        return int(self.call("/control", b"{}")["requests"])
+        return int(self.control()["requests"])
 
     def granted(self) -> list[str]:
         """``granted GRANT CLIENT`` and ``refused GRANT ERROR``, oldest first."""
