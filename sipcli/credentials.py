@@ -16,6 +16,7 @@ import re
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NoReturn, Protocol, TypeAlias, runtime_checkable
 
 __all__ = [
@@ -60,7 +61,38 @@ class NotFound(ProviderError):
 
 
 class Denied(ProviderError):
-    """It is there, but not for us: locked keychain, 403, ``access_denied``."""
+    """It is there, but not for us: locked keychain, 403, ``access_denied``.
+
+    The provider is not asked for this account again in this run - but if *file*
+    is what a person would replace to put it right, it is, once that has changed.
+    """
+
+    file: str | os.PathLike[str] | None = None
+    _found: tuple[int, ...] | None = None
+
+    def __init__(self, message: str = "", *, file: str | os.PathLike[str] | None = None) -> None:
+        super().__init__(message)
+        self.file = file
+        self._found = None if file is None else _looks(file)
+
+    def stands(self) -> bool:
+        """Is *file* as it was?  True without one.  Looks at the disk, so for a worker thread."""
+        return self.file is None or _looks(self.file) == self._found
+
+    def again(self) -> Denied:
+        """The same, to be raised once more: the traceback of an exception grows with every raise."""
+        again = Denied(str(self))
+        again.file, again._found = self.file, self._found
+        return again
+
+
+def _looks(file: str | os.PathLike[str]) -> tuple[int, ...] | None:
+    """What differs if *file* was written, replaced, or given to another owner or mode."""
+    try:
+        seen = Path(file).stat()
+    except OSError:
+        return None
+    return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
 class Unavailable(ProviderError):

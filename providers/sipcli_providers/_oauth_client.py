@@ -241,7 +241,7 @@ class OAuthClient:
         try:
             secret = read_secret(self._secret_file).reveal().decode()
         except UnicodeDecodeError:
-            raise Denied(f"{self._secret_file} is not text") from None
+            raise Denied(f"{self._secret_file} is not text", file=self._secret_file) from None
         methods = self.endpoints(wait).auth_methods
         if "client_secret_post" in methods and "client_secret_basic" not in methods:
             return None, {"client_id": self.client_id, "client_secret": secret}
@@ -289,7 +289,10 @@ class OAuthClient:
             case errors.AccessDeniedError():
                 return Denied(f"the person at {self.what} said no")
             case errors.InvalidClientError() | errors.UnauthorizedClientError():
-                return Denied(f"{self.what} refuses this client ({said}): look at client_id, its secret and its flows")
+                return Denied(
+                    f"{self.what} refuses this client ({said}): look at client_id, its secret and its flows",
+                    file=self._secret_file,
+                )
             case errors.InvalidScopeError():
                 return Denied(f"{self.what} refuses the scope ({said}): look at scope")
             case errors.ServerError() | errors.TemporarilyUnavailableError() | errors.MissingTokenError():

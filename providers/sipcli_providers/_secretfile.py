@@ -42,13 +42,13 @@ def read_secret(path: Path, *, allow_readable: bool = False) -> Secret:
         raise _explain(path, error) from error
     finally:
         os.close(descriptor)
-    return to_secret(octets, str(path))
+    return to_secret(octets, str(path), path)
 
 
-def to_secret(octets: bytes, where: str) -> Secret:
+def to_secret(octets: bytes, where: str, file: Path | None = None) -> Secret:
     """What a file or a pipe gave, less one line end, as text editors add it."""
     if len(octets) > _LIMIT:
-        raise Denied(f"{where} is larger than {_LIMIT // 1024} KiB: that is no secret")
+        raise Denied(f"{where} is larger than {_LIMIT // 1024} KiB: that is no secret", file=file)
     value = octets.removesuffix(b"\n").removesuffix(b"\r")
     if not value:
         raise NotFound(f"{where} is empty")
@@ -65,15 +65,18 @@ def _read(descriptor: int) -> bytes:
 
 def _judge_file(path: Path, facts: os.stat_result, readable: bool) -> None:
     if not stat.S_ISREG(facts.st_mode):
-        raise Denied(f"{path} is not a regular file")
+        raise Denied(f"{path} is not a regular file", file=path)
     if facts.st_uid not in (os.geteuid(), 0):
-        raise Denied(f"{path} belongs to another user (uid {facts.st_uid}): chown it to yourself")
+        raise Denied(f"{path} belongs to another user (uid {facts.st_uid}): chown it to yourself", file=path)
     if facts.st_mode & _OTHERS_WRITE:
-        raise Denied(f"{path} can be written by others (mode {facts.st_mode & 0o777:04o}): chmod go-w {path}")
+        raise Denied(
+            f"{path} can be written by others (mode {facts.st_mode & 0o777:04o}): chmod go-w {path}", file=path
+        )
     if facts.st_mode & _OTHERS_READ and not readable:
         raise Denied(
             f"{path} can be read by others (mode {facts.st_mode & 0o777:04o}): chmod 600 {path}, "
-            "or set allow_readable = true if that is meant"
+            "or set allow_readable = true if that is meant",
+            file=path,
         )
 
 
@@ -81,7 +84,7 @@ def _judge_folder(path: Path, folder: Path) -> None:
     """Who may write the folder may swap the file, unless the sticky bit forbids it."""
     mode = folder.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise Denied(f"{path} lies in {folder}, where everybody can write: chmod o-w {folder}")
+        raise Denied(f"{path} lies in {folder}, where everybody can write: chmod o-w {folder}", file=folder)
 
 
 def _is_secrets_place(target: Path) -> bool:
@@ -96,7 +99,7 @@ def _explain(path: Path, error: OSError) -> NotFound | Denied | Unavailable:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return NotFound(f"there is no file {path}")
     if error.errno in (errno.EACCES, errno.EPERM):
-        return Denied(f"{path} may not be read by this user: look at its owner and mode")
+        return Denied(f"{path} may not be read by this user: look at its owner and mode", file=path)
     if error.errno == errno.ELOOP:
-        return Denied(f"{path} is a link that leads to itself, or was swapped while we looked")
+        return Denied(f"{path} is a link that leads to itself, or was swapped while we looked", file=path)
     return Unavailable(f"{path} cannot be read: {error.strerror}")

@@ -20,6 +20,7 @@ tells them apart; it wants no token, and gets none.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import hvac.exceptions
@@ -34,10 +35,12 @@ _NO_VAULT = (KeyError, TypeError, ValueError, AttributeError)
 class Explainer:
     """Explains what went wrong at the Vault at *url*; may ask it for its health over *session*."""
 
-    def __init__(self, url: str, session: requests.Session, method: str) -> None:
+    def __init__(self, url: str, session: requests.Session, method: str, file: Path | None = None) -> None:
+        """*file* is what the *method* logs in with, and would be replaced if it is too old."""
         self._url = url
         self._session = session
         self._method = method
+        self._file = file
         self._what = f"Vault at {_http.host_of(url)}"
 
     def login(self, error: Exception) -> ProviderError:
@@ -45,7 +48,8 @@ class Explainer:
         if isinstance(error, hvac.exceptions.InvalidRequest | hvac.exceptions.Forbidden | hvac.exceptions.Unauthorized):
             status = 400 if isinstance(error, hvac.exceptions.InvalidRequest) else 403
             return Denied(
-                f"Vault refuses the {self._method} login ({status}): look at the role and at the secret's age"
+                f"Vault refuses the {self._method} login ({status}): look at the role and at the secret's age",
+                file=self._file,
             )
         return self._any(error)
 

@@ -65,6 +65,11 @@ class Login(Protocol):
 
     once: bool
 
+    @property
+    def file(self) -> Path | None:
+        """What it logs in with; None if that cannot be replaced while we run."""
+        ...
+
     def login(self, client: hvac.Client) -> Lease: ...
 
     def ended(self) -> ProviderError:
@@ -119,7 +124,8 @@ class Wrapped:
         except (hvac.exceptions.InvalidRequest, hvac.exceptions.Forbidden) as error:
             raise Denied(
                 f"the wrapped {self._what} was unwrapped already, or is too old: if that was not you, somebody else "
-                f"has read it: revoke it, and put a new one into {self.file}"
+                f"has read it: revoke it, and put a new one into {self.file}",
+                file=self.file,
             ) from error
         finally:
             client.token = ""
@@ -128,7 +134,9 @@ class Wrapped:
         token = text_of(sealed)
         made_at = client.adapter.post("/v1/sys/wrapping/lookup", json={"token": token})["data"]["creation_path"]
         if self._made_by.fullmatch(made_at) is None:
-            raise Denied(f"the wrapped {self._what} was made elsewhere in Vault: somebody may have replaced it")
+            raise Denied(
+                f"the wrapped {self._what} was made elsewhere in Vault: somebody may have replaced it", file=self.file
+            )
         client.token = token
         answer: Mapping[str, Any] = client.sys.unwrap()
         self._opened = sealed
@@ -142,16 +150,16 @@ class TokenLogin:
     """
 
     def __init__(self, options: Options) -> None:
-        self._file = options.file("token_file")
+        self.file = options.file("token_file")
         self._variable = options.optional("token_env")
-        if (self._file is None) == (self._variable is None):
+        if (self.file is None) == (self._variable is None):
             raise ValueError(f'{options.where} needs token_file = "..." or token_env = "VAULT_TOKEN", one of them')
         self.once = options.flag("token_wrapped")
-        if self.once and self._file is None:
+        if self.once and self.file is None:
             raise ValueError(f"{options.where} token_wrapped goes with token_file")
         self._wrapped: Wrapped | None = None
-        if self.once and self._file is not None:
-            self._wrapped = Wrapped(self._file, "token", r"auth/token/create(-orphan|/.+)?|auth/.+/login(/.+)?")
+        if self.once and self.file is not None:
+            self._wrapped = Wrapped(self.file, "token", r"auth/token/create(-orphan|/.+)?|auth/.+/login(/.+)?")
 
     def login(self, client: hvac.Client) -> Lease:
         if self._wrapped is not None:
@@ -159,8 +167,8 @@ class TokenLogin:
             if answer is None:
                 raise self.ended()
             return lease_of(answer)
-        if self._file is not None:
-            return Lease(read_secret(self._file), borrowed=True)
+        if self.file is not None:
+            return Lease(read_secret(self.file), borrowed=True)
         value = os.environ.get(self._variable or "", "").strip()
         if not value:
             raise NotFound(f"the environment variable {self._variable} holds no Vault token")
@@ -169,11 +177,11 @@ class TokenLogin:
     def ended(self) -> ProviderError:
         """A file may be replaced while we run, so it is only out of order; a variable stays as it is."""
         if self._wrapped is not None:
-            return Denied(f"the Vault token has ended: put a new wrapped one into {self._file}")
-        if self._file is None:
+            return Denied(f"the Vault token has ended: put a new wrapped one into {self.file}", file=self.file)
+        if self.file is None:
             return Denied(f"the Vault token in {self._variable} has expired or was revoked: start again with a new one")
         return Unavailable(
-            f"the Vault token in {self._file} has expired or was revoked: does the agent that writes it still run?",
+            f"the Vault token in {self.file} has expired or was revoked: does the agent that writes it still run?",
             retry_after=_http.NOT_SOON,
         )
 
@@ -184,13 +192,13 @@ class AppRoleLogin:
     def __init__(self, options: Options) -> None:
         self._role_id = options.optional("role_id")
         self._role_id_file = options.file("role_id_file")
-        self._secret_id_file = options.file("secret_id_file")  # none: a role with bind_secret_id = false
+        self.file = options.file("secret_id_file")  # none: a role with bind_secret_id = false
         self.once = options.flag("secret_id_wrapped")
         self._mount = options.text("mount", "approle")
         self._wrapped: Wrapped | None = None
-        if self.once and self._secret_id_file is not None:
+        if self.once and self.file is not None:
             made_by = rf"auth/{re.escape(self._mount)}/role/.+"
-            self._wrapped = Wrapped(self._secret_id_file, "secret id", made_by)
+            self._wrapped = Wrapped(self.file, "secret id", made_by)
         self._unwrapped: Secret | None = None
         if (self._role_id is None) == (self._role_id_file is None):
             raise ValueError(f'{options.where} needs role_id = "..." or role_id_file = "...", one of them')
@@ -205,10 +213,10 @@ class AppRoleLogin:
         )
 
     def _secret_id(self, client: hvac.Client) -> Secret | None:
-        if self._secret_id_file is None:
+        if self.file is None:
             return None
         if self._wrapped is None:
-            return read_secret(self._secret_id_file)
+            return read_secret(self.file)
         answer = self._wrapped.open(client)
         if answer is not None:  # what was in it serves every later login, until a new one lies there
             self._unwrapped = Secret(answer["data"]["secret_id"])
@@ -225,11 +233,11 @@ class UserpassLogin:
 
     def __init__(self, options: Options) -> None:
         self._username = options.required("username", "alice")
-        self._password_file = options.required_file("password_file")
+        self.file = options.required_file("password_file")
         self._mount = options.text("mount", "userpass")
 
     def login(self, client: hvac.Client) -> Lease:
-        password = text_of(read_secret(self._password_file))
+        password = text_of(read_secret(self.file))
         return lease_of(client.auth.userpass.login(self._username, password, use_token=False, mount_point=self._mount))
 
     def ended(self) -> ProviderError:
@@ -243,13 +251,13 @@ class JwtLogin:
 
     def __init__(self, options: Options) -> None:
         self._role = options.required("role", "sipcli")
-        self._jwt_file = options.required_file("jwt_file")
+        self.file = options.required_file("jwt_file")
         self._mount = options.text("mount", "jwt")
         # Kubernetes mounts its service account tokens 0644.
         self._allow_readable = options.flag("allow_readable")
 
     def login(self, client: hvac.Client) -> Lease:
-        jwt = text_of(read_secret(self._jwt_file, allow_readable=self._allow_readable))
+        jwt = text_of(read_secret(self.file, allow_readable=self._allow_readable))
         return lease_of(client.auth.jwt.jwt_login(self._role, jwt, use_token=False, path=self._mount))
 
     def ended(self) -> ProviderError:

@@ -106,7 +106,8 @@ class Tokens:
     # -- under the lock ---------------------------------------------------------------------------------------------
 
     def _log_in(self) -> Lease:
-        if self._error is not None and self.clock() < self._not_before:
+        mended = isinstance(self._error, Denied) and not self._error.stands()
+        if self._error is not None and self.clock() < self._not_before and not mended:
             raise self._said_again(self._error)
         self._lease = None
         try:
@@ -177,7 +178,7 @@ class Tokens:
         """A new object: the old one's traceback must not grow, nor keep alive what its frames held."""
         if isinstance(error, Unavailable):
             return Unavailable(str(error), retry_after=max(error.retry_after or 0.0, self._not_before - self.clock()))
-        return Denied(str(error)) if isinstance(error, Denied) else type(error)(str(error))
+        return error.again() if isinstance(error, Denied) else type(error)(str(error))
 
 
 def _keep_alive(tokens: Tokens) -> threading.Thread:

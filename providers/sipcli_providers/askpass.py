@@ -47,6 +47,11 @@ class AskpassProvider:
             return str(error)
         return None
 
+    @property
+    def opens_window(self) -> bool:
+        """Would it ask now?"""
+        return self._unusable() is None
+
     def get(self, request: CredentialRequest) -> PasswordCredentials:
         """Raises NotFound where nobody can be asked in a window, Cancelled when he closes it."""
         request.cancel.raise_if_set()

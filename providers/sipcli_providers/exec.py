@@ -42,6 +42,7 @@ from sipcli_providers._lookup import user_of
 from sipcli_providers._options import Options
 from sipcli_providers._patience import Wait
 from sipcli_providers._program import Finished, environment, run_program, variable_names
+from sipcli_providers._recent import Recent
 from sipcli_providers._trusted import NEVER_SOON, absolute, trusted_program
 
 _OURS = ("expiry", "state", "sign")
@@ -70,7 +71,7 @@ class ExecProvider:
         self._capabilities: frozenset[str] | None = None
         self._negotiating = threading.Lock()
         self._given = _Marks()
-        self._states: dict[tuple[str, str, str], tuple[bytes, ...]] = {}
+        self._states: Recent[tuple[str, str, str], tuple[bytes, ...]] = Recent(_MOST_STATES)
 
     @property
     def problem(self) -> str | None:
@@ -148,7 +149,7 @@ class ExecProvider:
         yield "attempt", str(request.attempt)
         yield "interactive", "true" if request.interactive else "false"
         yield "deadline_ms", str(max(0, round((request.deadline - time.monotonic()) * 1000)))
-        yield from (("state[]", state) for state in self._states.get(_place(request), ()))
+        yield from (("state[]", state) for state in self._states.find(_place(request)) or ())
 
     def _verdict(self, request: CredentialRequest, credentials: Credentials) -> Iterator[tuple[str, str | bytes]]:
         # The credentials' own user name, not the configured one: the helper may have given another.
@@ -221,12 +222,10 @@ class ExecProvider:
         return dataclasses.replace(key, algorithms=answer.algorithms) if answer.algorithms else key
 
     def _keep_state(self, request: CredentialRequest, answer: Answer) -> None:
-        place = _place(request)
-        self._states.pop(place, None)
         if answer.state:
-            while len(self._states) >= _MOST_STATES:  # realms are the network's: they must not fill our memory
-                self._states.pop(next(iter(self._states)), None)
-            self._states[place] = answer.state
+            self._states.put(_place(request), answer.state)
+        else:
+            self._states.drop(_place(request))
 
     def _broken(self, why: str) -> Unavailable:
         return Unavailable(f"{self._program.name} does not keep to the protocol: {why}", retry_after=NEVER_SOON)
@@ -237,19 +236,17 @@ class _Marks:
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
-        self._marks: dict[tuple[str, ...], bytes] = {}
+        self._marks: Recent[tuple[str, ...], bytes] = Recent(_MOST_MARKS)
 
     def add(self, request: CredentialRequest, credentials: Credentials) -> None:
         """The latest replaces what it gave before."""
-        while len(self._marks) >= _MOST_MARKS:  # realms are the network's: they must not fill our memory
-            self._marks.pop(next(iter(self._marks)), None)
-        self._marks[self._whose(request, credentials)] = self._mark(credentials)
+        self._marks.put(self._whose(request, credentials), self._mark(credentials))
 
     def discard(self, request: CredentialRequest, credentials: Credentials) -> None:
-        self._marks.pop(self._whose(request, credentials), None)
+        self._marks.drop(self._whose(request, credentials))
 
     def __contains__(self, given: tuple[CredentialRequest, Credentials]) -> bool:
-        known = self._marks.get(self._whose(*given))
+        known = self._marks.find(self._whose(*given))
         return known is not None and hmac.compare_digest(known, self._mark(given[1]))
 
     def _whose(self, request: CredentialRequest, credentials: Credentials) -> tuple[str, ...]:

@@ -51,7 +51,8 @@ class FileProvider:
         try:
             return PasswordCredentials(user_of(request), secret, ref=f"{self.name}:{where}")
         except ValueError:
-            raise Denied(f"{where} holds more than one line: it must hold the password and nothing else") from None
+            file = None if where == "standard input" else _expand_user(where)
+            raise Denied(f"{where} holds more than one line: it must hold the password only", file=file) from None
 
     def describe(self) -> str:
         return "standard input" if self._path.text == "-" else f"file {self._path.text}"

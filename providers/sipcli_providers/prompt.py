@@ -30,7 +30,11 @@ class PromptProvider:
     @property
     def at_terminal(self) -> bool:
         """False where a window will be opened: then nobody at another terminal is waited for."""
-        return not Askpass.of_environment().asks(terminal=has_terminal())
+        return not self.opens_window
+
+    @property
+    def opens_window(self) -> bool:
+        return Askpass.of_environment().asks(terminal=has_terminal())
 
     def get(self, request: CredentialRequest) -> PasswordCredentials:
         """Raises NotFound without terminal and window, Cancelled on ^C, ^D, an empty line or a closed window."""

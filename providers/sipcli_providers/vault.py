@@ -76,7 +76,7 @@ class VaultProvider:
         options.done()
         self._timeout = context.http_timeout
         self._session = _http.Session(http=http)
-        self._explain = Explainer(self._url, self._session, self._method)
+        self._explain = Explainer(self._url, self._session, self._method, login.file)
         self._tokens = Tokens(login, self._client, self._explain.login)
         self._patience = Patience(f"Vault at {_http.host_of(self._url)}", width=64)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,7 @@ async def register(
 
     Where a person can be asked, he decides; what he mistyped is not held against him.
     """
-    if not retry_now and not _can_ask(run, account):
+    if not retry_now and _seconds_left(run, account) and not await _can_ask(run, agent, account):
         _hold_back(run, account)
     try:
         binding: Binding = await agent.account(account.name).register(**how)
@@ -44,13 +46,18 @@ async def register(
     return binding
 
 
-def _hold_back(run: Run, account: AccountConfig) -> None:
+def _seconds_left(run: Run, account: AccountConfig) -> float:
+    """How long the account must wait; 0.0 if it need not, or if its secret was written anew since."""
     restraint = run.state.restraint(account)
-    left = restraint.left(time.time())
-    if not left or any(_changed_at(path) > restraint.since for path in _secret_files(run, account)):
-        return
+    if any(_changed_at(path) > restraint.since for path in _secret_files(run, account)):
+        return 0.0
+    return restraint.left(time.time())
+
+
+def _hold_back(run: Run, account: AccountConfig) -> None:
+    refusals, left = run.state.restraint(account).refusals, _seconds_left(run, account)
     raise AuthRefused(
-        f"{account.aor} was refused {restraint.refusals} times in a row, so nothing is sent for another {left:.0f} s",
+        f"{account.aor} was refused {refusals} times in a row, so nothing is sent for another {left:.0f} s",
         hint=f"{_correction(run, account)}, or do not wait: --retry-now",
     )
 
@@ -60,7 +67,7 @@ def _correction(run: Run, account: AccountConfig) -> str:
     files = [path for path in _secret_files(run, account) if str(path) != "-"]
     if files:
         return f"correct the secret in {files[0]}, which ends the pause"
-    if "keychain" in _types(run, account):
+    if any(_type(run, name) == "keychain" for name in _names(account)):
         return f"correct the secret (sipcli auth save {account.name})"
     return "correct the secret where it is kept"
 
@@ -71,13 +78,22 @@ def _names(account: AccountConfig) -> Iterator[str]:
         yield from realm.credentials
 
 
-def _types(run: Run, account: AccountConfig) -> set[str]:
-    tables = run.config.providers
-    return {tables[name].type if name in tables else name for name in _names(account)}
+def _type(run: Run, name: str) -> str:
+    table = run.config.providers.get(name)
+    return name if table is None else table.type
 
 
-def _can_ask(run: Run, account: AccountConfig) -> bool:
-    return "prompt" in _types(run, account) and run.terminal.available
+async def _can_ask(run: Run, agent: UserAgent, account: AccountConfig) -> bool:
+    """Is there somebody to ask, on the terminal or in a window?  The provider knows whether it would open one."""
+    asking = [name for name in _names(account) if _type(run, name) in ("prompt", "askpass")]
+    if run.terminal.available and any(_type(run, name) == "prompt" for name in asking):
+        return True
+    for name in asking:
+        with contextlib.suppress(Exception):  # whoever asks it will say what is wrong with it
+            provider = await run.in_thread(partial(agent.broker.shelf.take, name))
+            if getattr(provider, "opens_window", False):
+                return True
+    return False
 
 
 def _was_asked(agent: UserAgent, account: AccountConfig) -> bool:

@@ -7,37 +7,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 from sipcli.config.iceserver import IceServer
 from sipcli.errors import ConfigError, ParseError
 from sipcli.sip.flow import Transport
+from sipcli.sip.policy import Md5OverUdp, MinQop, RealmChange
 from sipcli.sip.profile import Reliability
 from sipcli.sip.uri import SipUri
+
+if TYPE_CHECKING:  # a registration loads nothing of media
+    from sipcli.media.candidates import IcePolicy
+    from sipcli.media.sdes import SrtpPolicy
 
 __all__ = [
     "DEFAULT_CREDENTIALS",
     "AccountConfig",
     "Config",
-    "IcePolicy",
     "Md5OverUdp",
     "MinQop",
     "PolicyConfig",
     "ProviderConfig",
     "RealmChange",
     "RealmConfig",
-    "SrtpPolicy",
     "parse_aor",
     "parse_server",
 ]
-
-SrtpPolicy: TypeAlias = Literal["off", "optional", "required"]
-"""``optional``: encrypted with whoever can, and said when somebody cannot; ``required``: no call otherwise."""
-IcePolicy: TypeAlias = Literal["off", "optional", "required", "relay"]
-"""``optional``: with whoever does ICE; ``required``: no call otherwise; ``relay``: that, and by TURN only."""
-MinQop: TypeAlias = Literal["none", "auth", "auth-int"]
-RealmChange: TypeAlias = Literal["refuse", "ask", "allow"]
-Md5OverUdp: TypeAlias = Literal["warn", "allow", "refuse"]
 
 DEFAULT_CREDENTIALS = ("keychain", "prompt")
 """Asked in this order where nothing is configured: what was saved once, else the person."""

@@ -194,6 +194,7 @@ _REQUEST_LINE = re.compile(rb"([A-Za-z0-9\-.!%*_+`'~]++) ([!-~]++) ([sS][iI][pP]
 _STATUS_LINE = re.compile(rb"[sS][iI][pP]/2\.0 ([1-6]\d\d)(?: ([^\r\n]*+))?+")
 # What is a request at all, if only to be told 400.
 _LIKE_A_REQUEST = re.compile(rb"([A-Za-z0-9\-.!%*_+`'~]++)[ \t]++(.*)[ \t]SIP/\d", re.IGNORECASE | re.DOTALL)
+_ALONE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _LINE_END = re.compile(rb"\r\n(?![ \t])")
 _LENGTH = re.compile(r"\d{1,10}", re.ASCII)
 
@@ -267,7 +268,7 @@ def _read_head(head: bytes) -> tuple[bytes, Headers, list[bytes]]:
     lines = head.splitlines()
     # `splitlines` also splits at a lone CR or LF, which must not be there at all.
     if head.count(b"\r\n") != len(lines) - 1 or head[-1:] in (b"\r", b"\n"):
-        raise ParseError("a line end is not CRLF")
+        raise ParseError(f"a CR or LF stands alone, which no header allows (section 25.1), in {_line_with_one(head)!r}")
     if len(lines) > MAX_HEADERS + 1:
         raise ParseError(f"more than {MAX_HEADERS} header lines", status=513)
     if len(head) > MAX_LINE and any(map(is_too_long, _LINE_END.split(head))):
@@ -281,6 +282,13 @@ def _read_head(head: bytes) -> tuple[bytes, Headers, list[bytes]]:
     # A line that begins with white space continues the one before (RFC 3261 section 7.3.1): rare, so looked for last.
     first, *lines = _LINE_END.split(head)
     return first, *Headers.read(lines)
+
+
+def _line_with_one(head: bytes) -> bytes:
+    """The beginning of the line that does not end with CRLF: enough to know its header field."""
+    alone = _ALONE.search(head)
+    at = alone.start() if alone is not None else len(head)
+    return head[head.rfind(b"\r\n", 0, at) + 1 :].lstrip()[:40]
 
 
 def _body(data: bytes, at: int, lengths: list[bytes]) -> bytes:

@@ -16,10 +16,23 @@ from sipcli.sip.challenge import AKA, Challenge, Skipped
 from sipcli.sip.origin import Origin
 from sipcli.sip.pins import Pins
 
-__all__ = ["AuthPolicy", "Choice", "GiveUp", "Pins", "RealmChange", "choose", "new_realm", "shows_acceptance"]
+__all__ = [
+    "AuthPolicy",
+    "Choice",
+    "GiveUp",
+    "Md5OverUdp",
+    "MinQop",
+    "Pins",
+    "RealmChange",
+    "choose",
+    "new_realm",
+    "shows_acceptance",
+]
 
 
+MinQop: TypeAlias = Literal["none", "auth", "auth-int"]
 RealmChange: TypeAlias = Literal["refuse", "ask", "allow"]
+Md5OverUdp: TypeAlias = Literal["warn", "allow", "refuse"]
 
 
 class GiveUp(enum.Enum):
@@ -84,14 +97,14 @@ class AuthPolicy:
     schemes: tuple[str, ...] = ("digest", "bearer")
     prefer: tuple[str, ...] = ()
     algorithms: tuple[str, ...] = ("SHA-512-256", "SHA-256", "MD5")
-    min_qop: Literal["none", "auth", "auth-int"] = "none"
+    min_qop: MinQop = "none"
     realms: frozenset[str] | None = None
     own_realms: frozenset[str] = frozenset()
     realm_change: RealmChange = "refuse"
     proxy_realms: frozenset[str] = frozenset()
     token_ceiling: float = 180.0
     late_answer: float = 20.0
-    md5_over_udp: Literal["warn", "allow", "refuse"] = "warn"
+    md5_over_udp: Md5OverUdp = "warn"
     pin_algorithm: bool = True
 
     def preferred(self, challenges: Sequence[Challenge]) -> Sequence[Challenge]:

@@ -103,7 +103,10 @@ class TransactionLayer:
         return tx
 
     def on_response(self, response: Response, flow: Flow) -> bool:
-        """True when the response was dealt with, also by dropping it; False when it belongs to no transaction."""
+        """True when the response was dealt with, also by dropping it; False when it belongs to no transaction.
+
+        ParseError when the header fields that it is matched by make no sense.
+        """
         try:
             via = response.via
             tx = self._clients.get(client_key(via.branch, response.cseq.method))
@@ -112,7 +115,7 @@ class TransactionLayer:
             vias = via_count(response)
         except ParseError:
             self.dropped["malformed response"] += 1
-            return True
+            raise
         if vias != tx.via_count:  # RFC 3261 section 8.1.3.3: more of them than our request had: not meant for us
             self.dropped["response with other Vias"] += 1
             return True

@@ -94,6 +94,7 @@ class ControlServer:
             listener.setblocking(False)
         except OSError as error:
             listener.close()
+            self.remove()  # bind() makes the file, and listen() may fail after it
             raise ConfigError(f"{self.path} cannot be a control socket ({error.strerror})") from None
         self._listener = listener
         asyncio.get_running_loop().add_reader(listener, self._accept)

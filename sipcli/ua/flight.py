@@ -121,7 +121,7 @@ class Flight:
         while self._index < len(self._chain.providers):
             name = self._chain.providers[self._index]
             known = self._desk.denied.get((self.key.account, name))
-            if known is not None:
+            if known is not None and known.file is None:
                 self._note(known, name)
             elif self.key.scheme == "aka" and self._desk.shelf.interactive(name) and not self._desk.shelf.signs(name):
                 self._note(NotFound("a person is no SIM"), name)
@@ -132,7 +132,7 @@ class Flight:
                     self._ask_person(name)
                     return
             else:
-                self._ask(name)
+                self._ask(name, known)
                 return
             self._index += 1
             self._tries = 0
@@ -144,9 +144,14 @@ class Flight:
             failure = dataclasses.replace(failure, person=wanted)
         self._end(failure)
 
-    def _ask(self, name: str) -> None:
+    def _ask(self, name: str, denied: Denied | None) -> None:
         self._request = self._make_request(interactive=False)
-        self._submit(self._desk.workers.fetch, name, partial(self._desk.shelf.ask, name, self._request))
+        shelf = self._desk.shelf
+        if denied is None:
+            work = partial(shelf.ask, name, self._request)
+        else:
+            work = partial(shelf.ask_again, name, self._request, denied)
+        self._submit(self._desk.workers.fetch, name, work)
 
     def _ask_person(self, name: str) -> None:
         self.awaits_person = True

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sipcli.config.iceserver import IceServer
-from sipcli.config.model import IcePolicy
 from sipcli.credentials import Credentials, PasswordCredentials
 from sipcli.errors import ConfigError
+from sipcli.media.candidates import IcePolicy
 from sipcli.ua.notices import WarningNotice
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from sipcli.credentials import (
     CredentialProvider,
     CredentialRequest,
     Credentials,
+    Denied,
     DigestInput,
     Forgets,
     NotFound,
@@ -95,6 +96,12 @@ class Shelf:
             answer: Credentials = ELSEWHERE
             return answer
         return provider.get(request)
+
+    def ask_again(self, name: str, request: CredentialRequest, denied: Denied) -> Credentials | Awaitable[Credentials]:
+        """*Worker of the fetch lane.*  :meth:`ask`, but only if what *denied* complains of is another file by now."""
+        if denied.stands():
+            raise denied.again()
+        return self.ask(name, request)
 
     def ask_person(self, name: str, request: CredentialRequest) -> Credentials | Awaitable[Credentials]:
         """*Worker of the prompt lane.*"""

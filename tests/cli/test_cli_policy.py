@@ -57,6 +57,10 @@ def state_of(cli: Cli) -> Path:
     return cli.home / ".local" / "state" / "sipcli" / "state.json"
 
 
+def config_of(cli: Cli) -> Path:
+    return cli.home / ".config" / "sipcli" / "config.toml"
+
+
 def asked(done: Result) -> int:
     """Requests that were challenged."""
     return len(done.named("auth.challenged"))
@@ -176,6 +180,32 @@ class TestInALoop:
         assert held.result["hint"] == "correct the secret where it is kept, or do not wait: --retry-now"
         assert cli.run("auth", "forget", "alice@example.com", "--pins", "--json").result["outcome"] == "forgotten"
         assert asked(tried("wrong")) > 0
+
+    def test_a_file_below_the_home_directory(self, cli: Cli, server: Server) -> None:
+        account(cli, server.start("--algorithm", "SHA-256"), password="wrong")
+        cli.configure(config_of(cli).read_text().replace(str(cli.home / "secret"), "~/secret"))
+        for _ in range(4):
+            held = register(cli)
+        assert (asked(held), held.result["outcome"]) == (0, "refused")
+        assert f"correct the secret in {cli.home / 'secret'}," in held.result["hint"]
+        cli.secret("secret", "wonderland")
+        assert register(cli).code == 0
+
+    @pytest.mark.parametrize("provider", ["prompt", "window"])
+    def test_who_is_asked_in_a_window_is_not_held_back(self, cli: Cli, server: Server, provider: str) -> None:
+        """As who is asked on a terminal: he decides."""
+        account(cli, server.start("--algorithm", "SHA-256"), password="wrong")
+        for _ in range(4):
+            held = register(cli)
+        assert asked(held) == 0
+        window = cli.home / "window"
+        window.write_text("#!/bin/sh\necho wonderland\n")
+        window.chmod(0o700)
+        text = config_of(cli).read_text().replace('credentials = ["safe"]', f'credentials = ["{provider}"]')
+        cli.configure(text + '[providers.window]\ntype = "askpass"\n')
+        assert asked(register(cli)) == 0, "nobody can be asked: there is no window yet"
+        cli.env |= {"SIPCLI_ASKPASS": str(window), "SIPCLI_ASKPASS_REQUIRE": "force"}
+        assert register(cli).code == 0
 
     def test_it_is_each_accounts_own(self, cli: Cli, server: Server) -> None:
         account(cli, server.start("--algorithm", "SHA-256"), password="wrong")

@@ -135,6 +135,25 @@ def test_listen_waits_as_well(box: Cli) -> None:
         running.leave()
 
 
+def test_sighup_while_listen_waits_asks_again_and_it_goes_on_waiting(box: Cli, kamailio: Kamailio) -> None:
+    running = box.start("listen", "--from", "work", "--json", "--timeout", "30")
+    try:
+        running.wait_for("registration", state="waiting", reason="a person is awaited")
+        for _ in range(2):
+            running.signal(signal.SIGHUP)
+            running.wait_for("auth.challenged")
+            running.wait_for("registration", state="waiting", reason="a person is awaited")
+        assert not any(event["event"] == "ready" for event in running.events)
+        assert answer(box, "secret123") == 0
+        running.wait_for("ready")
+        assert kamailio.contacts("alice")
+        running.signal(signal.SIGHUP)  # it is bound now: a refresh
+        running.wait_for("registration", state="registered")
+    finally:
+        running.leave()
+    assert not kamailio.contacts("alice")
+
+
 @pytest.mark.real("oidc")
 def test_a_device_code_that_nobody_used_is_followed_by_another(
     cli: Cli, kamailio: Kamailio, certs: Path, oidc: OidcProvider

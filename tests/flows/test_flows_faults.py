@@ -8,7 +8,7 @@ import pytest
 
 from sipcli.errors import LocalProtocolError, TokenSpent
 from sipcli.sip import events
-from sipcli.sip.auth import AuthPolicy
+from sipcli.sip.auth import AuthChallenged, AuthPolicy
 from tests.support.pair import ANSWER, Gate, Wire, password, response
 
 BOB = "Contact: <sip:bob@192.0.2.1:5060>"
@@ -167,3 +167,35 @@ def test_registering_for_no_time_is_refused_here() -> None:
     with pytest.raises(LocalProtocolError, match="unregister"):
         wire.do(lambda: wire.engine.register("work", expires=0))
     assert wire.silent()
+
+
+@pytest.mark.parametrize(
+    ("lines", "named"),
+    [
+        (('WWW-Authenticate: Digest realm="a\rb", nonce="n"',), "WWW-Authenticate: Digest realm"),
+        (('WWW-Authenticate: Digest realm="a\nX-Smuggled: b", nonce="n"',), "WWW-Authenticate: Digest realm"),
+        (("X-First: b\r", 'WWW-Authenticate: Digest realm="ab", nonce="n"'), "X-First: b"),
+    ],
+)
+def test_T13_a_line_end_that_is_none_is_dropped_and_said(lines: tuple[str, ...], named: str) -> None:
+    """RFC 3261 section 25.1 allows a CR or LF in CRLF only, also between quotes and behind a backslash.
+
+    Two parsers that differ about where a line ends differ about what was asked, so nobody guesses: no challenge is
+    heard.  But who waits for an answer that has come is told why it does not count, and in which header that is.
+    """
+    wire = Wire()
+    wire.do(lambda: wire.engine.register("work"))
+    wire.deliver(response(wire.one(), 401, "Unauthorized", *lines))
+    warning = wire.last(events.ProtocolWarning)
+    assert warning.code == "malformed" and named in warning.message
+    assert not wire.told(AuthChallenged) and wire.silent()
+    wire.run(40)
+    assert wire.last(events.RegistrationChanged).why is not None, "it ends as if there had been no answer"
+
+
+def test_a_response_whose_cseq_makes_no_sense_is_said_to_be_dropped() -> None:
+    wire = Wire()
+    wire.do(lambda: wire.engine.register("work"))
+    answer = response(wire.one(), 200, "OK")
+    wire.deliver(answer.replace(b"CSeq: 1 REGISTER", b"CSeq: one REGISTER"))
+    assert wire.last(events.ProtocolWarning).code == "malformed"

@@ -471,6 +471,17 @@ class TestOneTimeLogins:
         secret_of(provider)
         assert provider._tokens._keeper is None
 
+    def test_T18_a_refused_secret_id_is_not_sent_twice_and_a_new_one_at_once(self, file: File) -> None:
+        """The pause after a refused login ends when its file is replaced, and what the broker keeps says so, too."""
+        auth = {"method": "approle", "role_id": self.bao.role_id(), "secret_id_file": file("s", "it-has-ended")}
+        provider = made(self.bao.url, mount="kv1", auth=auth)
+        first, second = error_of(provider), error_of(provider)
+        assert isinstance(first, Denied) and first.stands()
+        assert isinstance(second, Denied) and second.stands() and str(second) == str(first)
+        file("s", self.bao.secret_id())
+        assert not first.stands() and not second.stands()
+        assert secret_of(provider) == b"secret123"
+
     def test_T18_a_new_wrapped_secret_id_replaces_the_old(self, file: File) -> None:
         auth: dict[str, Any] = {"method": "approle", "role_id": self.bao.role_id(), "secret_id_wrapped": True}
         auth["secret_id_file"] = file("w", self.bao.wrapped_secret_id())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -204,6 +205,33 @@ async def test_denied_is_not_asked_again_in_this_run_until_a_reset() -> None:
     rig.challenge(digest(nonce="n3"))
     await settle()
     assert len(provider.requests) == 2
+
+
+@stepped
+async def test_denied_stands_until_the_file_that_it_names_has_changed(tmp_path: Path) -> None:
+    """A secret id that has ended is not sent twice, and the new one is not left lying until somebody sends SIGHUP."""
+    secret_id = tmp_path / "secret-id"
+    secret_id.write_text("old")
+    rig = BrokerRig(provider := FakeProvider(lambda _: Denied("too old", file=secret_id)))
+    for number in range(3):
+        rig.challenge(digest(nonce=f"n{number}"))
+        await settle()
+    assert len(provider.requests) == 1
+    assert [str(failure.error) for failure in rig.failures] == ["too old"] * 3
+    fresh = tmp_path / "fresh"
+    fresh.write_text("new")  # as long as the old one
+    fresh.replace(secret_id)
+    provider.answers = [Denied("still not", file=secret_id)]
+    for number in range(3, 6):
+        rig.challenge(digest(nonce=f"n{number}"))
+        await settle()
+    assert len(provider.requests) == 2
+    assert str(rig.failures[-1].error) == "still not"
+    secret_id.chmod(0o400)
+    provider.answers = [password("wonderland")]
+    exchange = rig.challenge(digest(nonce="n6"))
+    await settle()
+    assert proves(exchange.answer(), "wonderland")
 
 
 @stepped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import socket
@@ -423,3 +424,14 @@ def test_a_socket_that_another_put_in_our_place_is_not_removed(place: Path) -> N
 
     asyncio.run(run())
     assert (place / "s").read_text() == "not ours"
+
+
+async def test_what_was_bound_and_cannot_listen_leaves_no_file(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(listener: socket.socket, backlog: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(socket.socket, "listen", refuse)
+    server = ControlServer(place / "s", {})
+    with pytest.raises(ConfigError, match="cannot be a control socket"):
+        await server.start()
+    assert not (place / "s").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sipcli.errors import LocalProtocolError
+from sipcli.errors import LocalProtocolError, ParseError
 from sipcli.sip.flow import Flow
 from sipcli.sip.message import Request
 from sipcli.sip.tables import State
@@ -214,7 +214,8 @@ def test_B06_B14_strangers_responses_are_dropped(bench: Bench, caller: Caller) -
     assert not bench.layer.on_response(good.with_("Via", "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKother"), UDP)
     assert bench.layer.on_response(good.with_("Via", f"SIP/2.0/UDP 192.0.2.66:5060;branch={invite.via.branch}"), UDP)
     assert bench.layer.on_response(good.adding("Via", "SIP/2.0/UDP 192.0.2.77;branch=z9hG4bKsecond"), UDP)
-    assert bench.layer.on_response(good.with_("CSeq", "nonsense"), UDP)
+    with pytest.raises(ParseError):
+        bench.layer.on_response(good.with_("CSeq", "nonsense"), UDP)
     assert caller.codes == []
     assert dict(bench.layer.dropped) == {
         "response to another sent-by": 1,
