@@ -201,7 +201,13 @@ def media_options(function: _F) -> _F:
         click.option(
             "--srtp",
             type=click.Choice(["off", "optional", "required"]),
-            help="Encrypted audio, over TLS signalling; optional where the account says nothing else.",
+            help="Encrypted audio; optional where the account says nothing else.",
+        ),
+        click.option(
+            "--srtp-keys",
+            type=click.Choice(["sdes", "dtls", "any"]),
+            help="Agree on its keys in the SDP (over TLS only), by DTLS, or as they ask; any where the account says "
+            "nothing else.",
         ),
         click.option(
             "--ice",

@@ -56,7 +56,7 @@ class Talk:
             from sipcli.media.codecs import choose
 
             media["codecs"] = [codec.name for codec in choose(named.split(","))]
-        for name in ("srtp", "ice"):
+        for name in ("srtp", "srtp_keys", "ice"):
             if (policy := said.pop(name)) is not None:
                 media[name] = policy
         return cls(run, media, said.pop("record"), digits, said.pop("duration"))

@@ -18,7 +18,7 @@ from sipcli.sip.uri import SipUri
 
 if TYPE_CHECKING:  # a registration loads nothing of media
     from sipcli.media.candidates import IcePolicy
-    from sipcli.media.sdes import SrtpPolicy
+    from sipcli.media.sdes import KeyPolicy, SrtpPolicy
 
 __all__ = [
     "DEFAULT_CREDENTIALS",
@@ -109,7 +109,9 @@ class AccountConfig:
     codecs: tuple[str, ...] | None = None
     """Offered and taken, in this order; None: all that this installation can do."""
     srtp: SrtpPolicy = "optional"
-    """Encrypted audio, over TLS signalling only."""
+    """Encrypted audio."""
+    srtp_keys: KeyPolicy = "any"
+    """How its keys are agreed on: in the SDP (over TLS signalling only), by DTLS, or as the other side asks."""
     ice: IcePolicy = "off"
     """Whether the audio looks for a path of its own (RFC 8445)."""
     stun: IceServer | None = None

@@ -157,6 +157,7 @@ ACCOUNT: Mapping[str, Rule] = {
     "100rel": Rule(_one_of("off", "supported", "required")),
     "codecs": Rule(_codecs),
     "srtp": Rule(_one_of("off", "optional", "required")),
+    "srtp_keys": Rule(_one_of("sdes", "dtls", "any")),
     "ice": Rule(_one_of("off", "optional", "required", "relay")),
     "stun": Rule(_text),
     "turn": Rule(_text),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 from sipcli.media.candidates import PeerIce
 from sipcli.media.codecs import Codec, Format
+from sipcli.media.fingerprint import DtlsTerms
 from sipcli.media.sdes import SrtpKeys
 from sipcli.media.sdp import Direction
 
@@ -46,9 +48,16 @@ class Agreement:
     send_format: Format = field(default_factory=lambda: MappingProxyType({}))
     send_event_clock: int = 8000
     srtp: SrtpKeys | None = None
-    """None: nothing is encrypted."""
+    """Keys that were in the SDP."""
+    dtls: DtlsTerms | None = None
+    """Keys are agreed on beside the audio; without either nothing is encrypted."""
     ice: PeerIce | None = None
     """None: the audio goes to *remote*; else wherever the checks find a way."""
+
+    @property
+    def keys_by(self) -> Literal["sdes", "dtls"] | None:
+        """How the keys are agreed on; None: there are none."""
+        return "dtls" if self.dtls is not None else "sdes" if self.srtp is not None else None
 
     @property
     def may_send(self) -> bool:

@@ -42,6 +42,10 @@ class SourceLatch:
         self._negotiated = self._locked = address
         self._open = True
 
+    def learn(self, address: Address) -> None:
+        """Keys were agreed on with somebody at *address* who has the peer's certificate: that is where the peer is."""
+        self._locked = address
+
     @property
     def destination(self) -> Address | None:
         """Where our packets go."""

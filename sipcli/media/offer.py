@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypedDict
 
 from sipcli.errors import LocalProtocolError, MediaFailed, ParseError
 from sipcli.media.agreement import COMFORT_NOISE, PTIME_MS, Address, Agreement, direction_for, mirrored, receives, sends
 from sipcli.media.codecs import Codec, choose
+from sipcli.media.fingerprint import DtlsTerms
 from sipcli.media.formats import EVENT_TYPES, codec_lines, codecs_of, event_for, event_lines, event_types
 from sipcli.media.iceside import IceSide
-from sipcli.media.sdes import Crypto, SrtpKeys, SrtpPolicy, find_chosen, find_crypto, new_cryptos
+from sipcli.media.keying import Keying, Keys
+from sipcli.media.sdes import KeyPolicy, SrtpKeys, SrtpPolicy
 from sipcli.media.sdp import (
     Attribute,
     Connection,
@@ -28,9 +31,6 @@ from sipcli.media.sdp import (
 )
 
 __all__ = ["Negotiator"]
-
-_PLAIN = ("RTP/AVP", "RTP/AVPF")
-_SECURE = ("RTP/SAVP", "RTP/SAVPF")
 
 
 class Negotiator:
@@ -50,6 +50,8 @@ class Negotiator:
         session_id: int,
         events: bool = True,
         srtp: SrtpPolicy = "off",
+        srtp_keys: KeyPolicy = "sdes",
+        secure: bool = True,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._host, self._port = rtp
@@ -57,9 +59,7 @@ class Negotiator:
         self._codecs = choose(codecs)
         self._events = events
         self._session_id = session_id
-        self._srtp = srtp
-        self._cryptos: tuple[Crypto, ...] = () if srtp == "off" else new_cryptos(random)
-        self._random = random
+        self.keying = Keying(srtp, srtp_keys, secure=secure, random=random)
         self._local: SessionDescription | None = None
         self._index = 0
         self._agreed_hold = False
@@ -94,9 +94,8 @@ class Negotiator:
         # RFC 3264 section 8.4: hold what is held from the other side, too, and it is inactive.
         held_by_peer = self.agreement is not None and not sends(self.agreement.direction) and not self._agreed_hold
         direction = direction_for(sending=not (self.hold and held_by_peer), receiving=not self.hold)
-        lines += [*(crypto.attribute() for crypto in self._cryptos), *self.ice.offered(self.agreement)]
-        # ``optional`` is a plain offer that also has keys: who knows a=crypto takes them, who does not is not lost.
-        protocol = "RTP/SAVP" if self._srtp == "required" else "RTP/AVP"
+        protocol, keys = self.keying.offered(self.agreement)
+        lines += [*keys, *self.ice.offered(self.agreement)]
         return self._media(protocol, tuple(formats), lines, direction, mux=True)
 
     def accept_answer(self, answer: bytes) -> Agreement:
@@ -112,11 +111,11 @@ class Negotiator:
             raise _failed("the peer refused our audio")
         if media.protocol != offered.protocol:
             raise _failed(f"the answer speaks {media.protocol}, the offer {offered.protocol}")
-        keys = self._keys_chosen(media)
         remote = self._remote_of(description, media)
         theirs = self._codecs_of(media, named_by=offered)
         if not theirs:
             raise _failed("no codec in common")
+        keys = self.keying.chosen(description, media, offered=offered, remote=remote, before=self.agreement)
         send_type, codec = next(iter(theirs.items()))
         event, clock = event_for(codec, event_types(media, named_by=offered))
         allowed = self._local.direction_of(offered)
@@ -135,7 +134,7 @@ class Negotiator:
             remote=remote,
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
             rtcp_mux=mux,
-            srtp=keys,
+            **_agreed(keys),
             ice=ice,
             nowhere=_is_nowhere(description, media),
             direction=direction_for(
@@ -144,19 +143,6 @@ class Negotiator:
         )
         self.ice.settle()
         return self.agreement
-
-    def _keys_chosen(self, media: MediaDescription) -> SrtpKeys | None:
-        """What an answer makes of our keys.  What was promised, or held before, is never left in silence."""
-        chosen = find_chosen(media, self._cryptos)
-        if chosen is not None:
-            return SrtpKeys(chosen[0].suite, chosen[0].master, chosen[1].master)
-        if self._srtp == "required" or media.protocol in _SECURE or self._was_encrypted:
-            raise _failed("the peer does not encrypt the audio, and we insist on it")
-        return None
-
-    @property
-    def _was_encrypted(self) -> bool:
-        return self.agreement is not None and self.agreement.srtp is not None
 
     def withdraw(self) -> None:
         """Our last offer was refused (488, 491): what was agreed before still holds (RFC 3261 section 14.1)."""
@@ -171,13 +157,13 @@ class Negotiator:
         index = self._choose(description)
         if index is None:
             if self.agreement is None or not all(media.rejected for media in description.media):
-                raise _failed("no codec in common")
+                raise _failed(self.keying.objection(description) or "no codec in common")
             self.agreement = replace(self.agreement, direction="inactive")
             return self._publish(tuple(_refused(media) for media in description.media))
         media = description.media[index]
-        agreement = self._agree_on(description, media)
+        agreement, keys = self._agree_on(description, media)
         lines = [_refused(other) for other in description.media]
-        lines[index] = self._answered_media(media, agreement)
+        lines[index] = self._answered_media(media, agreement, keys)
         self._index, self._agreed_hold, self.agreement = index, self.hold, agreement
         self.ice.settle()
         return self._publish(tuple(lines))
@@ -187,14 +173,11 @@ class Negotiator:
         if self._index in usable and self.agreement is not None:
             return self._index
         # A caller who would like to encrypt, and could do without, writes two lines; we like it, too.
-        secure = (i for i in usable if self._crypto_of(description.media[i]) is not None)
+        secure = (i for i in usable if self.keying.encrypts(description, description.media[i]))
         return next(secure, next(iter(usable), None))
 
     def _usable(self, description: SessionDescription, media: MediaDescription) -> bool:
-        if media.kind != "audio" or media.rejected or media.protocol not in _PLAIN + _SECURE:
-            return False
-        must = self._srtp == "required" or media.protocol in _SECURE or self._was_encrypted
-        if must and self._crypto_of(media) is None:
+        if media.kind != "audio" or media.rejected or not self.keying.takes(description, media, self.agreement):
             return False
         try:
             self._remote_of(description, media)
@@ -202,25 +185,13 @@ class Negotiator:
             return False
         return bool(self._codecs_of(media))
 
-    def _crypto_of(self, media: MediaDescription) -> Crypto | None:
-        """The offered key that we would take."""
-        return None if self._srtp == "off" else find_crypto(media)
-
-    def _keys_for(self, theirs: Crypto | None) -> SrtpKeys | None:
-        """Our answer to *theirs*; in a later exchange the key that we have been using (RFC 4568 section 7.1.4)."""
-        if theirs is None:
-            return None
-        before = None if self.agreement is None else self.agreement.srtp
-        keep = before is not None and before.suite == theirs.suite
-        ours = before.ours if before is not None and keep else self._random(len(theirs.master))
-        return SrtpKeys(theirs.suite, ours, theirs.master)
-
-    def _agree_on(self, description: SessionDescription, media: MediaDescription) -> Agreement:
+    def _agree_on(self, description: SessionDescription, media: MediaDescription) -> tuple[Agreement, list[Attribute]]:
         remote = self._remote_of(description, media)
         payload_type, codec = next(iter(self._codecs_of(media).items()))
         event, clock = event_for(codec, event_types(media) if self._events else {})
         offered = description.direction_of(media)
         mux = _muxable(media)
+        keys, lines = self.keying.answered(description, media, remote=remote, before=self.agreement)
         return Agreement(
             codec=codec,
             send_type=payload_type,
@@ -232,15 +203,15 @@ class Negotiator:
             remote=remote,
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
             rtcp_mux=mux,
-            srtp=self._keys_for(self._crypto_of(media)),
+            **_agreed(keys),
             ice=self.ice.hear_offer(description, media, mux=mux, before=self.agreement),
             nowhere=_is_nowhere(description, media),
             direction=direction_for(
                 sending=receives(offered) and remote is not None, receiving=sends(offered) and not self.hold
             ),
-        )
+        ), lines
 
-    def _answered_media(self, media: MediaDescription, agreement: Agreement) -> MediaDescription:
+    def _answered_media(self, media: MediaDescription, agreement: Agreement, keys: list[Attribute]) -> MediaDescription:
         codec = agreement.codec
         formats = [str(agreement.send_type)]
         lines = codec_lines(codec, agreement.send_type)
@@ -250,10 +221,7 @@ class Negotiator:
         if event is not None:
             formats.append(str(event))
             lines += event_lines(event, agreement.send_event_clock)
-        theirs = self._crypto_of(media)
-        if agreement.srtp is not None and theirs is not None:
-            lines.append(Crypto(theirs.tag, theirs.suite, agreement.srtp.ours).attribute())
-        lines += self.ice.answered(agreement)
+        lines += [*keys, *self.ice.answered(agreement)]
         return self._media(media.protocol, tuple(formats), lines, agreement.direction, mux=agreement.rtcp_mux)
 
     # -- both ---------------------------------------------------------------
@@ -306,6 +274,18 @@ class Negotiator:
 
     def _codecs_of(self, media: MediaDescription, *, named_by: MediaDescription | None = None) -> dict[int, Codec]:
         return codecs_of(media, self._codecs, named_by=named_by)
+
+
+class _Agreed(TypedDict):
+    srtp: SrtpKeys | None
+    dtls: DtlsTerms | None
+
+
+def _agreed(keys: Keys) -> _Agreed:
+    return {
+        "srtp": keys if isinstance(keys, SrtpKeys) else None,
+        "dtls": keys if isinstance(keys, DtlsTerms) else None,
+    }
 
 
 def _is_nowhere(description: SessionDescription, media: MediaDescription) -> bool:

@@ -17,6 +17,7 @@ from sipcli.media.sdp import Attribute, MediaDescription
 __all__ = [
     "SUITES",
     "Crypto",
+    "KeyPolicy",
     "SrtpKeys",
     "SrtpPolicy",
     "Suite",
@@ -28,6 +29,8 @@ __all__ = [
 
 SrtpPolicy: TypeAlias = Literal["off", "optional", "required"]
 """``optional``: encrypted with whoever can, and said when somebody cannot; ``required``: no call otherwise."""
+KeyPolicy: TypeAlias = Literal["sdes", "dtls", "any"]
+"""How keys are agreed on.  ``any``: as the other side asks; when we ask, in the SDP, as most telephones do."""
 
 
 class Suite(NamedTuple):

@@ -89,6 +89,11 @@ class RtpSender:
         self.timestamp = self.timestamp + self._ticks & 0xFFFFFFFF
         return packet
 
+    def rest(self) -> None:
+        """A beat in which nothing may be sent, in the place of :meth:`beat`: what is queued waits."""
+        self._talking = False
+        self.timestamp = self.timestamp + self._ticks & 0xFFFFFFFF
+
     def skip(self, beats: int) -> None:
         """Beats that passed unseen: time goes on, the sequence does not."""
         self.skipped += beats

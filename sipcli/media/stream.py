@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sipcli.errors import ParseError
 from sipcli.media.agreement import Agreement
 from sipcli.media.latch import Address, SourceLatch
+from sipcli.media.protect import Protection
 from sipcli.media.quality import MediaReport, RemoteStats, mos
 from sipcli.media.receiver import RtpReceiver
 from sipcli.media.rtcp import (
@@ -25,7 +26,6 @@ from sipcli.media.rtcp import (
 )
 from sipcli.media.rtp import is_rtcp, parse_rtp
 from sipcli.media.sender import Beginning, RtpSender
-from sipcli.media.srtp import SrtpGuard
 
 __all__ = ["AudioStream", "Datagram"]
 
@@ -56,7 +56,6 @@ class AudioStream:
         self._random = random
         self._ntp_offset = ntp_offset
         self._agreement: Agreement | None = None
-        self._guard: SrtpGuard | None = None
         self._rtcp_seen_at: Address | None = None
         self._followed: Address | None = None
         self._mirrors: set[Address] = set()
@@ -67,6 +66,7 @@ class AudioStream:
         # RFC 7022 section 4.2: random, 96 bits, one per session: it names the stream and nobody.
         self._cname = base64.b64encode(random(12)).decode()
         self.latch = SourceLatch()
+        self.protection = Protection()
         self.sender = RtpSender(Beginning.from_random(random(10)))
         self.receiver = RtpReceiver()
         self.malformed = 0
@@ -81,12 +81,7 @@ class AudioStream:
         if agreement.ice is None and not agreement.nowhere:
             # A peer that holds by c=0.0.0.0 is where it was; nobody else may take its place meanwhile.
             self.latch.negotiate(agreement.remote)
-        if agreement.srtp is None:
-            self._guard = None
-        elif self._guard is None:
-            self._guard = SrtpGuard(agreement.srtp)
-        else:
-            self._guard.rekey(agreement.srtp)
+        self.protection.configure(agreement)
         self.sender.configure(agreement)
         self.receiver.configure(agreement)
 
@@ -109,7 +104,7 @@ class AudioStream:
             # Also without mux: read as RTP it would pass for a new source.
             self.receive_rtcp(data, source, now)
             return
-        clear = data if self._guard is None else self._guard.unprotect(data)
+        clear = self.protection.unprotect(data)
         if clear is None:
             return
         try:
@@ -141,7 +136,7 @@ class AudioStream:
         if not self._accepts_rtcp(source):
             self.latch.strangers += 1
             return
-        clear = data if self._guard is None else self._guard.unprotect(data, rtcp=True)
+        clear = self.protection.unprotect(data, rtcp=True)
         if clear is None:
             return
         try:
@@ -197,10 +192,12 @@ class AudioStream:
     def beat(self, pcm: bytes | None, now: float) -> list[Datagram]:
         """What this beat sends: the packet made of *pcm* (None: nothing to say), and a report when one is due."""
         destination = self.latch.destination
-        packet = self.sender.beat(pcm if destination is not None else None)
-        if packet is not None and destination is not None:
-            data = packet.to_bytes()
-            self._outbox.insert(0, Datagram(self._guard.protect(data) if self._guard else data, destination))
+        if self.protection.waiting or destination is None:
+            self.sender.rest()
+        elif (packet := self.sender.beat(pcm)) is not None:
+            data = self.protection.protect(packet.to_bytes())
+            if data is not None:
+                self._outbox.insert(0, Datagram(data, destination))
         if now >= self._schedule.next:
             self._schedule.sent(now, self._uniform())
             self._queue_rtcp(self._report(now), self._description())
@@ -210,7 +207,7 @@ class AudioStream:
     @property
     def forged(self) -> int:
         """Packets that did not prove to be the peer's; 0 without SRTP, which alone can tell."""
-        return 0 if self._guard is None else self._guard.refused
+        return self.protection.refused
 
     def skip(self, beats: int) -> None:
         """Beats that passed while we were held up."""
@@ -245,9 +242,9 @@ class AudioStream:
         destination = self._rtcp_destination()
         if destination is not None:
             muxed = self._agreement is not None and self._agreement.rtcp_mux
-            data = build_compound(*packets)
-            data = self._guard.protect(data, rtcp=True) if self._guard else data
-            self._outbox.append(Datagram(data, destination, rtcp=not muxed))
+            data = self.protection.protect(build_compound(*packets), rtcp=True)
+            if data is not None:
+                self._outbox.append(Datagram(data, destination, rtcp=not muxed))
 
     def _rtcp_destination(self) -> Address | None:
         agreement = self._agreement

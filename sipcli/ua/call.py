@@ -182,7 +182,7 @@ class Call:
         self.tell("early", code=183)
 
     async def accept(self, *, media: MediaSession | None = None, **audio: Any) -> None:
-        """Answer.  *audio*, *record*, *record_mode*, *codecs*, *rate*, *srtp*, *ice*, *ports* of :class:`MediaSession`.
+        """Answer.  *audio*: the keywords of :class:`MediaSession`.
 
         Raises MediaFailed when there is no common codec; the caller then got 488.
         """
@@ -341,6 +341,7 @@ class Call:
 
     def _mark_up(self) -> None:
         self._times.mark_up()
+        self.session.hurry()
         if self.direction == "in" and not self._answered.done():
             self._answered.set_result(None)
 

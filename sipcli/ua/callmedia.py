@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipcli.errors import ConfigError, MediaFailed
-from sipcli.media.srtp import missing
+from sipcli.errors import MediaFailed
 from sipcli.sip.uri import SipUri
 from sipcli.ua.icesettings import ice_for
 from sipcli.ua.media_io import MediaSession
+from sipcli.ua.srtpsettings import srtp_for
 
 if TYPE_CHECKING:
     from sipcli.sip.answer import IncomingCall
@@ -58,6 +58,10 @@ class MediaHooks:
         if self.call is not None:
             self.call.ice.hear(state)
 
+    def failed(self, error: MediaFailed) -> None:
+        if self.call is not None:
+            self.call.give_up(error)
+
 
 async def open_incoming(
     call: Call, core: IncomingCall, say: Callable[[bytes], None], media: MediaSession | None, audio: dict[str, Any]
@@ -90,24 +94,12 @@ async def open_incoming(
 def settings_for(account: Account | None, audio: dict[str, Any], *, secure: bool) -> dict[str, Any]:
     """*audio*, with the account's codecs, SRTP and ICE where nothing else was said.
 
-    Keys in the SDP are read by everybody on the way, so they go out over TLS only (RFC 4568 section 7): *secure* says
-    whether that is so.  Raises ConfigError where SRTP or ICE is required and cannot be.
+    *secure*: the signalling is over TLS.  Raises ConfigError where SRTP or ICE is required and cannot be.
     """
     settings = dict(audio)
     if account is not None:
         settings.setdefault("codecs", account.config.codecs)
-    wanted = settings.get("srtp") or ("optional" if account is None else account.config.srtp)
-    if wanted != "off" and (not secure or missing()):
-        if wanted == "required":
-            lacks = f"SRTP needs {missing()}" if secure else "SRTP is required, and its keys may travel over TLS only"
-            step = (
-                "install it"
-                if secure
-                else 'reach the server by TLS: --transport tls, or transport = "tls" in the account'
-            )
-            raise ConfigError(lacks, hint=step)
-        wanted = "off"
-    settings["srtp"] = wanted
+    settings |= srtp_for(account, settings, secure=secure)
     settings["ice"] = ice_for(account, settings.get("ice"))
     return settings
 
@@ -133,6 +125,7 @@ async def open_media(
         on_state=hooks.state,
         on_warning=hooks.warning,
         on_ice=hooks.ice,
+        on_failed=hooks.failed,
         **more,
     )
     await media.open()

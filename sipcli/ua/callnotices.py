@@ -22,7 +22,7 @@ from sipcli.ua.notices import (
 if TYPE_CHECKING:
     from sipcli.ua.agent import UserAgent
     from sipcli.ua.call import Call
-    from sipcli.ua.media_io import MediaState
+    from sipcli.ua.mediafacts import MediaState
 
 __all__ = ["CallTeller", "digit_of_info"]
 
@@ -77,6 +77,8 @@ class CallTeller:
                 remote=remote,
                 latched=remote if facts.latched else None,
                 srtp=facts.srtp,
+                srtp_keys=facts.srtp_keys,
+                srtp_verified=facts.srtp_verified,
                 ice=facts.ice,
             )
         )

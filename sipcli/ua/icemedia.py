@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sipcli.errors import MediaFailed
-from sipcli.media.agreement import Agreement
+from sipcli.media.agreement import Address, Agreement
 from sipcli.media.iceside import IceSide
 from sipcli.media.stream import AudioStream
 from sipcli.ua.ice import IcePath, IceState
@@ -68,6 +68,14 @@ class IceMedia:
         self.path.agree(self._opened.local, agreement.ice, controlling=controlling)
         if agreement.ice is None and self._stream is not None:
             self._stream.follow(None)
+
+    @property
+    def place(self) -> tuple[Address, Address] | None:
+        """Where the peer's RTP and RTCP are; None while there is no path."""
+        selected = self.path.selected
+        if self.path.state != "connected" or not selected:
+            return None
+        return selected[0].remote.address, selected[-1].remote.address
 
     @property
     def way(self) -> str | None:

@@ -7,21 +7,23 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
-from sipcli.errors import LocalProtocolError
-from sipcli.media.agreement import PTIME_MS, Address, Agreement
+from sipcli.errors import LocalProtocolError, MediaFailed
+from sipcli.media.agreement import Address, Agreement
 from sipcli.media.codecs import choose
 from sipcli.media.dtmf import check_digits
 from sipcli.media.offer import Negotiator
 from sipcli.media.pacing import Pacer
 from sipcli.media.quality import MediaReport
-from sipcli.media.sdes import SrtpPolicy
+from sipcli.media.sdes import KeyPolicy, SrtpPolicy
 from sipcli.media.stream import AudioStream
 from sipcli.ua.audio import AudioPort, AudioSpec, parse_audio
 from sipcli.ua.audioend import BEHIND_FRAMES, AudioEnd
+from sipcli.ua.dtls_io import DtlsDriver
+from sipcli.ua.mediafacts import MediaFacts, MediaState, facts_of
 from sipcli.ua.recorder import RecordMode
 from sipcli.ua.rtp_sockets import RtpSockets
 
@@ -30,32 +32,13 @@ if TYPE_CHECKING:
     from sipcli.ua.icemedia import IceMedia
     from sipcli.ua.icesettings import IceSettings
 
-__all__ = ["MediaFacts", "MediaSession", "MediaState"]
-
-MediaState: TypeAlias = Literal["negotiated", "flowing", "silent", "stopped"]
+__all__ = ["MediaSession"]
 
 _log = logging.getLogger(__name__)
 
 _NTP_EPOCH = 2_208_988_800
 """Seconds from 1900 to 1970."""
 _SILENT_AFTER_S = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MediaFacts:
-    """What the ``media`` event says of a session."""
-
-    codec: str | None
-    rate: int | None
-    ptime_ms: int
-    local: Address
-    remote: Address | None
-    latched: bool
-    """The peer's packets come from elsewhere than its SDP says, and ours follow them."""
-    srtp: str | None = None
-    """The suite that encrypts, None where nothing does."""
-    ice: str | None = None
-    """How the audio found its way: ``host``, ``srflx``, ``prflx``, ``relay``, or how far that is; None without ICE."""
 
 
 class MediaSession:
@@ -68,8 +51,12 @@ class MediaSession:
     of the codec agreed on, or *rate* if one is given. *codecs*: names, in the order of preference; None: all that
     this installation can do.
 
-    *host* is our address, as the peer shall see it. *on_dtmf(digit, duration_ms)*, *on_state(state)* and
-    *on_warning(code, message)* are called on the loop. *clock* and *random* are for tests.
+    *srtp* says whether the audio is encrypted, *srtp_keys* how keys are agreed on, *secure* whether the signalling is
+    over TLS: without it no key goes into an SDP.
+
+    *host* is our address, as the peer shall see it. *on_dtmf(digit, duration_ms)*, *on_state(state)*,
+    *on_warning(code, message)* and *on_failed(error)* (no keys came: nothing will be sent or heard) are called on
+    the loop. *clock* and *random* are for tests.
     """
 
     def __init__(
@@ -81,12 +68,15 @@ class MediaSession:
         codecs: Sequence[str] | None = None,
         rate: int | None = None,
         srtp: SrtpPolicy = "off",
+        srtp_keys: KeyPolicy = "sdes",
+        secure: bool = True,
         ice: IceSettings | None = None,
         host: str = "127.0.0.1",
         ports: range | None = None,
         on_dtmf: Callable[[str, int], None] | None = None,
         on_state: Callable[[MediaState], None] | None = None,
         on_warning: Callable[[str, str], None] | None = None,
+        on_failed: Callable[[MediaFailed], None] | None = None,
         on_ice: Callable[[IceState], None] | None = None,
         clock: Callable[[], float] | None = None,
         random: Callable[[int], bytes] = os.urandom,
@@ -96,8 +86,10 @@ class MediaSession:
         self._record_mode: RecordMode = record_mode
         self._codecs = None if codecs is None else choose(codecs)
         self._srtp: SrtpPolicy = srtp
+        self._srtp_keys: KeyPolicy = srtp_keys
+        self._secure = secure
         self._host, self._ports = host, ports
-        self._on_dtmf, self._on_state, self._on_warning = on_dtmf, on_state, on_warning
+        self._on_dtmf, self._on_state, self._on_warning, self._on_failed = on_dtmf, on_state, on_warning, on_failed
         self._ice_settings, self._on_ice = ice, on_ice
         self._ice: IceMedia | None = None
         self._given_clock, self._random = clock, random
@@ -105,6 +97,7 @@ class MediaSession:
         self._local: Address | None = None
         self._negotiator: Negotiator | None = None
         self._stream: AudioStream | None = None
+        self._dtls: DtlsDriver | None = None
         self._pacer: Pacer | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -130,10 +123,14 @@ class MediaSession:
                 codecs=None if self._codecs is None else [codec.name for codec in self._codecs],
                 session_id=int.from_bytes(self._random(8)) >> 1,
                 srtp=self._srtp,
+                srtp_keys=self._srtp_keys,
+                secure=self._secure,
                 random=self._random,
             )
             now = self._clock()
             self._stream = AudioStream(random=self._random, now=now, ntp_offset=time.time() + _NTP_EPOCH - now)
+            tell = (self._become, self._on_failed, self._warn)
+            self._dtls = DtlsDriver(self._stream, self._sockets, self._clock, *tell, secure=self._secure)
             if self._ice is not None:
                 await self._ice.open(self._negotiator.ice, self._stream)
         except BaseException:
@@ -158,6 +155,8 @@ class MediaSession:
         return self._ice.path
 
     def _path_changed(self, state: IceState) -> None:
+        if state == "connected":
+            self._shake_hands()
         if self._on_ice is not None:
             self._on_ice(state)
 
@@ -169,6 +168,7 @@ class MediaSession:
             raise LocalProtocolError("media cannot start before an offer and its answer")
         self._started = self._clock()
         self._pacer = Pacer(self._started)
+        self._shake_hands()
         self._beat_when_due()
 
     async def close(self) -> None:
@@ -179,6 +179,8 @@ class MediaSession:
         if self._timer is not None:
             self._timer.cancel()
         if self._sockets is not None:
+            if self._dtls is not None:
+                self._dtls.close()
             if self._stream is not None:
                 self._sockets.send(self._stream.farewell(self._clock()))
             self._sockets.close()
@@ -253,7 +255,24 @@ class MediaSession:
             if self._ice is not None:
                 self._ice.agreed(negotiator.agreement, controlling=offered)
             self._end.tune(negotiator.agreement.codec.sample_rate)
-            self._become("negotiated")
+            self._shake_hands()
+            if not stream.protection.waiting:
+                self._become("negotiated")
+
+    def _shake_hands(self) -> None:
+        """By DTLS, if that is what was agreed on: not before the other side can know it, and a path is there."""
+        agreement = self.agreement
+        if self._dtls is None or self._pacer is None or agreement is None:
+            return
+        ice = None if agreement.ice is None else self._ice
+        place = (agreement.remote, agreement.remote_rtcp) if ice is None else ice.place
+        if place is not None:
+            self._dtls.apply(agreement, self._opened[1].keying, *place)
+
+    def hurry(self) -> None:
+        """The call is answered: whoever has not begun to shake hands soon never will."""
+        if self._dtls is not None:
+            self._dtls.hurry()
 
     @property
     def rate(self) -> int:
@@ -380,18 +399,7 @@ class MediaSession:
 
     def facts(self) -> MediaFacts:
         """For the ``media`` event."""
-        _, negotiator, stream = self._opened
-        agreement = negotiator.agreement
-        return MediaFacts(
-            codec=None if agreement is None else agreement.codec.name,
-            rate=None if agreement is None else agreement.codec.sample_rate,
-            ptime_ms=PTIME_MS,
-            local=self.local,
-            remote=stream.latch.destination,
-            latched=stream.latch.learnt,
-            srtp=None if agreement is None or agreement.srtp is None else agreement.srtp.suite,
-            ice=None if self._ice is None else self._ice.way,
-        )
+        return facts_of(self._opened[2], self.agreement, self.local, self._ice, secure=self._secure)
 
     def report(self, *, verdict: bool = True) -> MediaReport:
         """Counters, quality and (with *verdict*) what was heard; also after :meth:`close`, and before :meth:`open`."""

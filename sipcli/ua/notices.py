@@ -347,6 +347,8 @@ class MediaNotice(Notice):
     rate: int | None
     ptime_ms: int | None
     srtp: str | None = None
+    srtp_keys: Literal["sdes", "dtls"] | None = _maybe()
+    srtp_verified: bool | None = _maybe()
     ice: str | None = None
     local: str | None = None
     remote: str | None = None

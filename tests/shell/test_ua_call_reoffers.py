@@ -16,7 +16,7 @@ from sipcli.sip.events import CallAnswered, CallEnded, CallProgress, CallReanswe
 from sipcli.sip.message import Request, Response
 from sipcli.sip.uri import NameAddr
 from sipcli.ua.call import Call
-from sipcli.ua.media_io import MediaFacts
+from sipcli.ua.mediafacts import MediaFacts
 from sipcli.ua.notices import Notice
 
 

@@ -35,8 +35,8 @@ async def test_E02_two_sessions_hear_each_other_and_nothing_is_readable() -> Non
 
 
 def test_E02_keys_are_not_sent_without_tls() -> None:
-    """Fails without the check of *secure* in ``settings_for``: the keys would be in every hop's log."""
-    assert settings_for(None, {}, secure=False)["srtp"] == "off"
+    """Fails without the check of *secure* in ``srtp_for``: the keys would be in every hop's log."""
+    assert settings_for(None, {"srtp_keys": "sdes"}, secure=False)["srtp"] == "off"
     with pytest.raises(ConfigError, match="over TLS only") as caught:
         settings_for(None, {"srtp": "required"}, secure=False)
     assert caught.value.hint is not None and "tls" in caught.value.hint
@@ -57,7 +57,24 @@ def test_which_way_is_secure(target: str, secure: bool) -> None:
 
 
 def test_required_without_the_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sipcli.ua.callmedia.missing", lambda: "the package pylibsrtp (pip install 'sipcli[srtp]')")
+    monkeypatch.setattr("sipcli.media.srtp.missing", lambda: "the package pylibsrtp (pip install 'sipcli[srtp]')")
+    monkeypatch.setattr("sipcli.media.dtls.missing", lambda: "the package pyOpenSSL (pip install 'sipcli[dtls]')")
     with pytest.raises(ConfigError, match="pip install"):
         settings_for(None, {"srtp": "required"}, secure=True)
     assert settings_for(None, {"srtp": "optional"}, secure=True)["srtp"] == "off"
+
+
+def test_E03_dtls_by_name_is_to_be_had_without_tls_and_any_is_not() -> None:
+    """RFC 5763 section 8: without integrity of the SDP it keeps out who only listens, so it must be asked for."""
+    require("dtls")
+    assert settings_for(None, {"srtp": "required", "srtp_keys": "dtls"}, secure=False)["srtp"] == "required"
+    with pytest.raises(ConfigError) as caught:
+        settings_for(None, {"srtp": "required", "srtp_keys": "any"}, secure=False)
+    assert caught.value.hint is not None and "--srtp-keys dtls" in caught.value.hint
+
+
+@pytest.mark.parametrize("policy", ["optional", "required"])
+def test_dtls_by_name_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
+    monkeypatch.setattr("sipcli.media.dtls.missing", lambda: "the package pyOpenSSL (pip install 'sipcli[dtls]')")
+    with pytest.raises(ConfigError, match=r"DTLS-SRTP needs the package pyOpenSSL \(pip install 'sipcli\[dtls\]'\)"):
+        settings_for(None, {"srtp": policy, "srtp_keys": "dtls"}, secure=True)

@@ -86,6 +86,12 @@ def _ice() -> str | None:
     return icesettings.missing() or None
 
 
+def _dtls() -> str | None:
+    from sipcli.media import dtls
+
+    return dtls.missing() or None
+
+
 def _root() -> str | None:
     if os.geteuid() != 0:
         return "only root may make a mount or network namespace"
@@ -96,6 +102,7 @@ _MISSING: dict[str, Callable[[], str | None]] = {
     "baresip": _program("baresip"),
     "coturn": _program("turnserver"),
     "ice": _ice,
+    "dtls": _dtls,
     "kamailio": _program("kamailio"),
     "keyring": _keyring,
     "oidc": _oidc,
