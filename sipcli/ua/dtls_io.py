@@ -36,8 +36,8 @@ class Way(Protocol):
 class DtlsDriver:
     """Made before the first offer: a ClientHello may come before the answer that explains it (RFC 5763 section 5).
 
-    *on_state* is told ``negotiated`` when the audio may flow, *on_failed* when it never will. *secure*: the signalling is over TLS;
-    without it *warn(code, text)* hears that nobody vouches for the other side.
+    *on_state* is told ``negotiated`` when the audio may flow, *on_failed* when it never will. *secure*: the signalling
+    is over TLS; without it *warn(code, text)* hears that nobody vouches for the other side.
     """
 
     def __init__(

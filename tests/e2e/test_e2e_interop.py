@@ -1,4 +1,4 @@
-"""What baresip and we agree on, heard on both sides: codecs, and audio that is encrypted with keys in the SDP."""
+"""What baresip and we agree on, heard on both sides: codecs, and audio encrypted by keys in the SDP or by DTLS."""
 
 from __future__ import annotations
 
@@ -112,3 +112,81 @@ def test_E02_required_without_tls_is_said_before_anything_is_sent(cli: Cli, kama
     done = cli.run("call", "sip:bob@sip.test", "--json", "--no-register")
     assert done.code == 2, done.stderr
     assert "over TLS only" in done.result["message"]
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["over TLS", "over UDP"])
+def test_E03_call_out_by_dtls(cli: Cli, start_kamailio: StartKamailio, certs: Path, tmp_path: Path, tls: bool) -> None:
+    require("baresip", "dtls")
+    server = start_kamailio(tls=tls)
+    transport = "tls" if tls else "udp"
+    phone = Baresip(
+        tmp_path / "bob", server.address(transport), transport=transport, ca=certs / "ca.pem", encryption="dtls_srtp"
+    )
+    try:
+        more = f'srtp = "required"\nsrtp_keys = "dtls"\nca_file = "{certs / "ca.pem"}"'
+        _ready(cli, server.address(transport), transport=transport, more=more)
+        record = tmp_path / "rx.wav"
+        wishes = ("--audio", "tone:440", "--codec", "pcma", "--record", str(record), "--duration", "4")
+        done = cli.run("call", "sip:bob@sip.test", "--json", *wishes)
+        assert done.code == 0, done.stderr
+        negotiated = next(event for event in done.named("media") if event["state"] == "negotiated")
+        assert negotiated["srtp_keys"] == "dtls" and negotiated["srtp"], negotiated
+        assert negotiated["srtp_verified"] is tls
+        assert ("srtp-unverified" in [event["code"] for event in done.named("warning")]) is not tls
+        wavs.assert_tone(record, 880, seconds=2.0)
+        wavs.assert_tone(phone.heard, 440, seconds=2.0)
+    finally:
+        phone.stop()
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["over TLS", "over UDP"])
+def test_E03_call_in_by_dtls(cli: Cli, start_kamailio: StartKamailio, certs: Path, tmp_path: Path, tls: bool) -> None:
+    """With no word of ours in the configuration: who calls by DTLS is answered by it."""
+    require("baresip", "dtls")
+    server = start_kamailio(tls=tls)
+    transport = "tls" if tls else "udp"
+    phone = Baresip(
+        tmp_path / "bob",
+        server.address(transport),
+        transport=transport,
+        ca=certs / "ca.pem",
+        # Our BYE goes to its Contact, over a connection that the proxy opens.
+        identity=(certs / "good.pem").read_text() + (certs / "good.key").read_text() if tls else None,
+        encryption="dtls_srtp",
+    )
+    try:
+        more = f'ca_file = "{certs / "ca.pem"}"'
+        _ready(cli, server.address(transport), transport=transport, more=more)
+        record = tmp_path / "in.wav"
+        wishes = ("--audio", "tone:500", "--record", str(record), "--max-calls", "1", "--duration", "4")
+        listening = cli.start("listen", "--json", "--answer", "auto", *wishes)
+        try:
+            listening.wait_for("ready")
+            phone.dial("sip:alice@sip.test")
+            done = listening.finish(timeout=20)
+        finally:
+            listening.kill()
+        assert done.code == 0, done.stderr
+        flowing = next(event for event in done.named("media") if event["state"] == "flowing")
+        assert flowing["srtp_keys"] == "dtls" and flowing["srtp"]
+        wavs.assert_tone(record, 880, seconds=2.0)
+        wavs.assert_tone(phone.heard, 500, seconds=2.0)
+    finally:
+        phone.stop()
+
+
+@pytest.mark.parametrize(("ours", "code"), [("required", 12), ("optional", 0)])
+def test_E03_a_phone_that_cannot_is_exit_12_or_plain_and_said(
+    cli: Cli, start_kamailio: StartKamailio, certs: Path, tmp_path: Path, ours: str, code: int
+) -> None:
+    require("baresip", "dtls")
+    server = start_kamailio(tls=True)
+    phone = Baresip(tmp_path / "bob", server.address("tls"), transport="tls", ca=certs / "ca.pem")
+    try:
+        more = f'srtp = "{ours}"\nsrtp_keys = "dtls"\nca_file = "{certs / "ca.pem"}"'
+        _ready(cli, server.address("tls"), transport="tls", more=more)
+        done = cli.run("call", "sip:bob@sip.test", "--json", "--duration", "3")
+        assert done.code == code, (done.code, done.stderr)
+        assert all(event["srtp"] is None for event in done.named("media"))
+    finally:
+        phone.stop()

@@ -53,6 +53,9 @@ class FakeMedia:
     def start(self) -> None:
         self.done.append("started")
 
+    def hurry(self) -> None:
+        """Nobody shakes hands here."""
+
     def facts(self) -> MediaFacts:
         return MediaFacts(codec=None, rate=None, ptime_ms=20, local=("::1", 1), remote=("::2", 2), latched=True)
 

@@ -17,7 +17,10 @@ def modules_path() -> Path | None:
 
 
 class Baresip:
-    """A registered baresip 1.0.  ``heard`` is what reached it, as a WAV."""
+    """A registered baresip 1.0.  ``heard`` is what reached it, as a WAV.
+
+    *identity*: certificate and key, PEM, for requests that come to it over a TLS connection of their own.
+    """
 
     def __init__(
         self,
@@ -30,6 +33,7 @@ class Baresip:
         transport: str = "udp",
         answer: str = "auto",
         ca: Path | None = None,
+        identity: str | None = None,
         codecs: str = "PCMU/8000/1,PCMA/8000/1",
         encryption: str | None = None,
         nat: str | None = None,
@@ -51,10 +55,14 @@ class Baresip:
         assert modules is not None, "baresip is installed without its modules"
         config = [
             f"module_path {modules}",
-            *(f"module {name}.so" for name in ("g711", "g722", "opus", "srtp", "ice", "ausine", "sndfile")),
+            *(
+                f"module {name}.so"
+                for name in ("g711", "g722", "opus", "srtp", "dtls_srtp", "ice", "ausine", "sndfile")
+            ),
             *(f"module_app {name}.so" for name in ("account", "ctrl_tcp", "menu")),
             f"sip_listen 127.0.0.1:{sip}",
             *([f"sip_cafile {ca}"] if ca else []),
+            *([f"sip_certificate {directory / 'identity.pem'}"] if identity else []),
             f"rtp_ports {rtp}-{rtp + 18}",
             f"ctrl_tcp_listen 127.0.0.1:{self.control}",
             f"audio_source ausine,{tone}",
@@ -66,6 +74,8 @@ class Baresip:
             "audio_buffer 20-160",
         ]
         (directory / "accounts").write_text(account)
+        if identity:
+            (directory / "identity.pem").write_text(identity)
         (directory / "contacts").write_text("")
         (directory / "config").write_text("\n".join(config) + "\n")
         self.server = Server(["baresip", "-f", str(directory)], directory / "baresip.log")
