@@ -35,7 +35,7 @@ _MARKS = {"ok": "\N{CHECK MARK}", "missing": "\N{MIDDLE DOT}", "broken": "\N{BAL
 @verb("doctor")
 @click.pass_obj
 def command(options: GlobalOptions) -> int:
-    """What works on this machine: configuration, keychain, terminal, audio, codecs, DNS, TLS, plug-ins."""
+    """What works on this machine: configuration, keychain, terminal, audio, codecs, ICE, DNS, TLS, plug-ins."""
 
     async def body(run: Run) -> Outcome:
         findings: list[Finding] = []
@@ -124,6 +124,15 @@ def _codecs(_run: Run) -> Iterator[Finding]:
                 yield Finding("codecs", "missing", str(error), error.hint)
 
 
+def _ice(_run: Run) -> Iterator[Finding]:
+    from sipcli.ua.icesettings import missing
+
+    if lacks := missing():
+        yield Finding("ICE", "missing", f"it needs {lacks}", "only behind NATs, and where an account says ice")
+    else:
+        yield Finding("ICE", "ok", "aioice; used where an account, or --ice, says so")
+
+
 def _dns(_run: Run) -> Iterator[Finding]:
     servers = _nameservers(Path("/etc/resolv.conf"))
     if servers:
@@ -172,4 +181,4 @@ def _all(look: Callable[[Run], Iterator[Finding]], run: Run) -> list[Finding]:
     return list(look(run))
 
 
-_LOOKS = (_program, _config, _keychain, _terminal, _audio, _codecs, _dns, _tls, _plugins)
+_LOOKS = (_program, _config, _keychain, _terminal, _audio, _codecs, _ice, _dns, _tls, _plugins)

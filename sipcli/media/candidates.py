@@ -143,13 +143,13 @@ class LocalIce:
         best = next(seen, main) or next(iter(ours), None)
         return None if best is None else best.address
 
-    def attributes(self, *, mux: bool) -> list[Attribute]:
-        """For our ``m=`` section; with *mux* agreed there is no second component (RFC 8839 section 4.2.1.1)."""
+    def attributes(self, *, mux: bool, asking: bool) -> list[Attribute]:
+        """For our ``m=`` section; with *mux* agreed there is no second component.  *asking*: it is an offer."""
         last = 1 if mux else 2
         lines = [Attribute("ice-ufrag", self.ufrag), Attribute("ice-pwd", self.pwd), Attribute("ice-options", _OPTIONS)]
         shown = [pair.local for pair in self.selected] or self.candidates
         lines += [candidate.attribute() for candidate in shown if candidate.component <= last]
-        if self.selected and self.controlling:
+        if self.selected and self.controlling and asking:
             # RFC 8839 section 4.4.1.2.2: which of theirs, should the offer overtake the check that says so.
             words = (
                 f"{pair.remote.component} {pair.remote.host} {pair.remote.port}"
@@ -186,13 +186,21 @@ class IceMismatch(NamedTuple):
     why: str
 
 
-def find_ice(description: SessionDescription, media: MediaDescription, *, mux: bool) -> PeerIce | IceMismatch | None:
-    """The ICE of one ``m=`` section; None where there is none, or none that can be used."""
+def find_ice(
+    description: SessionDescription, media: MediaDescription, *, mux: bool, known: PeerIce | None = None
+) -> PeerIce | IceMismatch | None:
+    """The ICE of one ``m=`` section; None where there is none, or none that can be used.
+
+    The credentials of *known* mean the same session as before, whatever candidates come with them, or none:
+    the path was found, and what an address on the way looks like matters no more.
+    """
     if media.has("ice-mismatch"):
         return IceMismatch("the other side found its own view of our addresses rewritten on the way")
     ufrag, pwd = (media.find(name) or description.find(name) or "" for name in ("ice-ufrag", "ice-pwd"))
     if not (4 <= len(ufrag) <= 256 and 22 <= len(pwd) <= 256 and _ICE_CHARS.issuperset(ufrag + pwd)):
         return None
+    if known is not None and (ufrag, pwd) == (known.ufrag, known.pwd):
+        return known
     written = [a.value for a in media.attributes if a.name == "candidate" and a.value][:_MOST_CANDIDATES]
     if not written:
         return None
@@ -203,7 +211,7 @@ def find_ice(description: SessionDescription, media: MediaDescription, *, mux: b
     last = 1 if mux else 2
     lite = any(attribute.name == "ice-lite" for attribute in description.attributes)
     options = f"{media.find('ice-options') or ''} {description.find('ice-options') or ''}".split()
-    return PeerIce(ufrag, pwd, tuple(c for c in found if c.component <= last), lite, _OPTIONS in options)
+    return PeerIce(ufrag, pwd, tuple(c for c in found if c.component <= last), lite, "ice2" in options)
 
 
 def _rewritten(

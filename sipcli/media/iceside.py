@@ -55,21 +55,23 @@ class IceSide:
         if self.local is None or (agreement is not None and agreement.ice is None):
             return []
         # A peer that does not mux needs the second component, unless it has agreed to mux already.
-        return self.local.attributes(mux=agreement is not None and agreement.rtcp_mux)
+        return self.local.attributes(mux=agreement is not None and agreement.rtcp_mux, asking=True)
 
     def answered(self, agreement: Agreement) -> list[Attribute]:
         """For an answer of ours that comes to *agreement*."""
         if agreement.ice is not None and self.local is not None:
-            return self.local.attributes(mux=agreement.rtcp_mux)
+            return self.local.attributes(mux=agreement.rtcp_mux, asking=False)
         # RFC 8839 section 4.2.5 case 1: they learn why there is none of ours.
         return [Attribute("ice-mismatch")] if self.mismatch and self.local is not None else []
 
-    def hear(self, description: SessionDescription, media: MediaDescription, *, mux: bool) -> PeerIce | None:
-        """What the other side's section says; MediaFailed (488) where ICE must be and is not."""
+    def hear(
+        self, description: SessionDescription, media: MediaDescription, *, mux: bool, before: Agreement | None
+    ) -> PeerIce | None:
+        """What an answer says; MediaFailed (488) where ICE must be and is not."""
         self.mismatch = None
         if self.local is None:
             return None
-        found = find_ice(description, media, mux=mux)
+        found = find_ice(description, media, mux=mux, known=None if before is None else before.ice)
         if isinstance(found, PeerIce):
             return found
         if isinstance(found, IceMismatch):
@@ -82,8 +84,8 @@ class IceSide:
     def hear_offer(
         self, description: SessionDescription, media: MediaDescription, *, mux: bool, before: Agreement | None
     ) -> PeerIce | None:
-        """As :meth:`hear`; a restart is answered by one of ours."""
-        found = self.hear(description, media, mux=mux)
+        """What an offer says; a restart is answered by one of ours."""
+        found = self.hear(description, media, mux=mux, before=before)
         last = None if before is None else before.ice
         if found is not None and last is not None and found.is_restart_of(last):
             self.restart()

@@ -121,7 +121,7 @@ class Negotiator:
         allowed = self._local.direction_of(offered)
         wanted = mirrored(description.direction_of(media))
         mux = offered.has("rtcp-mux") and _muxable(media)
-        ice = self.ice.hear(description, media, mux=mux)
+        ice = self.ice.hear(description, media, mux=mux, before=self.agreement)
         self._agreed_hold = self.hold
         self.agreement = Agreement(
             codec=codec,

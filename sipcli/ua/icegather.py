@@ -140,9 +140,8 @@ class Gatherer:
             if realm is not None:
                 # A person may be asked: how long that may take is the broker's affair.
                 credentials = await self._credentials(server, address, realm)
-            allocations = (self._allocate(server, address, component, credentials) for component in (1, 2))
-            async with asyncio.timeout(2 * STUN_WAIT):
-                wires = await asyncio.gather(*allocations, return_exceptions=True)
+            allocations = (self._patient(server, address, component, credentials) for component in (1, 2))
+            wires = await asyncio.gather(*allocations, return_exceptions=True)
         except ConfigError as error:
             self._complain(server, f"{error}")
             return
@@ -150,8 +149,7 @@ class Gatherer:
             self._complain(server, f"does not prove who it is: {error.reason or error}")
             return
         except (OSError, TimeoutError, stun.TransactionError) as error:
-            late = isinstance(error, TimeoutError | stun.TransactionTimeout)
-            self._complain(server, "does not answer" if late else f"cannot be used: {error}")
+            self._complain(server, _refused(error, None))
             return
         good = [wire for wire in wires if isinstance(wire, Wire)]
         for wire in good:
@@ -162,6 +160,12 @@ class Gatherer:
             self._settings.verdict(credentials, bool(good))
         if refusal is not None:
             self._complain(server, _refused(refusal, credentials))
+
+    async def _patient(
+        self, server: IceServer, address: Address, component: int, credentials: PasswordCredentials | None
+    ) -> Wire:
+        async with asyncio.timeout(STUN_WAIT):
+            return await self._allocate(server, address, component, credentials)
 
     async def _realm_of(self, server: IceServer, address: Address) -> str | None:
         """What the server asks a password for (RFC 8489 section 9.2.4); None: it asks for none."""
@@ -214,6 +218,8 @@ def _code(error: BaseException | None) -> int | None:
 
 
 def _refused(error: BaseException, credentials: PasswordCredentials | None) -> str:
+    if isinstance(error, TimeoutError | stun.TransactionTimeout):
+        return "does not answer"
     code = _code(error)
     who = "us" if credentials is None else credentials.username
     match code:

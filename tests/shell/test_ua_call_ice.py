@@ -204,12 +204,14 @@ async def test_E04_without_consent_nothing_is_sent_any_more() -> None:
         assert a.facts().ice == "lost"
 
 
-async def test_E04_a_restart_keeps_the_audio_while_it_looks() -> None:
+@pytest.mark.parametrize("who", ["a", "b"])
+async def test_E04_a_restart_keeps_the_audio_while_it_looks(who: str) -> None:
     states: list[str] = []
     a, b = session(audio="tone:440", on_ice=states.append), session()
     async with talking(a, b):
-        await a.restart_ice()
-        a.accept_answer(b.answer(a.offer()))
+        asks, answers = (a, b) if who == "a" else (b, a)
+        await asks.restart_ice()
+        asks.accept_answer(answers.answer(asks.offer()))
         assert a.facts().ice == "checking"
         seen = _packets(b)
         await until(lambda: states.count("connected") == 2)

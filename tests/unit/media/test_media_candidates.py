@@ -174,10 +174,11 @@ def test_E04_after_the_checks_only_the_selected_are_shown() -> None:
     """RFC 8839 section 4.4.1.2.2; ``remote-candidates`` comes from who controls alone."""
     for controlling in (True, False):
         settled = _local(MAIN, SEEN, RELAYED).settled([Selected(RELAYED, THEIRS)], controlling=controlling)
-        lines = [str(line) for line in settled.attributes(mux=True)]
+        lines = [str(line) for line in settled.attributes(mux=True, asking=True)]
         assert [line for line in lines if line.startswith("candidate")] == [f"candidate:{RELAYED.attribute().value}"]
         assert ("remote-candidates:1 198.51.100.1 5000" in lines) is controlling
         assert settled.default(1) == RELAYED.address
+        assert not [line for line in settled.attributes(mux=True, asking=False) if line.name == "remote-candidates"]
 
 
 def test_E04_a_restart_changes_both_credentials_and_keeps_the_candidates() -> None:

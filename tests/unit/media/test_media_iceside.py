@@ -155,3 +155,21 @@ def test_E04_a_lite_peer_is_recognised() -> None:
     a, b = _side(A), _side(B)
     _, theirs = _meet(a, b, "t=0 0\r\n", "t=0 0\r\na=ice-lite\r\n")
     assert theirs.ice is not None and theirs.ice.lite
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(("c=IN IP4 192.0.2.5", "c=IN IP4 203.0.113.9"), id="rewritten"),
+        pytest.param(("a=candidate:", "a=x-candidate:"), id="no candidates"),
+    ],
+)
+def test_E04_once_there_is_a_path_the_same_credentials_are_enough(changed: tuple[str, str]) -> None:
+    """A later offer that an ALG saw, or of a phone that repeats its credentials alone, does not end ICE."""
+    a, b = _side(A), _side(B)
+    _, first = _meet(a, b)
+    old, new = changed
+    offer = a.offer()
+    assert old.encode() in offer
+    b.answer(offer.replace(old.encode(), new.encode()))
+    assert b.agreement is not None and b.agreement.ice == first.ice
