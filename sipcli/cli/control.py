@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sipcli.cli.callctl import CallCommands
 from sipcli.cli.console import Style
+from sipcli.cli.switchctl import SwitchCommands
 from sipcli.errors import ConfigError
 from sipcli.ua.control import Command, ControlServer, control_path
 from sipcli.ua.controlline import ControlError, Request
@@ -44,6 +45,7 @@ class ControlDesk:
             "auth.waiting": self._waiting,
             "auth.answer": self._answer,
             **CallCommands(agent).table,
+            **SwitchCommands(agent).table,
         }
 
     @property
@@ -120,6 +122,7 @@ class ControlDesk:
             "up_ms": self._run.environment.milliseconds(),
             "accounts": accounts,
             "calls": calls,
+            "dnd": agent.switchboard.dnd,
             "waiting": agent.waiting.listing(),
         }
 

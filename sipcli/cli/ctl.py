@@ -14,32 +14,36 @@ from sipcli.cli.exits import ExitStatus
 from sipcli.cli.parameters import GlobalOptions, control_option, verb
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.status import each_answer
+from sipcli.cli.switchctl import SWITCH_COMMANDS
 from sipcli.errors import ConfigError
 
 __all__ = ["command"]
 
 _PATIENCE_S = 40.0
 """A hold may be challenged, and its secret looked for."""
-_WANTS = {"dtmf": "digits", "record": "file"}
+_WANTS = {"dtmf": "digits", "record": "file", "switch": "call"}
 
 
 @verb("ctl")
-@click.argument("word", metavar="COMMAND", type=click.Choice(CALL_COMMANDS))
-@click.argument("what", metavar="[DIGITS|FILE]", required=False)
+@click.argument("word", metavar="COMMAND", type=click.Choice((*CALL_COMMANDS, *SWITCH_COMMANDS, "dnd")))
+@click.argument("what", metavar="[DIGITS|FILE|ID|on|off]", required=False)
 @click.option("--call", "call_id", metavar="ID", help="Which call, as `sipcli status` names it.")
 @control_option
 @click.pass_obj
 def command(options: GlobalOptions, word: str, what: str | None, call_id: str | None, control: Path | None) -> int:
     """Command a call of a running sipcli: hangup, hold, resume, mute, unmute, dtmf DIGITS, record FILE, stop-recording;
-    conference joins all calls that are up."""
+    conference joins all calls that are up; answer or reject one that rings; switch ID holds the others; dnd on|off."""
 
     async def body(run: Run) -> Outcome:
+        if word == "dnd":
+            return await _dnd(run, control, what)
         wants = _WANTS.get(word)
         if (wants is None) != (what is None):
             says = f"ctl {word} wants {wants}" if wants else f"ctl {word} wants nothing more"
             raise ConfigError(says, hint="sipcli ctl dtmf 12#, sipcli ctl record FILE.wav")
-        running = await run.in_thread(partial(_who, run, control, call_id))
-        fields: dict[str, Any] = {"call": call_id}
+        named = what if wants == "call" else call_id
+        running = await run.in_thread(partial(_who, run, control, named))
+        fields: dict[str, Any] = {"call": named}
         if word == "record":
             fields["file"] = str(Path(what or "").expanduser().absolute())  # theirs is another working directory
         elif wants is not None:
@@ -58,6 +62,23 @@ def command(options: GlobalOptions, word: str, what: str | None, call_id: str | 
         return Outcome("done", f"{answer['call']} is {answer['state']}{muted}", more={"call": state})
 
     return run_verb("ctl", options, body)
+
+
+async def _dnd(run: Run, control: Path | None, what: str | None) -> Outcome:
+    """Ask, or tell, the one that takes calls."""
+    if what not in (None, "on", "off"):
+        raise ConfigError(f"dnd is on or off, not “{what}”", hint="sipcli ctl dnd on")
+    answers = await run.in_thread(partial(each_answer, run, control, "status"))
+    listening = [running for running, status in answers if status.get("verb") == "listen"]
+    if len(listening) != 1:
+        found = "; ".join(str(running.path) for running in listening)
+        raise ConfigError(
+            f"which one? {found}" if found else "no sipcli of yours takes calls",
+            hint="name the socket: --control PATH" if found else "look what there is: sipcli status",
+        )
+    said = {} if what is None else {"on": what == "on"}
+    on = (await run.in_thread(partial(listening[0].ask, "dnd", said)))["dnd"]
+    return Outcome("done", "nobody is to disturb" if on else "calls ring", more={"dnd": on})
 
 
 def _who(run: Run, control: Path | None, call_id: str | None) -> RunningSipcli:

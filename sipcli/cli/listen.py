@@ -88,6 +88,7 @@ def _matches(uri: str, pattern: str) -> bool:
     "--allow", multiple=True, metavar="GLOB", help="Answer automatically only callers like this: '*@example.com'."
 )
 @click.option("--allow-anonymous", is_flag=True, help="Take calls that did not come through our own server.")
+@click.option("--early-media", is_flag=True, help="Let callers hear --audio while it rings (183).")
 @media_options
 @account_options
 @control_option
@@ -102,6 +103,7 @@ def command(
     ready_file: Path | None,
     allow: tuple[str, ...],
     allow_anonymous: bool,
+    early_media: bool,
     control: Path | None,
     **said: Any,
 ) -> int:
@@ -127,7 +129,7 @@ def command(
             run.controlled(agent, control),
         ):
             me = agent.account(account.name)
-            desk = _Desk(run, plan, talk, max_calls, ring)
+            desk = _Desk(run, plan, talk, max_calls, ring, early=early_media)
             # A caller who names none of our contacts belongs to no account.
             me.incoming = agent.on_incoming = desk.incoming
             if not direct:
@@ -163,13 +165,16 @@ def _account(run: Run, aor: str | None, no_register: bool, said: dict[str, Any])
 class _Desk:
     """Takes the calls, counts them, and knows when enough were taken."""
 
-    def __init__(self, run: Run, plan: AnswerPlan, talk: Talk, max_calls: int | None, ring: float) -> None:
+    def __init__(
+        self, run: Run, plan: AnswerPlan, talk: Talk, max_calls: int | None, ring: float, *, early: bool
+    ) -> None:
         self._run = run
         self._plan = plan
         self._talk = talk
         self._limit = max_calls
         self._at_once = max_calls or 2
         self._ring = ring
+        self._early = early
         self._tasks: set[asyncio.Task[None]] = set()
         self._first = asyncio.Event()
         self._enough = asyncio.Event()
@@ -207,8 +212,10 @@ class _Desk:
             if isinstance(step, int):
                 call.reject(step)
                 return
-            if step == "ask" and not await self._asked(call):
-                return
+            if step == "ask":
+                if not await self._asked(call):
+                    return
+                await call.agent.switchboard.hold_others(call)  # a person talks to one; a bot may talk to many
             self._answered += 1
             await call.accept(**self._talk.media, record=self._talk.recording(call.id, self._answered))
             async with self._talk.hot_keys(call):
@@ -219,7 +226,10 @@ class _Desk:
 
     async def _asked(self, call: Call) -> bool:
         """Ring, and let the person decide; False when the call was refused, or went away."""
-        call.ring()
+        if self._early:
+            await call.early(**self._talk.media, record=self._talk.recording(call.id, self._answered + 1))
+        else:
+            call.ring()
         self._run.console.say(f"[a]nswer  [r]eject  [R] decline   rings {self._ring:g} s")
         decision = await self._talk.decision(call, self._ring)
         if decision == "answer":

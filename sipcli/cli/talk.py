@@ -18,9 +18,11 @@ from sipcli.observe.quality import quality_lines
 
 if TYPE_CHECKING:
     from sipcli.ua.call import Call, CallReport
+    from sipcli.ua.switchboard import Decision
 
 __all__ = ["Talk", "call_facts"]
 
+_CHOICES: dict[str, Decision] = {"a": "answer", "r": "reject", "R": "decline"}
 _DIGITS = frozenset(",0123456789*#ABCDabcd")
 
 
@@ -78,13 +80,13 @@ class Talk:
 
     async def decision(self, call: Call, seconds: float) -> str | None:
         """``answer``, ``reject``, ``decline``: what a person chose; ``late`` after *seconds*; None: the caller left."""
-        loop = asyncio.get_running_loop()
-        chosen: asyncio.Future[str] = loop.create_future()
+        switchboard = call.agent.switchboard
+        chosen = switchboard.ask(call)
 
         def act(key: str) -> None:
-            choice = {"a": "answer", "r": "reject", "R": "decline"}.get(key)
+            choice = _CHOICES.get(key)
             if choice is not None and not chosen.done():
-                chosen.set_result(choice)
+                switchboard.decide(call, choice)
 
         gone = asyncio.ensure_future(call.finished())
         try:
@@ -96,7 +98,7 @@ class Talk:
             return None if gone.done() else "late"
         finally:
             gone.cancel()
-            chosen.cancel()
+            switchboard.forget(call)
 
     def recording(self, call_id: str, number: int) -> Path | None:
         """Where call *number* is recorded: ``%c`` is its id, ``%n`` its number; without either later ones get -2…"""

@@ -104,6 +104,11 @@ class AccountConfig:
     """Ask the registrar for an address that leads to this very phone, and use it in calls (RFC 5627)."""
     shared_auth: bool = True
     """Calls and requests share what servers accepted; otherwise each authenticates by itself."""
+    call_waiting: bool = True
+    """A second call rings while one is up; otherwise it is busy."""
+    dnd: bool = False
+    """Do not disturb: every call is refused with *dnd_code*."""
+    dnd_code: int = 480
     reliable: Reliability = "supported"
     """``100rel`` in the file: whether what rings is acknowledged (RFC 3262)."""
     codecs: tuple[str, ...] | None = None

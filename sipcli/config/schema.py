@@ -102,9 +102,11 @@ def _number(low: float, high: float, *, whole: bool = False) -> Check:
     return check
 
 
-def _one_of(*words: str) -> Check:
+def _one_of(*words: str | int) -> Check:
     def check(value: Any) -> str | None:
-        return None if value in words else "must be " + " or ".join(f'"{word}"' for word in words)
+        if value in words and not isinstance(value, bool):
+            return None
+        return "must be " + " or ".join(f'"{word}"' if isinstance(word, str) else str(word) for word in words)
 
     return check
 
@@ -154,6 +156,9 @@ ACCOUNT: Mapping[str, Rule] = {
     "outbound": Rule(_flag_or_auto),
     "gruu": Rule(_flag),
     "shared_auth": Rule(_flag),
+    "call_waiting": Rule(_flag),
+    "dnd": Rule(_flag),
+    "dnd_code": Rule(_one_of(480, 486, 603)),
     "100rel": Rule(_one_of("off", "supported", "required")),
     "codecs": Rule(_codecs),
     "srtp": Rule(_one_of("off", "optional", "required")),

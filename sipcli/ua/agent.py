@@ -29,6 +29,7 @@ from sipcli.ua.notices import Listening, Notice
 from sipcli.ua.oneshot import MessageReport, OneShots, OptionsReport, ask_options, send_message
 from sipcli.ua.shelf import NoTerminal, RelayTerminal, Shelf
 from sipcli.ua.statebook import StateBook
+from sipcli.ua.switchboard import Switchboard
 from sipcli.ua.terms import auth_policy, profile_of
 from sipcli.ua.threads import ThreadRegistry
 from sipcli.ua.tls import TlsSettings
@@ -90,6 +91,7 @@ class UserAgent:
         self.interactive = interactive
         self.waits = waits
         self.waiting = WaitingRoom(self)
+        self.switchboard = Switchboard(self)
         self.max_wait = max_wait
         self.save = save
         self.trace = trace

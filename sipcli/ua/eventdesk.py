@@ -162,10 +162,14 @@ class EventDesk:
         call = Call(self._agent, account, event.call)
         call.announce()
         handler = self._agent.on_incoming if account is None else account.on_incoming
+        refusal = self._agent.switchboard.refusal(call)
         try:
             if handler is None or self._agent.closed or self._agent.draining:
                 call.reject(480)
+            elif refusal is not None:
+                call.reject(*refusal)
             else:
+                self._agent.switchboard.announce(call)
                 hand_over(handler, call)
         except Exception:
             log.exception("on_incoming failed; the call is refused")

@@ -404,3 +404,31 @@ def test_c04_sips_never_goes_to_a_plain_registrar() -> None:
     wire.do(lambda: wire.engine.invite("work", SipUri.parse("sips:bob@example.com"), OFFER))
     hop = wire.last(events.FlowWanted).hop
     assert (hop.transport, hop.secure) == ("tls", True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Alert-Info: <http://example.com/a.wav>;info=alert-autoanswer;delay=0",
+        "Call-Info: <sip:example.com>;answer-after=0",
+        "Answer-Mode: Auto",
+        "Priv-Answer-Mode: Auto",
+        "P-Auto-Answer: normal",
+    ],
+)
+def test_T22_no_header_of_a_caller_answers_the_call(line: str) -> None:
+    """There is no code to take out: nothing reads these headers.  Fails once something does and answers by itself."""
+    wire, bob = Wire(), Caller()
+    call = incoming(wire, bob, line)
+    wire.do(call.ring)
+    wire.run(20)
+    assert {heard.status for heard in wire.take() if heard.method == "INVITE"} <= {100, 180}
+    assert call.state is CallState.RINGING
+
+
+def test_T22_who_insists_on_an_answer_mode_is_refused() -> None:
+    """Fails without the look at Require in ``Reception._judge``."""
+    wire = Wire()
+    wire.deliver(Caller().request("INVITE", "Require: answermode", "Answer-Mode: Auto;require", body=OFFER))
+    refusal = wire.one()
+    assert (refusal.status, refusal.header("unsupported")) == (420, "answermode")

@@ -1,0 +1,144 @@
+"""Several calls at one `sipcli listen`: waiting, answered, rejected and switched from another terminal; dnd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Cli, Running
+
+Starts = Callable[..., Running]
+
+
+@pytest.fixture
+def desk(cli: Cli, tmp_path: Path) -> Cli:
+    """A machine with a run-time directory, as a login gives it."""
+    place = tmp_path / "run"
+    place.mkdir(mode=0o700)
+    cli.env["XDG_RUNTIME_DIR"] = str(place)
+    return cli
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> Iterator[Starts]:
+    """Starts a sipcli on a machine, and ends it with the test."""
+    started: list[Running] = []
+
+    def start(machine: Cli, *arguments: str) -> Running:
+        started.append(machine.start(*arguments))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.leave()
+
+
+@pytest.fixture
+def caller(starts: Starts, tmp_path: Path) -> Callable[[int], Running]:
+    """Somebody else, on his own machine, who calls the listener at a port."""
+
+    def call(port: int) -> Running:
+        machine = Cli(tmp_path / f"caller-{len(list(tmp_path.iterdir()))}")
+        who = ("--from", "sip:bob@there.invalid", "--no-register")
+        return starts(machine, "call", f"sip:alice@127.0.0.1:{port}", "--json", *who, "--audio", "tone:440")
+
+    return call
+
+
+def listening(starts: Starts, desk: Cli, *arguments: str) -> tuple[Running, int]:
+    running = starts(desk, "listen", "--json", "--no-register", "--port", "0", *arguments)
+    [at] = [at for at in running.wait_for("ready")["listen"] if at["transport"] == "udp"]
+    return running, at["port"]
+
+
+def test_a_second_call_waits_is_answered_and_switched_to(
+    desk: Cli, starts: Starts, caller: Callable[[int], Running]
+) -> None:
+    phone, port = listening(starts, desk)
+    first = caller(port)
+    ringing = phone.wait_for("call", state="ringing")
+    assert desk.run("ctl", "answer", "--json").result["call"] == {
+        "call": ringing["call"],
+        "state": "answered",
+        "muted": False,
+    }
+    first.wait_for("call", state="answered")
+    second = caller(port)
+    waiting = phone.wait_for("call.waiting")
+    assert waiting["others"] == [ringing["call"]]
+    second.wait_for("call", state="ringing")
+    assert desk.run("ctl", "answer").code == 0
+    first.wait_for("call", state="held")
+    second.wait_for("call", state="answered")
+    switched = desk.run("ctl", "switch", ringing["call"], "--json")
+    assert (switched.code, switched.result["call"]["state"]) == (0, "answered"), switched.stderr
+    second.wait_for("call", state="held")
+    first.wait_for("call", state="answered")
+
+
+def test_a_call_is_rejected_from_another_terminal(desk: Cli, starts: Starts, caller: Callable[[int], Running]) -> None:
+    _, port = listening(starts, desk)
+    calling = caller(port)
+    calling.wait_for("call", state="ringing")
+    assert desk.run("ctl", "reject").code == 0
+    assert calling.finish(timeout=20).result["code"] == 486
+
+
+def test_do_not_disturb_is_switched_from_another_terminal(
+    desk: Cli, starts: Starts, caller: Callable[[int], Running]
+) -> None:
+    phone, port = listening(starts, desk)
+    assert desk.run("ctl", "dnd", "--json").result["dnd"] is False
+    assert desk.run("ctl", "dnd", "on").stdout.strip().endswith("nobody is to disturb")
+    phone.wait_for("dnd", on=True)
+    refused = caller(port).finish(timeout=20).result
+    assert (refused["code"], refused["reason"]) == (480, "Do Not Disturb")
+    assert desk.run("ctl", "dnd", "off").code == 0
+    rung = caller(port)
+    rung.wait_for("call", state="ringing")
+
+
+def test_without_call_waiting_the_second_is_busy(desk: Cli, starts: Starts, caller: Callable[[int], Running]) -> None:
+    desk.configure('[accounts.me]\naor = "sip:alice@127.0.0.1"\ncall_waiting = false\n')
+    phone, port = listening(starts, desk, "--answer", "auto")
+    caller(port)
+    phone.wait_for("call", state="answered")
+    assert caller(port).finish(timeout=20).result["code"] == 486
+
+
+def test_early_media_is_heard_while_it_rings(desk: Cli, starts: Starts, caller: Callable[[int], Running]) -> None:
+    phone, port = listening(starts, desk, "--early-media", "--audio", "tone:880")
+    calling = caller(port)
+    calling.wait_for("call", state="early")
+    calling.wait_for("media", state="flowing")
+    assert desk.run("ctl", "answer").code == 0
+    calling.wait_for("call", state="answered")
+    assert phone.wait_for("call", state="answered")["code"] == 200
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("answer",), 1, "no call rings"),
+        (("reject", "--call", "call9"), 2, "in a call call9"),
+        (("switch",), 2, "wants call"),
+        (("switch", "call9"), 2, "in a call call9"),
+        (("dnd", "perhaps"), 2, "dnd is on or off"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(
+    desk: Cli, starts: Starts, caller: Callable[[int], Running], words: tuple[str, ...], status: int, said: str
+) -> None:
+    phone, port = listening(starts, desk, "--answer", "auto")
+    caller(port)
+    phone.wait_for("call", state="answered")
+    done = desk.run("ctl", *words)
+    assert (done.code, said in done.stderr) == (status, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_dnd_where_nobody_listens(desk: Cli) -> None:
+    done = desk.run("ctl", "dnd", "on")
+    assert (done.code, "no sipcli of yours takes calls" in done.stderr) == (2, True), done.stderr
