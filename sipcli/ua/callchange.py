@@ -75,7 +75,7 @@ class SessionChanges:
         call.core.answer_reinvite(sdp)
         agreement = media.agreement
         if event.offer is not None and agreement is not None and call.is_up:
-            call.tell("answered" if agreement.may_receive else "held")
+            call.tell("answered" if agreement.may_receive and agreement.may_send else "held")
 
     def on_reanswered(self, event: CallReanswered) -> None:
         media = self._call.session

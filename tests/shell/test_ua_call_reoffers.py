@@ -38,7 +38,7 @@ class FakeMedia:
     def answer(self, offer: bytes) -> bytes:
         if self.refuses:
             raise MediaFailed("no common codec")
-        self.agreement = SimpleNamespace(may_receive=offer != b"hold")
+        self.agreement = SimpleNamespace(may_receive=offer != b"hold", may_send=offer != b"music on hold")
         return b"our answer"
 
     def accept_answer(self, answer: bytes) -> None:
@@ -110,8 +110,9 @@ async def test_they_hold_and_resume(rig: Any) -> None:
     rig.call._times.mark_up()
     rig.call.changes.on_reoffered(CallReoffered(rig.core, b"hold", OK))
     rig.call.changes.on_reoffered(CallReoffered(rig.core, b"go on", OK))
-    assert rig.core.said == [("answer_reinvite", b"our answer")] * 2
-    assert states(rig) == ["held", "answered"]
+    rig.call.changes.on_reoffered(CallReoffered(rig.core, b"music on hold", OK))
+    assert rig.core.said == [("answer_reinvite", b"our answer")] * 3
+    assert states(rig) == ["held", "answered", "held"]
 
 
 async def test_they_ask_us_to_offer(rig: Any) -> None:
