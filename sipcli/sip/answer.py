@@ -10,6 +10,7 @@ from sipcli.sip.dialog import Dialog
 from sipcli.sip.events import CallConfirmed, CallEarlyAnswer, CallIncoming
 from sipcli.sip.flow import Flow
 from sipcli.sip.indialog import Call, CallState
+from sipcli.sip.infopackage import receives
 from sipcli.sip.message import Request
 from sipcli.sip.reliable import OPTION, option_tags, reliability, supported
 from sipcli.sip.reliable_uas import ReliableResponses
@@ -178,6 +179,7 @@ class IncomingCall(Call):
             ("Allow", ", ".join(config.allow)),
             ("Supported", ", ".join(supported(self._core, self._account))),
             ("User-Agent", config.user_agent),
+            *receives(self.invite),
         )
 
     # -- as the owner of the acceptance ----------------------------------------------------------------

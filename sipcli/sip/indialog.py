@@ -14,6 +14,7 @@ from sipcli.sip.events import AnyCall, CallEnded, InfoReceived, MessageReceived,
 from sipcli.sip.exchange import ExchangeState
 from sipcli.sip.farewell import Farewell
 from sipcli.sip.flow import Flow
+from sipcli.sip.infopackage import RECEIVED, is_refused
 from sipcli.sip.message import Request, Response
 from sipcli.sip.oneshot import OneShot, patience_for
 from sipcli.sip.refer import Referrals
@@ -333,6 +334,8 @@ class Call:
                 self._reoffer.on_update(dialog, tx, request)
             case "PRACK":
                 self._on_prack(tx, request)
+            case "INFO" if is_refused(request):
+                tx.reply(469, headers=(RECEIVED,))
             case "INFO":
                 tx.reply(200)
                 self._core.emit(InfoReceived(self.me, request))

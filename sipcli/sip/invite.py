@@ -14,6 +14,7 @@ from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.farewell import Farewell
 from sipcli.sip.flow import Flow
 from sipcli.sip.indialog import Call, CallState
+from sipcli.sip.infopackage import RECEIVED
 from sipcli.sip.letter import Letter
 from sipcli.sip.message import Response
 from sipcli.sip.reliable import Provisionals, is_reliable, reliability
@@ -70,6 +71,7 @@ class OutgoingCall(Call):
             headers=(
                 *headers,
                 ("Allow", ", ".join(core.config.allow)),
+                RECEIVED,
                 *_options(core, account, late=sdp is None),
                 ("Accept", SDP),
             ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from sipcli.sip.flow import Transport
+from sipcli.sip.letterbody import MESSAGE_TYPES
 from sipcli.sip.timers import TimerValues
 from sipcli.sip.uri import SipUri
 
@@ -68,7 +69,7 @@ class EngineConfig:
         *("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "MESSAGE", "INFO", "UPDATE"),
         *("NOTIFY", "SUBSCRIBE", "REFER", "PRACK"),
     )
-    accept: tuple[str, ...] = ("application/sdp", "text/plain", "application/dtmf-relay", "application/dtmf")
+    accept: tuple[str, ...] = ("application/sdp", *MESSAGE_TYPES, "application/dtmf-relay", "application/dtmf")
     supported: tuple[str, ...] = ("timer", "replaces", "norefersub", "100rel")
     allow_events: tuple[str, ...] = ("refer",)
     """Event packages of which we send NOTIFYs ourselves (RFC 6665 section 8.2.2)."""

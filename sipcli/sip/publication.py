@@ -48,7 +48,6 @@ class Publication:
     __slots__ = (
         "_account",
         "_body",
-        "_content_type",
         "_core",
         "_cseq",
         "_exchange",
@@ -58,6 +57,7 @@ class Publication:
         "_tag",
         "_too_brief",
         "call_id",
+        "content_type",
         "etag",
         "event",
         "expires",
@@ -87,7 +87,7 @@ class Publication:
         self.etag: str | None = None
         """What the server calls the state it holds; None: it holds none."""
         self._body = body
-        self._content_type = content_type
+        self.content_type = content_type
         self._new = True
         """The server does not have :attr:`_body` yet."""
         self.call_id, self._tag, self._cseq = core.new_call_id(), core.new_tag(), CSeqCounter()
@@ -110,7 +110,7 @@ class Publication:
         """Say something new; waits for the PUBLISH that is under way, and the latest word wins."""
         if self.state in (PublicationState.REMOVING, PublicationState.GONE):
             return
-        self._body, self._content_type, self._new = body, content_type, True
+        self._body, self.content_type, self._new = body, content_type, True
         if self._exchange is None and self.state is PublicationState.PUBLISHED:
             self._send()
 
@@ -162,7 +162,7 @@ class Publication:
             cseq=self._cseq,
             headers=headers,
             body=self._body if said else b"",
-            content_type=self._content_type if said else None,
+            content_type=self.content_type if said else None,
         )
         self._exchange = Exchange(core, self, account, letter, interactive=not remove)
         self._exchange.start()

@@ -9,6 +9,7 @@ from sipcli.sip.answer import IncomingCall
 from sipcli.sip.events import MessageReceived
 from sipcli.sip.flow import Flow
 from sipcli.sip.grammar import KNOWN_METHODS
+from sipcli.sip.letterbody import MESSAGE_TYPES, words_of
 from sipcli.sip.message import Request
 from sipcli.sip.notified import bad_event
 from sipcli.sip.reliable import OPTION, option_tags, reliability, supported
@@ -128,16 +129,17 @@ class Reception:
 
     def _judge_content(self, request: Request) -> _Refusal | None:
         """Section 8.2.3; a body that its sender calls optional is no reason to refuse anything."""
-        config = self._core.config
         if request.method == "INVITE" and not _takes_sdp(request):
             return 406, ()
         if not request.body or request.method not in _READ_BODIES:
             return None
         if "handling=optional" in (request.find("Content-Disposition") or "").replace(" ", "").lower():
             return None
-        wanted = (SDP,) if request.method != "MESSAGE" else tuple(t for t in config.accept if t.startswith("text/"))
-        if request.content_type not in wanted:
-            return 415, (("Accept", ", ".join(wanted)),)
+        if request.method == "MESSAGE":
+            if words_of(request) is None:
+                return 415, (("Accept", ", ".join(MESSAGE_TYPES)),)
+        elif request.content_type != SDP:
+            return 415, (("Accept", SDP),)
         if (request.find("Content-Encoding") or "identity").lower() != "identity":
             return 415, (("Accept-Encoding", "identity"),)
         return None

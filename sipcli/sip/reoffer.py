@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from sipcli.sip.acknowledge import Acceptance, Acknowledgement
 from sipcli.sip.events import CallOfferStale, CallReanswered, CallReoffered, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
+from sipcli.sip.infopackage import receives
 from sipcli.sip.message import Request, Response
 from sipcli.sip.transaction import ServerTransaction
 
@@ -292,7 +293,7 @@ class Reoffer:
     def _answering(self, tx: ServerTransaction, request: Request) -> tuple[tuple[str, str], ...]:
         contact = self._call.contact(tx.flow, secure=request.uri_text.startswith("sips:"))
         timing = self._call.timer.answers(request) if self._call.answered else ()
-        return (("Contact", contact), ("Allow", ", ".join(self._core.config.allow)), *timing)
+        return (("Contact", contact), ("Allow", ", ".join(self._core.config.allow)), *timing, *receives(request))
 
     def answer(self, sdp: bytes) -> bool:
         tx, self._tx = self._tx, None

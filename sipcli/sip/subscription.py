@@ -261,7 +261,7 @@ class Subscription:
     def on_notify(
         self, dialog: Dialog | None, tx: ServerTransaction, request: Request, state: SubscriptionState, flow: Flow
     ) -> None:
-        if request.body and request.content_type not in self.accept:
+        if request.body and "*/*" not in self.accept and request.content_type not in self.accept:
             tx.reply(415, headers=(("Accept", ", ".join(self.accept)),))
             return
         notifier = self._notifiers.get(request.from_.tag or "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,12 +16,12 @@ from sipcli.sip.events import RegistrationChanged
 from sipcli.sip.flow import Flow
 from sipcli.sip.register import Binding, Registration, State
 from sipcli.sip.uri import SipUri
+from sipcli.ua.accountrequests import AccountRequests
 from sipcli.ua.answering import CallHandler, hand_over
 from sipcli.ua.authdesk import exchange_key, refuse_answer, refuse_coroutine
 from sipcli.ua.chain import Terms
 from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
 from sipcli.ua.failures import AuthStory, failure_of
-from sipcli.ua.oneshot import MessageReport, OptionsReport, RequestReport
 from sipcli.ua.rations import Ration
 from sipcli.ua.terms import chain_for, prompt_burst, wait_limit
 
@@ -40,7 +40,7 @@ Answer: TypeAlias = Credentials | Iterable[Credentials] | None
 ChallengeCoroutine: TypeAlias = Callable[[DeferredChallenge], Awaitable[Answer]]
 
 
-class Account:
+class Account(AccountRequests):
     """One address-of-record of an agent.  Made by ``agent.account(name)`` or ``agent.add_account(config)``.
 
     Subclass it and override :meth:`on_auth_challenge`; or use the decorator
@@ -137,7 +137,7 @@ class Account:
         :meth:`unregister`; *retry* goes on after a failure, too, backing off, until
         it succeeds.  Raises the typed error of the first failure otherwise; cancelled, it takes everything back.
         """
-        self._check_open()
+        self.check_open()
         if self._bound is None:
             binding = self.binding
             if expires is None and binding is not None and self._is_bound(binding):
@@ -256,52 +256,9 @@ class Account:
         """Dial *target*; returns at once, ``await call.answered()`` waits.  Options: :meth:`Call.dial`."""
         from sipcli.ua.call import Call  # media comes with it: a registration needs none
 
-        self._check_open()
+        self.check_open()
         self.begin_action()
         return await Call.dial(self.agent, self, self.parse_target(target), **options)
-
-    async def message(self, target: str | SipUri, text: str, *, content_type: str = "text/plain") -> MessageReport:
-        """Send a MESSAGE (RFC 3428).  Raises the typed error when it is not taken."""
-        self._check_open()
-        self.begin_action()
-        return await self.agent.message(self, self.parse_target(target), text, content_type=content_type)
-
-    async def options(self, target: str | SipUri) -> OptionsReport:
-        """Ask what *target* can (RFC 3261 section 11).  Any SIP answer is a success."""
-        self._check_open()
-        self.begin_action()
-        return await self.agent.options(self, self.parse_target(target))
-
-    async def send_request(
-        self,
-        method: str,
-        target: str | SipUri,
-        *,
-        headers: Sequence[tuple[str, str]] = (),
-        body: bytes = b"",
-        content_type: str | None = None,
-        shared_auth: bool | None = None,
-    ) -> RequestReport:
-        """Send PUBLISH, SUBSCRIBE, REFER... outside of a call.  Any final answer is a report, a refusal, too.
-
-        *shared_auth*: see :meth:`Call.dial`.  Raises the typed error when nobody answers, or a challenge is not met.
-        """
-        self._check_open()
-        self.begin_action()
-        uri = self.parse_target(target)
-        done = await self.agent.oneshots.run(
-            lambda engine: engine.request(self.name, method, uri, headers, body, content_type, shared_auth=shared_auth)
-        )
-        return RequestReport.of(done, self.name, self.take_story(done.oneshot.exchange.call_id))
-
-    def parse_target(self, target: str | SipUri) -> SipUri:
-        """A URI as people write it; without a host it is somebody of our own domain.  Raises ParseError."""
-        if isinstance(target, SipUri):
-            return target
-        text = target.strip()
-        if not text.lower().startswith(("sip:", "sips:")):
-            text = f"{self.aor.scheme}:{text}" if "@" in text else f"{self.aor.scheme}:{text}@{self.aor.host}"
-        return SipUri.parse(text)
 
     def on_incoming(self, call: Call) -> None:
         """Somebody calls.  Default: :attr:`incoming`, else the agent's ``on_incoming``, else 480."""
@@ -396,6 +353,7 @@ class Account:
                     session.abandon(token)
         await self.agent.part_with(self, timeout)
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raises AgentClosed when the account, or its agent, is closed."""
         if self._closed or self.agent.closed:
             raise AgentClosed(f"account {self.name} is closed")

@@ -28,6 +28,7 @@ from sipcli.ua.instance import Instance
 from sipcli.ua.notices import Listening, Notice
 from sipcli.ua.oneshot import MessageReport, OneShots, OptionsReport, ask_options, send_message
 from sipcli.ua.shelf import NoTerminal, RelayTerminal, Shelf
+from sipcli.ua.soft import SoftStates
 from sipcli.ua.statebook import StateBook
 from sipcli.ua.switchboard import Switchboard
 from sipcli.ua.terms import auth_policy, profile_of
@@ -116,6 +117,7 @@ class UserAgent:
         self._workers: Workers | None = None
         self._broker: CredentialBroker | None = None
         self.oneshots = OneShots(self.turn)
+        self.soft = SoftStates(self)
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -276,7 +278,11 @@ class UserAgent:
     async def part_with(self, account: Account, timeout: float) -> None:
         """The rest of ``account.close()``: its calls, its binding, its place in the engine."""
         try:
-            await asyncio.gather(self._end_calls(account, timeout), account.unregister(timeout=timeout))
+            await asyncio.gather(
+                self._end_calls(account, timeout),
+                self.soft.leave(account, timeout),
+                account.unregister(timeout=timeout),
+            )
         finally:
             with self.turn() as engine:
                 engine.remove_account(account.name)

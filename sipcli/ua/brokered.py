@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sipcli.sip.auth import GiveUp
+from sipcli.sip.auth import Challenged, GiveUp
 from sipcli.sip.policy import new_realm
 from sipcli.ua.account import Account
 from sipcli.ua.ask import Ask
@@ -37,7 +37,8 @@ class BrokeredAccount(Account):
     def _ask(self, deferred: DeferredChallenge) -> Ask:
         exchange = deferred.exchange
         refresh = exchange.method == "REGISTER" and not self.is_binding
-        prompts = self.agent.interactive and (not refresh or self.config.policy.background_prompts)
+        background = refresh or _keeps_up(exchange)
+        prompts = self.agent.interactive and (not background or self.config.policy.background_prompts)
         waits = exchange.method == "REGISTER" and exchange.interactive and not self.is_closed and self.agent.waits()
         story = self.story(exchange)
 
@@ -69,3 +70,11 @@ class BrokeredAccount(Account):
             return None
         latest = binding.expires_at - REFRESH_MARGIN
         return latest if latest > self.agent.gate.loop.time() else binding.expires_at
+
+
+def _keeps_up(exchange: Challenged) -> bool:
+    """A refresh of a subscription or publication: nobody sits in front of it."""
+    request = exchange.request
+    if exchange.method == "SUBSCRIBE":
+        return request.to.tag is not None
+    return exchange.method == "PUBLISH" and "sip-if-match" in request.headers

@@ -30,13 +30,15 @@ from sipcli.sip.events import (
     Event,
     InfoReceived,
     MessageReceived,
+    NotifyReceived,
     ProtocolWarning,
+    PublicationChanged,
     RegistrationChanged,
     RequestDone,
+    SubscriptionChanged,
 )
 from sipcli.ua.answering import hand_over
 from sipcli.ua.notices import (
-    MessageNotice,
     RegistrationNotice,
     RegistrationState,
     TraceNotice,
@@ -87,7 +89,10 @@ class EventDesk:
             CallRefreshDue: lambda event: self._with_changes(event, "on_refresh_due"),
             InfoReceived: self._on_info,
             RequestDone: agent.oneshots.on_done,
-            MessageReceived: self._on_message,
+            MessageReceived: agent.soft.on_message,
+            SubscriptionChanged: agent.soft.on_subscription,
+            NotifyReceived: agent.soft.on_notify,
+            PublicationChanged: agent.soft.on_publication,
             ProtocolWarning: self._on_warning,
         }
 
@@ -199,16 +204,6 @@ class EventDesk:
             call.on_info(event.request)
 
     # --- the rest ---------------------------------------------------------------------------------------------
-
-    def _on_message(self, event: MessageReceived) -> None:
-        self._agent.tell(
-            MessageNotice(
-                direction="in",
-                remote=str(event.request.from_.uri),
-                content_type=event.request.content_type,
-                body=event.request.body.decode("utf-8", "backslashreplace"),
-            )
-        )
 
     def _on_policy(self, event: PolicyWarning) -> None:
         if self._agent.has_listeners:

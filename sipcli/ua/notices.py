@@ -40,6 +40,7 @@ __all__ = [
     "Via",
     "WarningNotice",
     "address_text",
+    "maybe",
 ]
 
 RegistrationState: TypeAlias = Literal[
@@ -59,6 +60,10 @@ _NEEDED: Final = object()
 def _maybe() -> Any:
     """A field that the schema marks with '?': left out of the JSON while it is None."""
     return _MAYBE
+
+
+maybe = _maybe
+"""The same, for the notices of other modules."""
 
 
 def _plain(value: Any) -> Any:

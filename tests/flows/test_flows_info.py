@@ -1,0 +1,43 @@
+"""INFO packages (RFC 6086): none is taken, which is said and enforced; digits the old way pass as before."""
+
+from __future__ import annotations
+
+import pytest
+
+from sipcli.sip import events
+from tests.support.pair import ANSWER, OFFER, Caller, Wire
+
+
+def test_D05_our_invite_says_that_we_take_no_package() -> None:
+    wire = Wire()
+    wire.call()
+    assert wire.one().all("recv-info") == [""]
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_D05_our_200_says_so_to_whoever_asks(asked: bool) -> None:
+    wire = Wire()
+    caller = Caller()
+    wire.deliver(caller.request("INVITE", *(["Recv-Info: foo"] if asked else []), body=OFFER))
+    wire.do(lambda: wire.last(events.CallIncoming).call.accept(ANSWER))
+    assert wire.take()[-1].all("recv-info") == ([""] if asked else [])
+
+
+def test_D05_an_unknown_package_earns_469_and_digits_do_not() -> None:
+    wire = Wire()
+    _, _, caller = wire.answered()
+    wire.deliver(caller.request("INFO", "Info-Package: foo", body=b"x", kind="application/x-foo"))
+    refused = wire.one()
+    assert (refused.status, refused.all("recv-info"), wire.told(events.InfoReceived)) == (469, [""], [])
+    wire.deliver(caller.request("INFO", body=b"Signal=5\r\nDuration=160\r\n", kind="application/dtmf-relay"))
+    assert (wire.one().status, len(wire.told(events.InfoReceived))) == (200, 1)
+
+
+def test_D05_a_message_inside_a_call_is_judged_like_any_other() -> None:
+    wire = Wire()
+    _, _, caller = wire.answered()
+    wire.deliver(caller.request("MESSAGE", body=b"<x/>", kind="application/xml"))
+    refused = wire.one()
+    assert (refused.status, "text/html" in refused.header("accept")) == (415, True)
+    wire.deliver(caller.request("MESSAGE", body=b"<b>hi</b>", kind="text/html"))
+    assert (wire.one().status, wire.last(events.MessageReceived).request.body) == (200, b"<b>hi</b>")
