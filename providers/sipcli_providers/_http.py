@@ -36,13 +36,22 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
 from sipcli.credentials import ProviderError, Unavailable
-from sipcli_providers._lookup import printable
 
 BODY_LIMIT = 64 * 1024
 NOT_SOON = 3600.0
 """``retry_after`` of what will not mend itself: the chain goes on at once instead of asking again."""
 
 _CHUNK = 16 * 1024
+_CODES = frozenset(
+    {
+        *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"),
+        *("invalid_scope", "access_denied", "unsupported_response_type", "server_error", "temporarily_unavailable"),
+        *("invalid_token", "insufficient_scope", "invalid_target", "authorization_pending", "slow_down"),
+        *("expired_token", "interaction_required", "login_required", "consent_required", "missing_token"),
+    }
+)
+"""RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1, RFC 8628 section 3.5, RFC 8707 section 2, OpenID Connect
+Core section 3.1.2.6; the last is oauthlib's own."""
 
 
 class ForbiddenAddress(NewConnectionError):
@@ -289,7 +298,7 @@ def _judge_status(response: requests.Response, where: str, body: bytes) -> None:
             retry_after=NOT_SOON,
         )
     if status == 429 or status >= 500:
-        said = _said(answer)
+        said = code_of(answer.get("error"))
         raise BadStatus(
             f"{where} answered {status}" + (f" ({said})" if said else ""),
             status,
@@ -306,11 +315,12 @@ def _object(body: bytes) -> Mapping[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _said(answer: Mapping[str, Any]) -> str:
-    """The server's own short word, as Vault (``errors``) and OAuth (``error``) give it."""
-    errors = answer.get("errors")
-    word = errors[0] if isinstance(errors, list) and errors else answer.get("error")
-    return printable(word, 80) if isinstance(word, str) else ""
+def code_of(word: object) -> str:
+    """*word* if it is an error code of OAuth that is known, else "".
+
+    No other word of a server is repeated: it may be what the server was told, or what it keeps (T14).
+    """
+    return word if isinstance(word, str) and word in _CODES else ""
 
 
 def _date(value: str | None) -> float | None:

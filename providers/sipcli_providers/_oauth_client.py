@@ -28,7 +28,6 @@ from requests_oauthlib import OAuth2Session
 
 from sipcli.credentials import Denied, ProviderError, Secret, Unavailable
 from sipcli_providers import _http
-from sipcli_providers._lookup import printable
 from sipcli_providers._oauth_jwt import check_claims, claims_of, life_of
 from sipcli_providers._oauth_server import Endpoints, discover
 from sipcli_providers._patience import Patience, Wait
@@ -279,8 +278,8 @@ class OAuthClient:
             ) from error
 
     def _explain(self, error: OAuth2Error) -> Exception:
-        """RFC 6749 section 5.2 and RFC 8628 section 3.5; the server's description is not shown."""
-        said = printable(str(error.error), 60)
+        """RFC 6749 section 5.2 and RFC 8628 section 3.5; no other word of the server is shown."""
+        said = _http.code_of(error.error) or "an error of its own"
         match error:
             case errors.InvalidGrantError():
                 return GrantGone(

@@ -9,7 +9,7 @@ import sys
 import time
 
 from sipcli.credentials import Denied, Terminal, Unavailable, UserAction
-from sipcli_providers._lookup import printable
+from sipcli_providers._http import code_of
 from sipcli_providers._loopback import Loopback
 from sipcli_providers._oauth_client import CodeExpired, OAuthClient, Pending, Token
 from sipcli_providers._oauth_server import check_verification_url
@@ -89,7 +89,7 @@ class SignIn:
         if error := answer.get("error"):
             if error == "access_denied":
                 raise Denied(f"the person at {self._client.what} said no")
-            raise Denied(f"{self._client.what} refuses the login ({printable(error, 60)})")
+            raise Denied(f"{self._client.what} refuses the login ({code_of(error) or 'an error of its own'})")
         if not (code := answer.get("code")):
             raise Unavailable(f"{self._client.what} sent the browser back without a code")
         return self._client.by_code(code, verifier, loopback.redirect_uri, patient)

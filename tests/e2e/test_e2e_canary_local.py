@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import base64
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import account
 from tests.support import aka
-from tests.support.canary import Nest, Started, canary, disguises
+from tests.support.canary import canary, disguises
+from tests.support.canaryrows import Here, Row, check
 from tests.support.helpers import SIGNER, processes, wait_until, write_helper
 from tests.support.hostile import Hostile
 from tests.support.peer import Heard, response
@@ -41,40 +39,11 @@ def registrar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kamailio]:
     server.stop()
 
 
-class Here(Nest):
-    """The machine with a registrar to talk to."""
-
-    def __init__(self, folder: Path, registrar: Kamailio) -> None:
-        super().__init__(folder)
-        self.registrar = registrar
-        self.stack = ExitStack()
-        self.more: tuple[str, ...] = ()
-        """What the command line needs besides."""
-
-    def use(self, provider: str, table: str, *, user: str | None = None) -> None:
-        """An account of *user* (default: the provider's, whose password is the canary) with that one provider."""
-        text = account(self.registrar.address(), user=user or provider, credentials='"p"')
-        self.cli.configure(f'{text}[providers.p]\ntype = "{provider}"\n{table}\n')
-
-    def password(self, provider: str, user: str) -> str:
-        return self.hatch(provider, user)
-
-
 @pytest.fixture
 def here(tmp_path: Path, registrar: Kamailio) -> Iterator[Here]:
     made = Here(tmp_path, registrar)
     with made.stack:
         yield made
-
-
-@dataclass(frozen=True)
-class Row:
-    """*status* is the exit status, *says* stands in what is told, with the next step; *plant* configures."""
-
-    status: int
-    says: str
-    plant: Callable[[Here], None]
-    patience: float = 6
 
 
 # -- a file, standard input -----------------------------------------------------------------------------------------
@@ -314,46 +283,6 @@ SIM = {
 
 TABLE = {"file": FILE, "env": ENV, "systemd": SYSTEMD, "exec": EXEC, "askpass": WINDOW, "sim": SIM}
 ROWS = [(provider, trouble) for provider, rows in TABLE.items() for trouble in rows]
-
-
-def check(here: Here, row: Row) -> None:
-    """Both ways of printing; and no canary anywhere."""
-    row.plant(here)
-    stays = row.status == 0
-    words = ["register", "-vv", "--ladder", *([] if stays else ["--max-wait", str(row.patience)])]
-    program = here.start(*words, "--json", *([] if stays else ["--once"]))
-    person = here.start(*words, "--once")
-    try:
-        if stays:
-            program.wait_for("registration", state="registered")
-            program.watch.look()
-            program.signal(signal.SIGABRT)
-        codes = program.finish(), person.finish()
-    finally:
-        program.kill()
-        person.kill()
-    assert codes == ((-signal.SIGABRT, 0) if stays else (row.status, row.status)), program.said()
-    assert here.found(program.watch, person.watch) == []
-    assert program.watch.looks > 2
-    (check_crash if stays else check_sentence)(program, person, row.says)
-
-
-def check_crash(program: Started, person: Started, _: str) -> None:
-    """It died with the secret in it; and what was looked through had an answer in it, masked."""
-    assert "Fatal Python error: Aborted" in program.err.read_text()
-    for run in (program, person):
-        assert "Authorization: Digest" in run.trace.read_text()
-
-
-def check_sentence(program: Started, person: Started, says: str) -> None:
-    """One sentence and the next step, to program and person alike."""
-    sentence, step = program.result["message"], program.result["hint"]
-    assert sentence.isprintable()
-    assert step
-    assert says in program.said()
-    told = person.err.read_text()
-    assert sentence in told
-    assert step in told
 
 
 @pytest.mark.parametrize(("provider", "trouble"), ROWS, ids=[f"{p}: {t}" for p, t in ROWS])

@@ -339,3 +339,31 @@ def test_after_every_trouble_the_next_look_up_is_as_good_as_the_first(bench: Ben
             ask(made, again)
         assert time.monotonic() - began < 1.0
         _check_sentence(caught.value)
+
+
+@pytest.mark.parametrize("provider", ["vault", "oauth"])
+@pytest.mark.parametrize("status", [400, 403, 429, 500, 503])
+def test_T14_the_words_of_a_store_are_not_repeated(bench: Bench, provider: str, status: int) -> None:
+    """It may say what it was told.  Fails if ``code_of`` lets any word through."""
+    body = json.dumps({"error": CANARY, "errors": [CANARY], "error_description": CANARY}).encode()
+
+    def answer(seen: Seen) -> Answer:
+        if seen.path.startswith(("/token", "/v1/secret")):
+            return Answer(status, body)
+        return Answer(200, json.dumps({"issuer": url, "token_endpoint": f"{url}/token"}).encode())
+
+    url = bench.server(answer, tls=provider == "oauth").url
+    secret = bench.file("secret", CANARY)
+    tables: dict[str, dict[str, Any]] = {
+        "vault": {"url": url, "path": "a", "kv_version": 2, "auth": {"method": "token", "token_file": secret}},
+        "oauth": {
+            "issuer": url, "ca_file": str(bench.certs / "ca.pem"), "client_id": "c", "client_secret_file": secret,
+            "flow": "client_credentials",
+        },
+    }  # fmt: skip
+    context = make_context(tables[provider], name="p", http_timeout=PATIENCE)
+    made = VaultProvider(context) if provider == "vault" else OAuthProvider(context)
+    request = make_request() if provider == "vault" else make_request(scheme="bearer", authz_server=url)
+    with pytest.raises(ProviderError) as caught:
+        ask(made, request)
+    _check_sentence(caught.value)

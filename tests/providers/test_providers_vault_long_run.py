@@ -254,7 +254,7 @@ class TestToldApart:
         "new": (Answer(501, b"{}"), {"sealed": True, "initialized": False}, "is not initialised", 3600.0),
         "slow down": (Answer(429, b"{}", {"Retry-After": "9"}), {"standby": False}, "slower pace (429)", 9.0),
         "busy": (Answer(503, b"{}", {"Retry-After": "4"}), {"standby": False}, "answered 503", 4.0),
-        "broken": (Answer(500, b'{"errors": ["disk full"]}'), {"standby": False}, "answered 500 (disk full)", None),
+        "broken": (Answer(500, b'{"errors": ["disk full"]}'), {"standby": False}, "answered 500", None),
         "standby": (redirect_to("https://active.test:8200/v1/x"), {"standby": True}, "is a standby", 3600.0),
         "standby without leader": (Answer(500, b"{}"), {"standby": True}, "is a standby", None),
         "performance standby": (Answer(473, b"{}"), {"performance_standby": True}, "is a standby", None),

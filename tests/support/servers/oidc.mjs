@@ -4,7 +4,7 @@
 //
 // Clients: svc / svc-secret (client_credentials, scope sip.register) · weak / weak-secret (scope sip only)
 //          resource / resource-secret (may introspect anybody's token) · cli (public: code with PKCE, device, refresh)
-//          canary / its secret below (as svc)
+//          canary, stranger / their secret below (as svc; Kamailio lets canary register anybody, stranger nobody)
 // GET  /sip-password   Authorization: Bearer TOKEN -> {"username", "password", "expires_in"}
 // POST /control        a JSON object that is merged into `settings` below; answers with all of them
 import { createServer } from 'node:https';
@@ -38,6 +38,7 @@ const provider = new Provider(issuer, {
   clients: [
     { client_id: 'svc', client_secret: 'svc-secret', scope: 'sip sip.register', ...service },
     { client_id: 'canary', client_secret: 'kanari/client-secret+fdce8e4a%&=~65b70d18', scope: 'sip sip.register', ...service },
+    { client_id: 'stranger', client_secret: 'kanari/client-secret+fdce8e4a%&=~65b70d18', scope: 'sip sip.register', ...service },
     { client_id: 'weak', client_secret: 'weak-secret', scope: 'sip', ...service },
     { client_id: 'odd:id', client_secret: 'odd%+secret', scope: 'sip sip.register', ...service },
     {
