@@ -55,6 +55,7 @@ class Negotiator:
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._host, self._port = rtp
+        self._origin = Connection.of(rtp[0])
         self._rtcp_port = rtcp_port if rtcp_port is not None else self._port + 1
         self._codecs = choose(codecs)
         self._events = events
@@ -66,6 +67,11 @@ class Negotiator:
         self.hold = False
         self.ice = IceSide(random)
         self.agreement: Agreement | None = None
+
+    def move(self, rtp: Address, rtcp_port: int) -> None:
+        """Receive elsewhere, from the next offer or answer on; who we are (``o=``) stays the same (RFC 3264 8)."""
+        self._host, self._port = rtp
+        self._rtcp_port = rtcp_port
 
     # -- our side asks ------------------------------------------------------
 
@@ -252,7 +258,7 @@ class Negotiator:
         connection = Connection.of(self._default[0][0])
         version = 1 if self._local is None else self._local.origin.version
         description = SessionDescription(
-            origin=Origin(self._session_id, version, connection), connection=connection, media=media
+            origin=Origin(self._session_id, version, self._origin), connection=connection, media=media
         )
         if self._local is not None and description != self._local:
             # RFC 3264 section 8: the version grows by one when, and only when, something changed.

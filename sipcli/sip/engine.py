@@ -27,7 +27,7 @@ from sipcli.sip.keepalive import is_keepalive
 from sipcli.sip.letter import Letter
 from sipcli.sip.message import Request, Response, parse_message
 from sipcli.sip.oneshot import OneShot, patience_for
-from sipcli.sip.outage import leave_address, lose, try_again
+from sipcli.sip.outage import flows_in_use, leave_address, lose, try_again
 from sipcli.sip.profile import AccountProfile, EngineConfig
 from sipcli.sip.publication import Publication
 from sipcli.sip.reception import Reception
@@ -123,6 +123,11 @@ class Engine:
         """What failed without an answer may succeed now."""
         self._core.now = now
         try_again(self._core)
+
+    @property
+    def local_hosts(self) -> set[str]:
+        """Our own addresses at which something of us may be reached, or begins."""
+        return {flow.local[0] for flow in flows_in_use(self._core)}
 
     # -- out -----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from sipcli.sip.flow import Flow
 if TYPE_CHECKING:
     from sipcli.sip.core import Core
 
-__all__ = ["abandon", "leave_address", "lose", "try_again"]
+__all__ = ["abandon", "flows_in_use", "leave_address", "lose", "try_again"]
 
 
 def lose(core: Core, flow: Flow, why: str) -> None:
@@ -41,15 +41,20 @@ def abandon(core: Core, flow: Flow, why: str) -> None:
     lose(core, flow, why)
 
 
+def flows_in_use(core: Core) -> list[Flow]:
+    """Everything that a request, a dialog or an account may go over next, each flow once."""
+    flows = {flow.id: flow for flow in core.flows}
+    flows |= {tx.flow.id: tx.flow for tx in core.layer}
+    flows |= {dialog.flow.id: dialog.flow for dialog in core.dialogs.values() if dialog.flow is not None}
+    return list(flows.values())
+
+
 def leave_address(core: Core, host: str) -> None:
     """*host* is no address of this machine any more: what began there is over.
 
     Registrations bind anew at once; calls are adrift until they are offered another address.
     """
-    flows = {flow.id: flow for flow in core.flows}
-    flows |= {tx.flow.id: tx.flow for tx in core.layer}
-    flows |= {dialog.flow.id: dialog.flow for dialog in core.dialogs.values() if dialog.flow is not None}
-    for flow in flows.values():
+    for flow in flows_in_use(core):
         if flow.local[0] == host:
             abandon(core, flow, f"lost: {host} is no address of this machine any more")
     for account in tuple(core.accounts.values()):

@@ -27,6 +27,7 @@ from sipcli.ua.eventdesk import EventDesk
 from sipcli.ua.instance import Instance
 from sipcli.ua.notices import Listening, Notice
 from sipcli.ua.oneshot import MessageReport, OneShots, OptionsReport, ask_options, send_message
+from sipcli.ua.roaming import Roaming
 from sipcli.ua.shelf import NoTerminal, RelayTerminal, Shelf
 from sipcli.ua.soft import SoftStates
 from sipcli.ua.statebook import StateBook
@@ -93,11 +94,12 @@ class UserAgent:
         self.waits = waits
         self.waiting = WaitingRoom(self)
         self.switchboard = Switchboard(self)
+        self.roaming = Roaming(self)
         self.max_wait = max_wait
         self.save = save
         self.trace = trace
         self.state = state
-        self._instance: Instance | None = None
+        self._instance = Instance(None if state is None else state.folder)
         self.on_incoming = on_incoming
         self.engine = Engine(engine_config)
         self.auth_desk = AuthDesk(self, on_auth_challenge)
@@ -141,6 +143,7 @@ class UserAgent:
             loop, self._workers, shelf, tell=self.tell, is_heard=lambda: bool(self._listeners)
         )
         await self._endpoint.start()
+        self.roaming.start(loop)
 
     async def close(self, *, timeout: float = 5.0) -> None:
         """Abandon what is pending, end calls, take bindings back, tell providers; *timeout* seconds at most."""
@@ -162,12 +165,12 @@ class UserAgent:
                 await call.drop()
             for task in self.attending:
                 task.cancel()
+            self.roaming.close()
             self._gate.closed = True
             self._broker.close()
             self._workers.close()
             await self._endpoint.close()
-            if self._instance is not None:
-                self._instance.close()
+            self._instance.close()
             if self._workers.orphans:
                 log.warning("left without providers that never came back: %s", ", ".join(self._workers.orphans))
             for stream in self._streams:
@@ -268,7 +271,7 @@ class UserAgent:
             if self.state is not None:
                 session.pins = self.state.pins(config)
         account = cls(self, config, session)
-        self.engine.add_account(profile_of(config, self._instance_for(config)), session)
+        self.engine.add_account(profile_of(config, self._instance), session)
         self._accounts[config.name] = account
         return account
 
@@ -368,14 +371,6 @@ class UserAgent:
     def _check_open(self) -> None:
         if self.closed:
             raise AgentClosed("the user agent is closed")
-
-    def _instance_for(self, config: AccountConfig) -> str:
-        """Who we are to *config*'s registrar; empty where it does not ask."""
-        if not (config.outbound or config.gruu):
-            return ""
-        if self._instance is None:
-            self._instance = Instance(None if self.state is None else self.state.folder)
-        return self._instance.urn(str(config.aor))
 
     def _tls_for(self, name: str | None) -> TlsSettings:
         account = self.find_account(name)

@@ -21,6 +21,7 @@ from sipcli.sip.engine import Engine
 from sipcli.sip.events import Event, FlowReleased, FlowWanted, FlowWatched
 from sipcli.sip.flow import Address, Flow, Hop, Transport
 from sipcli.sip.keepalive import is_keepalive
+from sipcli.ua.eyeballs import connect_first, races
 from sipcli.ua.resolve import Candidate, Records, Resolver, look_up
 from sipcli.ua.tls import TlsFacts, TlsSettings
 from sipcli.ua.transport import EndpointConfig, Transports
@@ -128,6 +129,12 @@ class Endpoint:
         if self._resolver is None or self._closed:
             raise AgentClosed("the endpoint is not open")
         return await self._resolver.resolve(hop)
+
+    def network_changed(self) -> None:
+        """Other addresses, other routes, perhaps another name server: nothing that was looked up holds any more."""
+        if self._transports is not None and self._resolver is not None:
+            self._transports.network_changed()
+            self._resolver.forget()
 
     def tls_facts(self, flow: Flow) -> TlsFacts | None:
         """What the handshake of *flow* proved, while it is open."""
@@ -281,16 +288,19 @@ class Endpoint:
                 engine.flow_failed(wanted.ticket, why, engine.now)
 
     async def _try_all(self, wanted: FlowWanted) -> Flow:
-        """The first candidate that can be reached (RFC 3263 section 4.3).  Raises the last one's NetworkError."""
+        """The first candidate that can be reached (RFC 3263 section 4.3).  Raises the last NetworkError.
+
+        One server's addresses of both families race for the connection (RFC 8305).
+        """
         hop = wanted.hop
         assert self._resolver is not None
         candidates = [c for c in await self._resolver.resolve(hop) if self._usable(c, wanted)]
         failure = NetworkError(
             f"connect: no other address of {hop} is left" if wanted.excluding else f"connect: no address of {hop} fits"
         )
-        for candidate in candidates:
+        for race in races(candidates):
             try:
-                return await self.transports.open(candidate, hop.domain, wanted.account)
+                return await connect_first(race, lambda c: self.transports.open(c, hop.domain, wanted.account))
             except NetworkError as error:
                 failure = error
         raise failure

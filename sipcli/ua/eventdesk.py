@@ -147,6 +147,7 @@ class EventDesk:
         if account is not None:
             account.on_registration(event)
         self._agent.waiting.on_registration(event)
+        self._agent.roaming.on_registration(event)
 
     # --- calls ------------------------------------------------------------------------------------------------
 

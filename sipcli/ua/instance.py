@@ -22,18 +22,22 @@ class Instance:
     second's binding for the first's, come anew.  So there is a file for each, and
     whoever holds its lock has its name.  What an account shows is made of that
     name and of the account's address, so that two providers cannot compare.
+    Nothing is opened before somebody wants to know.
     """
 
     def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
         self._descriptor: int | None = None
-        self._name = uuid.uuid4()
-        if folder is not None:
-            with contextlib.suppress(OSError):  # read-only, or no home: nobody expects us to be remembered
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._claim(folder)
+        self._name: uuid.UUID | None = None
 
     def urn(self, aor: str) -> str:
         """``urn:uuid:...`` for the account of *aor*."""
+        if self._name is None:
+            self._name = uuid.uuid4()
+            if self._folder is not None:
+                with contextlib.suppress(OSError):  # read-only, or no home: nobody expects us to be remembered
+                    self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    self._name = self._claim(self._folder, self._name)
         return uuid.uuid5(self._name, aor).urn
 
     def close(self) -> None:
@@ -42,16 +46,16 @@ class Instance:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _claim(self, folder: Path) -> None:
+    def _claim(self, folder: Path, new: uuid.UUID) -> uuid.UUID:
         for number in range(_MOST):
             descriptor = os.open(
                 folder / f"instance.{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
             )
             if _locked(descriptor):
                 self._descriptor = descriptor
-                self._name = _named(descriptor, self._name)
-                return
+                return _named(descriptor, new)
             os.close(descriptor)
+        return new
 
 
 def _locked(descriptor: int) -> bool:

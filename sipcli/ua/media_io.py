@@ -244,6 +244,13 @@ class MediaSession:
         self._apply(offered=False)
         return answer
 
+    def move(self, host: str) -> None:
+        """Receive at *host* from now on; the next :meth:`offer` says so.  NetworkError: then nothing has moved."""
+        sockets, negotiator, _ = self._opened
+        sockets.move(host, self._ports)
+        self._host, self._local = host, (host, sockets.local[1])
+        negotiator.move(self._local, sockets.rtcp_port)
+
     def withdraw_offer(self) -> None:
         """Our offer was refused: what was agreed before still holds."""
         self._opened[1].withdraw()

@@ -91,6 +91,10 @@ class SystemRecords:
             return []
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
+    def forget(self) -> None:
+        """Read how the system is set up once more."""
+        self._resolver = None
+
     def _ask(self, name: str, kind: str) -> Sequence[Any]:
         import dns.exception
         import dns.resolver
@@ -223,6 +227,12 @@ class Resolver:
             now = self._loop.time()
             self._known = {key: value for key, value in self._known.items() if value[0] > now}
             self._known[hop] = (now + self._ttl, answer.result())
+
+    def forget(self) -> None:
+        """Another network, perhaps another name server: what is known is asked anew."""
+        self._known.clear()
+        if isinstance(self._records, SystemRecords):
+            self._records.forget()
 
     def aside(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
         """Run anything else that blocks for a moment on these threads."""

@@ -33,8 +33,19 @@ class RtpSockets:
         self.unsent = 0
         """Datagrams that the system would not take: nothing is queued, the next one is due in 20 ms."""
         self._diverted: dict[Kind, Diverted] = {}
-        for sock, receive in ((self._rtp, on_rtp), (self._rtcp, on_rtcp)):
+        self._receivers = on_rtp, on_rtcp
+        self._watch()
+
+    def _watch(self) -> None:
+        for sock, receive in zip((self._rtp, self._rtcp), self._receivers, strict=True):
             self._loop.add_reader(sock.fileno(), self._drain, sock, receive)
+
+    def move(self, host: str, ports: range | None) -> None:
+        """Two other sockets, at *host*: the address of the old ones is gone.  NetworkError: nothing has moved."""
+        rtp, rtcp = _bind_pair(host, ports)
+        self.close()
+        self._rtp, self._rtcp = rtp, rtcp
+        self._watch()
 
     @property
     def local(self) -> Address:

@@ -10,6 +10,7 @@ from sipcli.sip.auth import AuthPolicy
 from sipcli.sip.challenge import AKA
 from sipcli.sip.profile import AccountProfile
 from sipcli.ua.chain import FETCH_WAIT, PROMPT_WAIT, Chain, Terms
+from sipcli.ua.instance import Instance
 from sipcli.ua.rations import PROMPT_BURST
 
 __all__ = ["auth_policy", "chain_for", "for_person", "profile_of", "prompt_burst", "turn_chain", "wait_limit"]
@@ -21,11 +22,12 @@ _DEVICE_CODE_LIFE = 1800.0
 """What an authorization server lets a device code live at most, in practice (RFC 8628 section 3.2 sets no limit)."""
 
 
-def profile_of(config: AccountConfig, instance: str = "") -> AccountProfile:
+def profile_of(config: AccountConfig, phone: Instance | None = None) -> AccountProfile:
     """The account as the core knows it, with a contact that no stranger can guess (threat T20).
 
-    *instance*: see :class:`AccountProfile`.
+    *phone* is who we are among its devices; it is asked only where *config* wants it to be told.
     """
+    named = phone is not None and (config.outbound or config.gruu)
     return AccountProfile(
         name=config.name,
         aor=config.aor,
@@ -36,7 +38,7 @@ def profile_of(config: AccountConfig, instance: str = "") -> AccountProfile:
         expires=config.expires,
         transport=config.transport,
         shared_auth=config.shared_auth,
-        instance=instance,
+        instance=phone.urn(str(config.aor)) if phone is not None and named else "",
         outbound="auto" if config.outbound == "auto" else "on" if config.outbound else "off",
         gruu=config.gruu,
         reliable=config.reliable,

@@ -14,6 +14,7 @@ import functools
 import itertools
 import ssl
 import weakref
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -79,6 +80,7 @@ class Transports:
         self._streams: dict[int, StreamConnection] = {}
         self._pool: dict[_PoolKey, StreamConnection] = {}
         self._opening: dict[_PoolKey, asyncio.Task[StreamConnection]] = {}
+        self._awaiting: Counter[_PoolKey] = Counter()
         # Weak: asyncio tells nobody about a connection whose handshake failed.
         self._accepted: weakref.WeakSet[StreamConnection] = weakref.WeakSet()
         self._servers: list[tuple[Transport, asyncio.Server]] = []
@@ -117,7 +119,15 @@ class Transports:
         if task is None:
             task = self._opening[key] = self._loop.create_task(self._connect(key, domain))
             task.add_done_callback(lambda done: self._opened(key, done))
-        connection = await asyncio.shield(task)
+        self._awaiting[key] += 1
+        try:
+            connection = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if self._awaiting[key] == 1:  # the race was won by another, and nobody else wants this one
+                task.cancel()
+            raise
+        finally:
+            self._awaiting -= Counter({key: 1})
         if connection.flow is None or connection.closed.done():
             raise NetworkError(f"connect: {candidate.host} port {candidate.port} hung up at once")
         return connection.flow
@@ -176,6 +186,11 @@ class Transports:
             self._watched.add(flow.id)
         else:
             self._watched.discard(flow.id)
+
+    def network_changed(self) -> None:
+        """What the kernel would send from is asked anew."""
+        for udp in (*self._udp.values(), *self._extra_udp):
+            udp.forget_sources()
 
     def tls_facts(self, flow: Flow) -> TlsFacts | None:
         connection = self._streams.get(flow.id)

@@ -129,6 +129,10 @@ class UdpSocket:
             self._sources[host] = now + SOURCE_TIME, source
         return source, self.port
 
+    def forget_sources(self) -> None:
+        """The routes are others now."""
+        self._sources.clear()
+
     @property
     def chosen(self) -> tuple[Flow, ...]:
         return tuple(self._chosen.values())
@@ -192,11 +196,15 @@ class UdpSocket:
                     self._read_errors()
                 continue
             # Line ends alone are a keep-alive (RFC 5626); other control characters begin DTLS, anything but SIP.
-            wanted = size > 4 and (view[0] > 0x20 or view[0] == 0x0D or is_stun(view[:size]))
+            wanted = size > 4 and (view[0] > 0x20 or view[0] == 0x0D or self._is_answer(view[:size], sockaddr))
             if wanted and (flow := self._flow_from(sockaddr)) is not None:
                 batch.append((bytes(view[:size]), flow))
         if batch:
             self._sink.on_octets(batch)
+
+    def _is_answer(self, data: memoryview, sockaddr: Any) -> bool:
+        """STUN from somebody whom we chose: he may answer a keep-alive.  Strangers' is not looked at."""
+        return is_stun(data) and address_of(sockaddr) in self._chosen
 
     def _read_errors(self) -> bool:
         """Take what ICMP said about our datagrams (RFC 3261 section 18.4).  True if there was anything."""

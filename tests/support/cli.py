@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from tests.support.netns import Namespace
+
 Event = dict[str, Any]
 
 KEPT = ("PATH", "LANG", "PYTHONDEVMODE", "COVERAGE_PROCESS_START")
@@ -69,8 +71,13 @@ class Cli:
     nameserver: str | None = None
     """The address of its DNS server, port 53; needs root, for an /etc/resolv.conf of its own."""
 
+    netns: Namespace | None = None
+    """The network namespace that it is in; needs root."""
+
     def argv(self, *arguments: str) -> list[str]:
         command = [sys.executable, "-m", "sipcli", *arguments]
+        if self.netns is not None:
+            command = self.netns.command(command)
         files: dict[str, str] = {}
         if self.hosts is not None:
             files["hosts"] = "127.0.0.1 localhost\n" + "".join(f"{ip} {name}\n" for name, ip in self.hosts.items())

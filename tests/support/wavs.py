@@ -50,6 +50,16 @@ def assert_tone(path: Path, hertz: float, *, seconds: float, rms_dbfs: float = -
     assert good / 20 >= seconds, f"{path}: {good / 20:.2f} s of {hertz} Hz in {len(samples) / rate:.2f} s"
 
 
+def tone_gaps(path: Path, hertz: float) -> list[float]:
+    """Seconds without a clear tone at *hertz*, one for each time, between its first and its last 50 ms."""
+    samples, rate = read_wav(path)
+    frame = rate // 20
+    parts = (samples[at : at + frame] for at in range(0, len(samples) - frame, frame))
+    clear = [share_of(part, rate, hertz) > 0.8 for part in parts]
+    runs = "".join("x" if good else "." for good in clear).strip(".").split("x")
+    return [len(run) / 20 for run in runs if run]
+
+
 def wait_for_growth(path: Callable[[], Path], seconds: float, *, rate: int = 8000, timeout: float = 15) -> None:
     """Until the recording holds *seconds* of sound; it is the recorder's pace that decides, not ours."""
     deadline = time.monotonic() + timeout

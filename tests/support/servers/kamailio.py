@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from tests.support.netns import Namespace
 from tests.support.servers.process import Server, free_port
 
 USERS = {"alice": "secret123", "bob": "bobpass", "carol": "carolpass"}
@@ -28,6 +29,15 @@ CERTIFICATES = (
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+def _ask(request: urllib.request.Request) -> Any:
+    try:
+        with _direct.open(request, timeout=3) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return json.load(error)
+
+
 class Kamailio:
     """One Kamailio: UDP and TCP on :attr:`port`, TLS on :meth:`tls_port`; realm and domain ``sip.test``."""
 
@@ -40,10 +50,14 @@ class Kamailio:
         users: dict[str, str] | None = None,
         idp: str = "127.0.0.1:1",
         extra_users: int = 0,
+        host: str | None = None,
+        inside: Namespace | None = None,
     ) -> None:
+        """*host*: listen there, too; *inside*: run in that network namespace, whose loopback is another."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.port = free_port(block=2 + len(CERTIFICATES))
+        self.host = host
         self.users = {**(users or USERS), **{f"u{i}": "secret123" for i in range(extra_users)}}
         self.certs = certs
         if certs is not None:
@@ -54,7 +68,15 @@ class Kamailio:
         argv += ["-P", str(directory / "kamailio.pid"), "-f", str(directory / "kamailio.cfg")]
         for switch in switches:
             argv += ["-A", switch]
-        self.server = Server(argv, directory / "kamailio.log")
+        self._inside = inside
+        self._argv = argv if inside is None else inside.command(argv)
+        self.server = Server(self._argv, directory / "kamailio.log")
+        self.server.wait_until(self._answers, timeout=20)
+
+    def restart(self) -> None:
+        """Stop, and begin anew with an empty memory: as a machine that was rebooted."""
+        self.server.stop()
+        self.server = Server(self._argv, self.directory / "kamailio.log")
         self.server.wait_until(self._answers, timeout=20)
 
     @staticmethod
@@ -72,12 +94,7 @@ class Kamailio:
         """The result of one JSON-RPC call; an error raises RuntimeError."""
         body = json.dumps({"jsonrpc": "2.0", "method": method, "params": params, "id": 1}).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/RPC", data=body)
-        try:
-            with _direct.open(request, timeout=3) as answer:
-                reply = json.load(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                reply = json.load(error)
+        reply = _ask(request) if self._inside is None else self._inside.run(lambda: _ask(request))
         if "error" in reply:
             raise RuntimeError(reply["error"])
         return reply["result"]
@@ -127,6 +144,7 @@ class Kamailio:
         text = Path(__file__).with_name("kamailio.cfg").read_text()
         for name, value in {
             "TLS_LISTEN": listen,
+            "LISTEN": "".join(f"listen={way}:{self.host}:{self.port}\n" for way in ("udp", "tcp")) if self.host else "",
             "SECRETS": secrets,
             "PORT": str(self.port),
             "DIR": str(self.directory),

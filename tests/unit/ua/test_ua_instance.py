@@ -57,5 +57,5 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("")
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "instance.0").symlink_to(tmp_path / "elsewhere")
-    Instance(tmp_path / "state").close()
+    Instance(tmp_path / "state").urn(ALICE)
     assert (tmp_path / "elsewhere").read_text() == ""
