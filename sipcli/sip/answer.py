@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sipcli.errors import LocalProtocolError
 from sipcli.sip.acknowledge import Acceptance
+from sipcli.sip.bodies import session_of
 from sipcli.sip.dialog import Dialog
 from sipcli.sip.events import CallConfirmed, CallEarlyAnswer, CallIncoming
 from sipcli.sip.flow import Flow
@@ -43,7 +44,7 @@ class IncomingCall(Call):
         dialog = Dialog.of_request(core, account, request, tx.local_tag, tx.flow)
         super().__init__(core, account, request.call_id, request.from_.without_params())
         self.invite = request
-        self.offer = request.body or None
+        self.offer = session_of(request)
         dialog.session = self._session
         self.dialog = dialog
         self._tx = tx
@@ -188,7 +189,7 @@ class IncomingCall(Call):
         if self.state is not CallState.ACCEPTED:
             return
         self.state = CallState.CONFIRMED
-        self._core.emit(CallConfirmed(self, ack.body or None))
+        self._core.emit(CallConfirmed(self, session_of(ack)))
         if self._hangup_wanted:
             self._say_bye("local")
         else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sipcli.errors import LocalProtocolError, ParseError
 from sipcli.sip import reliable
 from sipcli.sip.acknowledge import Acknowledgement
+from sipcli.sip.bodies import session_of
 from sipcli.sip.dialog import Dialog
 from sipcli.sip.events import CallAnswered, CallProgress, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
@@ -155,7 +156,7 @@ class OutgoingCall(Call):
             return
         if "ring" not in self._core.wheel.armed(self):
             self._core.arm(self, "ring", self._core.config.ring_limit)
-        sdp = (response.body or None) if response.content_type == SDP else None
+        sdp = session_of(response)
         if response.status == 100:
             self._core.emit(CallProgress(self, "trying", response))
             return
@@ -238,7 +239,7 @@ class OutgoingCall(Call):
             self._say_bye("local")
             return
         self.state = CallState.CONFIRMED
-        if self.late_offer and response.body:
+        if self.late_offer and session_of(response) is not None:
             self._unanswered = ack
             self._core.arm(self, "answer", self._core.config.answer_limit)
         else:
@@ -254,7 +255,7 @@ class OutgoingCall(Call):
         early = self._provisionals.get(response.to.tag or "")
         if early is not None and early.settled:
             return None if self._reoffer.touched(early.dialog) else early.sdp
-        return response.body or (None if early is None else early.sdp)
+        return session_of(response) or (None if early is None else early.sdp)
 
     def _on_bye(self, dialog: Dialog, tx: ServerTransaction) -> None:
         """A callee has no right to end an early dialog with BYE (section 15); the INVITE's final response will tell."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sipcli.errors import ParseError
 from sipcli.sip.answer import IncomingCall
+from sipcli.sip.bodies import is_optional, read_session
 from sipcli.sip.events import MessageReceived
 from sipcli.sip.flow import Flow
 from sipcli.sip.grammar import KNOWN_METHODS
@@ -133,13 +134,14 @@ class Reception:
             return 406, ()
         if not request.body or request.method not in _READ_BODIES:
             return None
-        if "handling=optional" in (request.find("Content-Disposition") or "").replace(" ", "").lower():
-            return None
         if request.method == "MESSAGE":
-            if words_of(request) is None:
+            if words_of(request) is None and not is_optional(request.find("Content-Disposition")):
                 return 415, (("Accept", ", ".join(MESSAGE_TYPES)),)
-        elif request.content_type != SDP:
-            return 415, (("Accept", SDP),)
+        else:
+            try:
+                read_session(request)
+            except ParseError as error:
+                return error.status, ((("Accept", f"{SDP}, multipart/mixed"),) if error.status == 415 else ())
         if (request.find("Content-Encoding") or "identity").lower() != "identity":
             return 415, (("Accept-Encoding", "identity"),)
         return None

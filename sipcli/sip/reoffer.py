@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sipcli.sip.acknowledge import Acceptance, Acknowledgement
+from sipcli.sip.bodies import session_of
 from sipcli.sip.events import CallOfferStale, CallReanswered, CallReoffered, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.infopackage import receives
@@ -208,7 +209,7 @@ class Reoffer:
         call = self._call
         self._glares = 0
         self._wanted = None
-        answer = response.body or None if response is not None and response.status < 300 else None
+        answer = session_of(response) if response is not None and response.status < 300 else None
         code, reason = (response.status, response.reason) if response is not None else (None, "")
         self._core.emit(CallReanswered(call.me, answer, code, reason, why))
         call.on_request_done(response, why)
@@ -246,23 +247,24 @@ class Reoffer:
             else:
                 tx.reply(491)
         elif not self._busy(dialog, tx):
-            self._offered(dialog, tx, request, request.body or None)
+            self._offered(dialog, tx, request, session_of(request))
 
     def on_update(self, dialog: Dialog, tx: ServerTransaction, request: Request) -> None:
         """RFC 3311 section 5.2: with an offer like a re-INVITE, but answered at once and without ACK."""
-        if not request.body:
+        offer = session_of(request)
+        if offer is None:
             if self._tx is not None and self._tx.request.method == "UPDATE":
                 self._later(tx)
                 return
             dialog.refresh(request)
             tx.reply(200, headers=self._answering(tx, request))
         elif not self._busy(dialog, tx):
-            self._offered(dialog, tx, request, request.body)
+            self._offered(dialog, tx, request, offer)
 
     def on_prack(self, dialog: Dialog, tx: ServerTransaction, request: Request) -> None:
         """A PRACK with an offer (RFC 3262 section 5); what it acknowledges is acknowledged whatever becomes of that."""
         if not self._busy(dialog, tx):
-            self._offered(dialog, tx, request, request.body)
+            self._offered(dialog, tx, request, session_of(request))
 
     def _busy(self, dialog: Dialog, tx: ServerTransaction) -> bool:
         """491 while an offer of ours has no answer, 500 and a random pause while one of theirs has none.
@@ -307,7 +309,7 @@ class Reoffer:
         headers = () if request.method == "PRACK" else self._answering(tx, request)
         response = request.reply(200, headers=headers, body=sdp, content_type=SDP)
         if request.method == "INVITE":
-            self._late = not request.body
+            self._late = session_of(request) is None
             if self._acceptance is not None:
                 self._acceptance.stop()  # who offers again has our 2xx to the one before
             self._acceptance = Acceptance(self._core, self, tx, response)
@@ -332,7 +334,7 @@ class Reoffer:
             return
         self._acceptance = None
         if self._late:
-            self._core.emit(CallReanswered(self._call.me, ack.body or None, 200, "OK", asked=True))
+            self._core.emit(CallReanswered(self._call.me, session_of(ack), 200, "OK", asked=True))
         self._go()
 
     def on_unacknowledged(self, acceptance: Acceptance) -> None:

@@ -244,10 +244,13 @@ class MediaSession:
         self._apply(offered=False)
         return answer
 
-    def move(self, host: str) -> None:
+    async def move(self, host: str) -> None:
         """Receive at *host* from now on; the next :meth:`offer` says so.  NetworkError: then nothing has moved."""
         sockets, negotiator, _ = self._opened
-        sockets.move(host, self._ports)
+        if self._ice is not None:
+            await self._ice.restart(host)
+        elif isinstance(sockets, RtpSockets):
+            sockets.move(host, self._ports)
         self._host, self._local = host, (host, sockets.local[1])
         negotiator.move(self._local, sockets.rtcp_port)
 

@@ -131,7 +131,7 @@ class Roaming:
                     host = self._address_for(call)
                     if host is None:
                         return
-                    session.move(host)
+                    await session.move(host)
                     self._arrived(host)
                 await call.changes.reoffer(hold=session.held)
                 break

@@ -13,7 +13,7 @@ from sipcli.errors import NetworkError, ParseError, TlsError
 from sipcli.sip.flow import Flow
 from sipcli.sip.framing import KEEPALIVE, PONG, Ping, StreamFramer
 from sipcli.ua.resolve import Candidate
-from sipcli.ua.tls import TlsFacts, TlsSettings, error_words, handshake_error, verify
+from sipcli.ua.tls import TlsFacts, TlsSettings, error_words, handshake_error, parting_words, verify
 from sipcli.ua.udp import Sink, address_of
 
 __all__ = ["FIRST_OCTET", "MESSAGE_TIME", "Home", "StreamConnection", "connect"]
@@ -58,6 +58,8 @@ class StreamConnection(asyncio.Protocol):
         self.flow: Flow | None = None
         self.tls: TlsFacts | None = None
         self.refused: TlsError | None = None
+        self.ended: str | None = None
+        """Why it is over, once it is."""
         self.closed: asyncio.Future[None] = loop.create_future()
         self.last_sent = loop.time()
 
@@ -116,9 +118,9 @@ class StreamConnection(asyncio.Protocol):
             self.closed.set_result(None)
         if self.flow is None:
             return
+        self.ended = self._why or (parting_words(exc) if exc is not None else "lost: the other side closed it")
         self._home.on_closed(self)
-        why = self._why or (f"lost: {error_words(exc)}" if exc is not None else "lost: the other side closed it")
-        self._home.sink.on_lost(self.flow, why)
+        self._home.sink.on_lost(self.flow, self.ended)
 
     # --- ours ------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +14,16 @@ from typing import Any
 from sipcli.errors import TlsError
 from sipcli.ua.identity import certificate_identities, proves
 
-__all__ = ["TlsFacts", "TlsSettings", "client_context", "error_words", "handshake_error", "server_context", "verify"]
+__all__ = [
+    "TlsFacts",
+    "TlsSettings",
+    "client_context",
+    "error_words",
+    "handshake_error",
+    "parting_words",
+    "server_context",
+    "verify",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +93,33 @@ def _harden(context: ssl.SSLContext) -> None:
 def _load_own(context: ssl.SSLContext, settings: TlsSettings) -> None:
     if settings.cert_file is None:
         return
+    _judge_key(settings.key_file or settings.cert_file)
     try:
         # A password callback that has none: OpenSSL would ask at the terminal, on our loop.
         context.load_cert_chain(settings.cert_file, settings.key_file, password=lambda: "")
     except (OSError, ssl.SSLError) as error:
         raise TlsError(f"tls: the certificate {settings.cert_file} cannot be used: {error_words(error)}") from error
+
+
+def _judge_key(path: Path) -> None:
+    """A private key is a secret like any other: not for others to read, and of no use while it is encrypted (T15)."""
+    try:
+        # The descriptor that is judged is the one that is read; a named pipe must not wait for its writer.
+        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as stream:
+            status = os.fstat(stream.fileno())
+            text = stream.read(1 << 16)
+    except OSError as error:
+        raise TlsError(f"tls: the key {path} cannot be read: {error_words(error)}") from error
+    mode = stat.S_IMODE(status.st_mode)
+    # Debian's way for daemons is root:ssl-cert 0640.
+    forbidden = 0o037 if status.st_uid == 0 and os.geteuid() != 0 else 0o077
+    if os.name == "posix" and mode & forbidden:
+        raise TlsError(f"tls: the key {path} can be read by others (mode {mode:04o}): chmod 600 {path}")
+    if b"ENCRYPTED" in text:
+        raise TlsError(
+            f"tls: the key {path} is protected by a passphrase, and sipcli does not ask for one: "
+            f"write it without, for you alone (umask 077; openssl pkey -in {path} -out NEW.key)"
+        )
 
 
 def verify(connection: ssl.SSLObject, domain: str, settings: TlsSettings) -> TlsFacts:
@@ -117,6 +149,20 @@ def handshake_error(error: Exception, domain: str) -> TlsError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return TlsError(f"tls: the certificate of {domain} is not trusted: {error.verify_message}")
     return TlsError(f"tls: no handshake with {domain}: {error_words(error)}")
+
+
+def parting_words(error: Exception) -> str:
+    """Why a connection ended, as one sentence of a kind (:mod:`sipcli.sip.events`).
+
+    With TLS 1.3 a server looks at our certificate when we think that all is well, and says so in an alert.
+    """
+    if not isinstance(error, ssl.SSLError) or not error.reason or "ALERT" not in error.reason:
+        return f"lost: {error_words(error)}"
+    if "CERTIFICATE_REQUIRED" in error.reason:
+        return "tls: the server wants a certificate of ours: set cert_file and key_file"
+    if "CERTIFICATE" in error.reason or "UNKNOWN_CA" in error.reason:
+        return f"tls: the server does not take our certificate: {error_words(error)}"
+    return f"tls: the server ended it: {error_words(error)}"
 
 
 def error_words(error: Exception) -> str:

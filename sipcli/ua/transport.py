@@ -32,6 +32,9 @@ __all__ = ["EndpointConfig", "Transports"]
 MAX_ACCEPTED: Final = 100
 """Connections that strangers may hold at a time (threat T23)."""
 
+MAX_ENDED: Final = 64
+"""Connections whose end is remembered."""
+
 _PoolKey: TypeAlias = tuple[Candidate, str | None, TlsSettings | None]
 
 
@@ -77,6 +80,7 @@ class Transports:
         self._udp_by_local: dict[Address, UdpSocket] = {}
         self._udp_sent: dict[int, float] = {}
         self._watched: set[int] = set()
+        self._ended: dict[int, str] = {}
         self._streams: dict[int, StreamConnection] = {}
         self._pool: dict[_PoolKey, StreamConnection] = {}
         self._opening: dict[_PoolKey, asyncio.Task[StreamConnection]] = {}
@@ -129,7 +133,7 @@ class Transports:
         finally:
             self._awaiting -= Counter({key: 1})
         if connection.flow is None or connection.closed.done():
-            raise NetworkError(f"connect: {candidate.host} port {candidate.port} hung up at once")
+            raise NetworkError(connection.ended or f"connect: {candidate.host} port {candidate.port} hung up at once")
         return connection.flow
 
     async def _connect(self, key: _PoolKey, domain: str) -> StreamConnection:
@@ -168,7 +172,7 @@ class Transports:
         elif (connection := self._streams.get(flow.id)) is not None:
             connection.send(data)
         else:
-            self.sink.on_lost(flow, "lost: the connection is closed")
+            self.sink.on_lost(flow, self._ended.get(flow.id, "lost: the connection is closed"))
 
     def release(self, flow: Flow) -> None:
         """Nobody needs *flow* any more: a connection closes once it has sent what waits."""
@@ -211,6 +215,10 @@ class Transports:
         assert connection.flow is not None
         self._streams.pop(connection.flow.id, None)
         self._watched.discard(connection.flow.id)
+        if connection.ended is not None:  # whoever sends before he hears of it is told why, too
+            self._ended[connection.flow.id] = connection.ended
+            while len(self._ended) > MAX_ENDED:
+                del self._ended[next(iter(self._ended))]
         self._accepted.discard(connection)
         for key in [key for key, known in self._pool.items() if known is connection]:
             del self._pool[key]

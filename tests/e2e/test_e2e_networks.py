@@ -123,7 +123,7 @@ def test_C05_a_rebooted_proxy(tmp_path: Path, start: Start, certs: Path, running
     While it is away the first new REGISTER is refused, and the next is due 30 to 60 s later (section 4.5).
     """
     server = start("OUTBOUND", "OPEN", tls=True)
-    # Both lost their connections, so neither's Contact leads anywhere: what does is the GRUU, once they are bound again.
+    # Both lost their connections, and neither's Contact leads anywhere: the GRUU does, once they are bound again.
     more = f'gruu = true\nca_file = "{certs / "ca.pem"}"'
     callee = phone(tmp_path / "bob", "bob", server.address("tls"), "tls", more=more)
     caller = phone(tmp_path / "alice", "alice", server.address("tls"), "tls", more=more)

@@ -25,6 +25,8 @@ CERTIFICATES = (
     "foreign",
     "selfsigned",
 )
+ASKING = "asking"
+"""The port whose server, with the good certificate, wants one of ours."""
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -56,7 +58,7 @@ class Kamailio:
         """*host*: listen there, too; *inside*: run in that network namespace, whose loopback is another."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.port = free_port(block=2 + len(CERTIFICATES))
+        self.port = free_port(block=3 + len(CERTIFICATES))
         self.host = host
         self.users = {**(users or USERS), **{f"u{i}": "secret123" for i in range(extra_users)}}
         self.certs = certs
@@ -84,7 +86,7 @@ class Kamailio:
         return shutil.which("kamailio") is not None
 
     def tls_port(self, certificate: str = "good") -> int:
-        return self.port + 1 + CERTIFICATES.index(certificate)
+        return self.port + 1 + (*CERTIFICATES, ASKING).index(certificate)
 
     def address(self, transport: str = "udp") -> str:
         """``host:port`` for *transport*."""
@@ -136,10 +138,15 @@ class Kamailio:
         for name in CERTIFICATES:
             pair = f"private_key={certs}/{name}.key\ncertificate={certs}/{name}.pem\n"
             lines.append(f"[server:127.0.0.1:{self.tls_port(name)}]\nmethod=TLSv1.2+\n{pair}")
+        lines.append(
+            f"[server:127.0.0.1:{self.tls_port(ASKING)}]\nmethod=TLSv1.2+\nverify_certificate=yes\n"
+            f"require_certificate=yes\nca_list={certs}/ca.pem\n"
+            f"private_key={certs}/good.key\ncertificate={certs}/good.pem\n"
+        )
         (self.directory / "tls.cfg").write_text("\n".join(lines))
 
     def _write_config(self, nonce_expire: int, idp: str) -> None:
-        listen = "".join(f"listen=tls:127.0.0.1:{self.tls_port(name)}\n" for name in CERTIFICATES)
+        listen = "".join(f"listen=tls:127.0.0.1:{self.tls_port(name)}\n" for name in (*CERTIFICATES, ASKING))
         secrets = "".join(f'    $sht(secrets=>{user}) = "{secret}";\n' for user, secret in self.users.items())
         text = Path(__file__).with_name("kamailio.cfg").read_text()
         for name, value in {

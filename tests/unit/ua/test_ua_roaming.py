@@ -40,7 +40,7 @@ class Session:
     def __init__(self) -> None:
         self.local = (OLD, 4000)
 
-    def move(self, host: str) -> None:
+    async def move(self, host: str) -> None:
         self.local = (host, 4002)
 
 
