@@ -10,7 +10,14 @@ from typing import Any
 
 import click
 
-from sipcli.cli.parameters import GlobalOptions, account_options, control_option, media_options, verb
+from sipcli.cli.parameters import (
+    GlobalOptions,
+    account_options,
+    control_option,
+    follow_option,
+    media_options,
+    verb,
+)
 from sipcli.cli.restrained import register
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.talk import Talk
@@ -26,6 +33,8 @@ __all__ = ["command"]
 @click.option("--from", "sender", metavar="AOR", help="Who calls: an address, or an account's name.")
 @click.option("--no-register", is_flag=True, help="Call without registering first.")
 @media_options
+@follow_option("transfer", "When they send us elsewhere")
+@follow_option("redirect", "When they are elsewhere (3xx)")
 @account_options
 @control_option
 @click.pass_obj
@@ -47,6 +56,7 @@ def command(
         run.ends_with_reader = True
         async with run.agent([account]) as agent, run.controlled(agent, control):
             me = agent.account(account.name)
+            talk.answers_for(agent)
             if account.register and not no_register:
                 async with run.patience(run.options.timeout, f"{account.registrar} did not answer"):
                     await register(run, agent, account, retry_now=said["retry_now"])

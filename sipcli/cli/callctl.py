@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CALL_COMMANDS", "CallCommands"]
 
-CALL_COMMANDS = ("hangup", "hold", "resume", "mute", "unmute", "dtmf", "conference", "record", "stop-recording")
+CALL_COMMANDS = (
+    *("hangup", "hold", "resume", "mute", "unmute", "dtmf", "transfer"),
+    *("conference", "record", "stop-recording"),
+)
 """Each is ``call.WORD`` on the socket, and ``sipcli ctl WORD``."""
 
 
@@ -105,6 +108,20 @@ class CallCommands:
         if call.media is None or not call.media.stop_recording():
             raise ControlError("wrong_state", f"{call.id} is not being recorded")
         return _told(call)
+
+    async def _transfer(self, request: Request) -> Mapping[str, Any]:
+        target, to = request.text("target"), request.text("to")
+        if bool(target) == bool(to):
+            raise ControlError("bad_request", "call.transfer wants “target”, or “to”, the id of another call")
+        if target:
+            call = self._call(request)
+            return await self._done(call, call.transfer(target))
+        other = self._agent.find_call(str(to))
+        if other is None:
+            raise ControlError("no_call", f"there is no call {to}", hint="look what there is: sipcli status")
+        rest = [call for call in self._agent.calls if call is not other]
+        call = rest[0] if len(rest) == 1 and request.text("call") is None else self._call(request)
+        return await self._done(call, call.transfer_to(other))
 
     async def _done(self, call: Call, work: Any) -> Mapping[str, Any]:
         try:

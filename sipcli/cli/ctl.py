@@ -1,4 +1,4 @@
-"""``sipcli ctl``: hang up, hold, mute, send digits, confer, record - in the call that another sipcli of yours is in."""
+"""``sipcli ctl``: hang up, hold, send digits, transfer, confer, record - in the call that another sipcli is in."""
 
 from __future__ import annotations
 
@@ -21,36 +21,35 @@ __all__ = ["command"]
 
 _PATIENCE_S = 40.0
 """A hold may be challenged, and its secret looked for."""
-_WANTS = {"dtmf": "digits", "record": "file", "switch": "call"}
+_TRANSFER_S = 300.0
+"""It may ring there."""
+_WANTS = {"dtmf": "digits", "record": "file", "switch": "call", "transfer": "target"}
+_EXAMPLES = "sipcli ctl dtmf 12#, sipcli ctl record FILE.wav, sipcli ctl transfer sip:carol@example.com"
 
 
 @verb("ctl")
 @click.argument("word", metavar="COMMAND", type=click.Choice((*CALL_COMMANDS, *SWITCH_COMMANDS, "dnd")))
-@click.argument("what", metavar="[DIGITS|FILE|ID|on|off]", required=False)
+@click.argument("what", metavar="[DIGITS|FILE|ID|TARGET|on|off]", nargs=-1)
 @click.option("--call", "call_id", metavar="ID", help="Which call, as `sipcli status` names it.")
+@click.option("--to", metavar="ID", help="For transfer: the other call, whose far end takes over.")
 @control_option
 @click.pass_obj
-def command(options: GlobalOptions, word: str, what: str | None, call_id: str | None, control: Path | None) -> int:
+def command(
+    options: GlobalOptions, word: str, what: tuple[str, ...], call_id: str | None, to: str | None, control: Path | None
+) -> int:
     """Command a call of a running sipcli: hangup, hold, resume, mute, unmute, dtmf DIGITS, record FILE, stop-recording;
-    conference joins all calls that are up; answer or reject one that rings; switch ID holds the others; dnd on|off."""
+    conference joins all calls that are up; answer or reject one that rings; switch ID holds the others; dnd on|off;
+    transfer [CALL] TARGET sends the far end there, transfer CALL --to CALL joins the far ends of both.
+    """
 
     async def body(run: Run) -> Outcome:
         if word == "dnd":
             return await _dnd(run, control, what)
-        wants = _WANTS.get(word)
-        if (wants is None) != (what is None):
-            says = f"ctl {word} wants {wants}" if wants else f"ctl {word} wants nothing more"
-            raise ConfigError(says, hint="sipcli ctl dtmf 12#, sipcli ctl record FILE.wav")
-        named = what if wants == "call" else call_id
-        running = await run.in_thread(partial(_who, run, control, named))
-        fields: dict[str, Any] = {"call": named}
-        if word == "record":
-            fields["file"] = str(Path(what or "").expanduser().absolute())  # theirs is another working directory
-        elif wants is not None:
-            fields[wants] = what
-        said = {name: value for name, value in fields.items() if value is not None}
+        said = _fields(word, what, call_id, to)
+        running = await run.in_thread(partial(_who, run, control, said.get("call") or to))
         try:
-            answer = await run.in_thread(partial(running.ask, f"call.{word}", said, wait=_PATIENCE_S))
+            patience = _TRANSFER_S if word == "transfer" else _PATIENCE_S
+            answer = await run.in_thread(partial(running.ask, f"call.{word}", said, wait=patience))
         except CommandFailed as error:
             return Outcome(error.kind, str(error), ExitStatus.OTHER, hint=error.hint)
         muted = ", muted" if answer.get("muted") else ""
@@ -64,10 +63,11 @@ def command(options: GlobalOptions, word: str, what: str | None, call_id: str | 
     return run_verb("ctl", options, body)
 
 
-async def _dnd(run: Run, control: Path | None, what: str | None) -> Outcome:
+async def _dnd(run: Run, control: Path | None, what: tuple[str, ...]) -> Outcome:
     """Ask, or tell, the one that takes calls."""
-    if what not in (None, "on", "off"):
-        raise ConfigError(f"dnd is on or off, not “{what}”", hint="sipcli ctl dnd on")
+    wish = " ".join(what)
+    if wish not in ("", "on", "off"):
+        raise ConfigError(f"dnd is on or off, not “{wish}”", hint="sipcli ctl dnd on")
     answers = await run.in_thread(partial(each_answer, run, control, "status"))
     listening = [running for running, status in answers if status.get("verb") == "listen"]
     if len(listening) != 1:
@@ -76,9 +76,28 @@ async def _dnd(run: Run, control: Path | None, what: str | None) -> Outcome:
             f"which one? {found}" if found else "no sipcli of yours takes calls",
             hint="name the socket: --control PATH" if found else "look what there is: sipcli status",
         )
-    said = {} if what is None else {"on": what == "on"}
+    said = {"on": wish == "on"} if wish else {}
     on = (await run.in_thread(partial(listening[0].ask, "dnd", said)))["dnd"]
     return Outcome("done", "nobody is to disturb" if on else "calls ring", more={"dnd": on})
+
+
+def _fields(word: str, what: tuple[str, ...], call_id: str | None, to: str | None) -> dict[str, Any]:
+    """What goes over the socket.  Raises ConfigError for words that do not fit."""
+    call, rest = call_id, list(what)
+    if to is not None and word != "transfer":
+        raise ConfigError("--to is for transfers", hint="sipcli ctl transfer call1 --to call2")
+    wants = None if to is not None else _WANTS.get(word)
+    wanted = 0 if wants is None else 1
+    if word == "transfer" and call is None and len(rest) == wanted + 1:
+        call = rest.pop(0)
+    if len(rest) != wanted:
+        says = f"ctl {word} wants {wants}" if wants else f"ctl {word} wants nothing more"
+        raise ConfigError(says, hint=_EXAMPLES)
+    said: dict[str, Any] = {"call": call, "to": to}
+    if wants is not None:
+        # Theirs is another working directory.
+        said[wants] = str(Path(rest[0]).expanduser().absolute()) if word == "record" else rest[0]
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _who(run: Run, control: Path | None, call_id: str | None) -> RunningSipcli:

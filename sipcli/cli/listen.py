@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sipcli.cli.parameters import GlobalOptions, account_options, control_option, media_options, verb
+from sipcli.cli.parameters import (
+    GlobalOptions,
+    account_options,
+    control_option,
+    follow_option,
+    media_options,
+    verb,
+)
 from sipcli.cli.restrained import register
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.talk import Talk
@@ -90,6 +97,7 @@ def _matches(uri: str, pattern: str) -> bool:
 @click.option("--allow-anonymous", is_flag=True, help="Take calls that did not come through our own server.")
 @click.option("--early-media", is_flag=True, help="Let callers hear --audio while it rings (183).")
 @media_options
+@follow_option("transfer", "When they send us elsewhere")
 @account_options
 @control_option
 @click.pass_obj
@@ -129,6 +137,7 @@ def command(
             run.controlled(agent, control),
         ):
             me = agent.account(account.name)
+            talk.answers_for(agent)
             desk = _Desk(run, plan, talk, max_calls, ring, early=early_media)
             # A caller who names none of our contacts belongs to no account.
             me.incoming = agent.on_incoming = desk.incoming

@@ -17,6 +17,7 @@ __all__ = [
     "VerbGroup",
     "account_options",
     "control_option",
+    "follow_option",
     "media_options",
     "verb",
 ]
@@ -185,6 +186,12 @@ def control_option(function: _F) -> _F:
     file = click.Path(path_type=Path, dir_okay=False)
     usual = "Control socket; usually $XDG_RUNTIME_DIR/sipcli/PID.sock."
     return click.option("--control", type=file, metavar="PATH", help=usual)(function)
+
+
+def follow_option(name: str, what: str) -> Callable[[_F], _F]:
+    """What to do when somebody sends us elsewhere: ``--transfer``, ``--redirect``."""
+    choice = click.Choice(["refuse", "ask", "same-domain"])
+    return click.option(f"--{name}", type=choice, help=f"{what}; otherwise as {name} in [policy] says.")
 
 
 def media_options(function: _F) -> _F:

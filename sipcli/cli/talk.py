@@ -17,8 +17,11 @@ from sipcli.errors import ConfigError
 from sipcli.observe.quality import quality_lines
 
 if TYPE_CHECKING:
+    from sipcli.ua.agent import UserAgent
     from sipcli.ua.call import Call, CallReport
+    from sipcli.ua.redirects import RedirectRequest
     from sipcli.ua.switchboard import Decision
+    from sipcli.ua.transfers import TransferRequest
 
 __all__ = ["Talk", "call_facts"]
 
@@ -39,6 +42,7 @@ class Talk:
         self._dtmf = dtmf
         self._duration = duration
         self._report: CallReport | None = None
+        self._question: TransferRequest | RedirectRequest | None = None
 
     @classmethod
     def wanted(cls, run: Run, said: dict[str, Any]) -> Talk:
@@ -64,19 +68,53 @@ class Talk:
         return cls(run, media, said.pop("record"), digits, said.pop("duration"))
 
     async def until_the_end(self, call: Call) -> None:
-        """From the answer to the last BYE."""
-        ended = asyncio.ensure_future(call.finished())
+        """From the answer to the last BYE: of this call, or of the one that took its place."""
+        loop = asyncio.get_running_loop()
+        until = None if self._duration is None else loop.time() + self._duration
         digits = asyncio.ensure_future(call.dtmf(self._dtmf)) if self._dtmf else None
         try:
-            await asyncio.wait({ended}, timeout=self._duration)
+            await self._stay(call, until)
+            while call.successor is not None:
+                call = call.successor
+                await call.answered()
+                await self._stay(call, until)
+        finally:
+            if digits is not None:
+                digits.cancel()
+        self._run.more["call"] = call_facts(self._report) if self._report is not None else None
+
+    async def _stay(self, call: Call, until: float | None) -> None:
+        """Until *call* is over; at *until*, on the loop's clock, we hang up."""
+        ended = asyncio.ensure_future(call.finished())
+        try:
+            left = None if until is None else max(0.0, until - asyncio.get_running_loop().time())
+            await asyncio.wait({ended}, timeout=left)
             if not ended.done():
                 await call.hangup()
             self._report = await ended
         finally:
-            for task in (ended, digits):
-                if task is not None:
-                    task.cancel()
-        self._run.more["call"] = call_facts(self._report)
+            ended.cancel()
+
+    def answers_for(self, agent: UserAgent) -> None:
+        """A person at the terminal is asked when somebody sends us elsewhere; without one the answer is no."""
+        if self._can_ask:
+            agent.transfers.on_request = self._asked
+
+    def _asked(self, request: TransferRequest | RedirectRequest) -> None:
+        self._question = request
+        self._run.console.say("go there?  [y]es  [n]o")
+
+    def _decided(self, key: str) -> bool:
+        """Was *key* the answer to a question?"""
+        question = self._question
+        if question is None or not question.open or key not in "yn":
+            return False
+        self._question = None
+        if key == "y":
+            question.accept()
+        else:
+            question.refuse()
+        return True
 
     async def decision(self, call: Call, seconds: float) -> str | None:
         """``answer``, ``reject``, ``decline``: what a person chose; ``late`` after *seconds*; None: the caller left."""
@@ -111,15 +149,18 @@ class Talk:
 
     @asynccontextmanager
     async def hot_keys(self, call: Call) -> AsyncIterator[None]:
-        """``h`` and ``q`` hang up, digits are sent; only where a person sits at the terminal."""
+        """``h`` and ``q`` hang up, digits are sent, ``y`` and ``n`` answer: only where a person is at the terminal."""
         loop = asyncio.get_running_loop()
         tasks: set[asyncio.Task[None]] = set()
 
         def act(key: str) -> None:
+            now = _latest(call)
+            if self._decided(key):
+                return
             if key in "hq":
-                work = loop.create_task(call.hangup())
+                work = loop.create_task(now.hangup())
             elif key in "0123456789*#":
-                work = loop.create_task(call.dtmf(key))
+                work = loop.create_task(now.dtmf(key))
             else:
                 return
             tasks.add(work)
@@ -132,10 +173,14 @@ class Talk:
             for task in list(tasks):
                 task.cancel()
 
+    @property
+    def _can_ask(self) -> bool:
+        return isinstance(self._run.terminal, TtyTerminal) and _is_tty(sys.stdin)
+
     @asynccontextmanager
     async def _keys(self, act: Callable[[str], None]) -> AsyncIterator[None]:
         terminal = self._run.terminal
-        if not isinstance(terminal, TtyTerminal) or not _is_tty(sys.stdin):
+        if not isinstance(terminal, TtyTerminal) or not self._can_ask:
             yield
             return
         stop = CancelSignal()
@@ -183,6 +228,13 @@ def call_facts(report: CallReport) -> dict[str, Any]:
             "longest_gap_ms": audio.longest_gap_ms,
         },
     }
+
+
+def _latest(call: Call) -> Call:
+    """The call that is up now: *call*, or what took its place."""
+    while call.is_over and call.successor is not None:
+        call = call.successor
+    return call
 
 
 def _post(loop: asyncio.AbstractEventLoop, act: Callable[[str], None]) -> Callable[[str], None]:

@@ -87,8 +87,11 @@ def customise(
         config = config.with_provider(ProviderConfig(name=PASSWORD_FILE, type="file", options={"path": path}))
         changes["credentials"] = (PASSWORD_FILE,)
         changes["keepers"] = tuple(dict.fromkeys((*account.credentials, "keychain")))
+    follows = {key: said[key] for key in ("transfer", "redirect") if said.get(key)}
+    config = replace(config, policy=replace(config.policy, **follows))  # for calls of no account, too
+    changes["policy"] = replace(account.policy, **follows)
     if said.get("insecure_any_realm"):
-        changes["policy"] = replace(account.policy, realms=None, realm_change="allow")
+        changes["policy"] = replace(changes["policy"], realms=None, realm_change="allow")
     account = replace(account, **changes)
     return config.with_account(account), account
 

@@ -48,6 +48,7 @@ class Talker:
             "stats": _stats,
             "dtmf": _dtmf,
             "message": _message,
+            "transfer": _transfer,
             "warning": _warning,
             "trace": _trace,
         }
@@ -229,6 +230,29 @@ def _message(fields: Fields) -> Sentence | None:
     if fields["direction"] == "out":
         return None  # the result says what became of it
     return Sentence(f"message from {safe_text(fields['remote'], limit=200)}: {safe_text(fields['body'], limit=1000)}")
+
+
+def _transfer(fields: Fields) -> Sentence | None:
+    where = safe_text(fields["target"], limit=200)
+    why = f" ({_why(fields)})" if fields.get("code") or fields.get("reason") else ""
+    if fields["kind"] == "replaced":
+        words = {"done": f"the call goes on with {where}", "failed": f"{where} could not take the call over{why}"}
+    elif fields["direction"] == "out":
+        words = {
+            "trying": f"transferring to {where}",
+            "done": f"transferred to {where}",
+            "failed": f"the transfer to {where} failed{why}",
+        }
+    else:
+        words = {
+            "asked": f"they send us to {where}",
+            "refused": f"they sent us to {where}, and we do not go{why}",
+            "trying": f"following to {where}",
+            "failed": f"{where} was not reached{why}",
+        }
+    state = fields["state"]
+    style = Style.WARN if state in ("failed", "refused") else Style.BOLD if state == "asked" else None
+    return Sentence(words[state], style) if state in words else None
 
 
 def _warning(fields: Fields) -> Sentence:

@@ -86,5 +86,7 @@ md5_over_udp         = "warn"                        # warn | allow | refuse
 # min_qop            = "auth"                        # none | auth | auth-int: never answer a digest without it
 # realms             = ["example.com"]               # answer these realms only
 # realm_change       = "ask"                         # refuse | ask | allow: another realm than last time, over TLS
+# transfer           = "refuse"                      # refuse | ask | same-domain: they send us elsewhere (REFER)
+# redirect           = "ask"                         # refuse | ask | same-domain: our call is answered 3xx
 # background_prompts = false                         # may a refresh, hours later, prompt?
 """

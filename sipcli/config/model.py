@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sipcli.config.iceserver import IceServer
 from sipcli.errors import ConfigError, ParseError
@@ -24,6 +24,7 @@ __all__ = [
     "DEFAULT_CREDENTIALS",
     "AccountConfig",
     "Config",
+    "FollowPolicy",
     "Md5OverUdp",
     "MinQop",
     "PolicyConfig",
@@ -33,6 +34,9 @@ __all__ = [
     "parse_aor",
     "parse_server",
 ]
+
+FollowPolicy: TypeAlias = Literal["refuse", "ask", "same-domain"]
+"""``same-domain``: by itself, once, to plain addresses of our own domain that are no telephone numbers."""
 
 DEFAULT_CREDENTIALS = ("keychain", "prompt")
 """Asked in this order where nothing is configured: what was saved once, else the person."""
@@ -75,6 +79,10 @@ class PolicyConfig:
     """How long a fetched secret is kept in memory, unless its lease is shorter."""
     fetch_width: int = 64
     """How many providers may be busy at the same time."""
+    transfer: FollowPolicy = "ask"
+    """The other side of a call sends us elsewhere (REFER); ``ask`` is a no where there is nobody to ask (T22)."""
+    redirect: FollowPolicy = "refuse"
+    """A call of ours is answered 3xx."""
     background_prompts: bool = False
     """May a refresh, hours later, prompt again?"""
 

@@ -132,6 +132,8 @@ POLICY: Mapping[str, Rule] = {
     "schemes": Rule(_schemes),
     "min_algorithm": Rule(_one_of(*ALGORITHMS)),
     "md5_over_udp": Rule(_one_of("warn", "allow", "refuse")),
+    "transfer": Rule(_one_of("refuse", "ask", "same-domain")),
+    "redirect": Rule(_one_of("refuse", "ask", "same-domain")),
     "cache_ttl": Rule(_number(0, 86400 * 30)),
     "fetch_width": Rule(_number(1, 1024, whole=True)),
     "background_prompts": Rule(_flag),

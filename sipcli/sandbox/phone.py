@@ -19,6 +19,7 @@ from sipcli.sip.events import (
     CallConfirmed,
     CallEnded,
     CallIncoming,
+    CallReferred,
     CallReoffered,
     Event,
     MessageReceived,
@@ -72,6 +73,8 @@ class Phone:
                 self._confirm(call, sdp)
             case CallReoffered(call, offer, _):
                 self._answer_again(call, offer)
+            case CallReferred(_, referral):
+                referral.refuse()
             case CallAnswered(call, sdp):
                 self._go_ahead(call, sdp)
             case CallEnded(call, code=code):

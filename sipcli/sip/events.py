@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sipcli.sip.subscription import Subscription
     from sipcli.sip.substate import SubscriptionState
     from sipcli.sip.transfer import Transfer
+    from sipcli.sip.uri import SipUri
 
 __all__ = [
     "AnyCall",
@@ -56,6 +57,7 @@ __all__ = [
     "CallOfferStale",
     "CallProgress",
     "CallReanswered",
+    "CallRedirected",
     "CallReferred",
     "CallRefreshDue",
     "CallReoffered",
@@ -255,6 +257,14 @@ class InfoReceived(NamedTuple):
     request: Request
 
 
+class CallRedirected(NamedTuple):
+    """A 3xx: ``call.redirect`` to one of *targets*, the dearest first, or ``call.stay``.  Undecided it is a refusal."""
+
+    call: OutgoingCall
+    targets: tuple[SipUri, ...]
+    response: Response
+
+
 class CallReferred(NamedTuple):
     """A REFER: ``referral.accept``, with ``pending`` while a person is asked, or ``referral.refuse`` it.
 
@@ -363,6 +373,7 @@ if TYPE_CHECKING:
         | CallReoffered
         | CallReanswered
         | CallOfferStale
+        | CallRedirected
         | CallReferred
         | TransferChanged
         | InfoReceived

@@ -51,6 +51,7 @@ class CallState(Enum):
     EARLY = "early"
     CANCEL_WANTED = "cancel wanted"
     CANCELLING = "cancelling"
+    REDIRECTED = "redirected"
     RINGING = "ringing"
     ACCEPTED = "accepted"
     CONFIRMED = "confirmed"

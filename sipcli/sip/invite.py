@@ -10,7 +10,7 @@ from sipcli.sip import reliable
 from sipcli.sip.acknowledge import Acknowledgement
 from sipcli.sip.bodies import session_of
 from sipcli.sip.dialog import Dialog
-from sipcli.sip.events import CallAnswered, CallProgress, Why
+from sipcli.sip.events import CallAnswered, CallProgress, CallRedirected, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.farewell import Farewell
 from sipcli.sip.flow import Flow
@@ -18,6 +18,7 @@ from sipcli.sip.indialog import Call, CallState
 from sipcli.sip.infopackage import RECEIVED
 from sipcli.sip.letter import Letter
 from sipcli.sip.message import Response
+from sipcli.sip.redirect import DECIDE_LIMIT, redirected_to, sent_on
 from sipcli.sip.reliable import Provisionals, is_reliable, reliability
 from sipcli.sip.reoffer import PendingOffer
 from sipcli.sip.targets import CSeqCounter, out_of_dialog
@@ -86,6 +87,9 @@ class OutgoingCall(Call):
         self._acks: dict[str, Acknowledgement] = {}
         self._unanswered: Acknowledgement | None = None
         self._rang_out: str | None = None
+        self.redirects = False
+        """Shall a 3xx wait for a word (``CallRedirected``)?  Otherwise it is a refusal."""
+        self._moved: Response | None = None
 
     def start(self) -> None:
         self.state = CallState.INVITING
@@ -118,6 +122,8 @@ class OutgoingCall(Call):
         match self.state:
             case CallState.INVITING | CallState.EARLY:
                 self._take_back()
+            case CallState.REDIRECTED:
+                self._end("local", reason="Cancelled")
             case CallState.CONFIRMED:
                 self.acknowledge(b"")  # whatever happens, their 2xx is acknowledged before the BYE
                 self._say_bye("local")
@@ -193,11 +199,43 @@ class OutgoingCall(Call):
         if self.state in _OVER:
             return
         by_us = self.state in (CallState.CANCEL_WANTED, CallState.CANCELLING)
+        if self.redirects and not by_us and response is not None and (targets := redirected_to(response)):
+            self._wait_for_word(targets, response)
+            return
         lost = response is None and not by_us
         if by_us and self._rang_out is not None:
             self._end("local", why=self._rang_out)
             return
         self._end("local" if by_us else "network" if lost else "remote", why=why, response=response)
+
+    # -- redirected (section 8.1.3.4) ----------------------------------------------------------------------
+
+    def _wait_for_word(self, targets: tuple[SipUri, ...], response: Response) -> None:
+        self._core.wheel.disarm(self)
+        self._close_forks()
+        self.state = CallState.REDIRECTED
+        self._moved = response
+        self._core.arm(self, "redirect", DECIDE_LIMIT)
+        self._core.emit(CallRedirected(self, targets, response))
+
+    def redirect(self, target: SipUri) -> bool:
+        """Call *target* instead, under the same Call-ID; nothing that was proven to others goes along (threat T22).
+
+        False: it is too late.
+        """
+        if self.state is not CallState.REDIRECTED:
+            return False
+        self._core.wheel.disarm(self)
+        self._moved = None
+        self.target, self.remote = target, NameAddr("", target.aor)
+        self.exchange = Exchange(self._core, self, self._account, sent_on(self.exchange.letter, self._account, target))
+        self.start()
+        return True
+
+    def stay(self) -> None:
+        """Go nowhere: the 3xx is the end of the call."""
+        if self.state is CallState.REDIRECTED:
+            self._end("remote", response=self._moved)
 
     def _on_success(self, exchange: Exchange, response: Response) -> None:
         """Each 2xx is acknowledged, each repetition of it again, and every fork but the first gets a BYE (13.2.2.4)."""
@@ -296,6 +334,8 @@ class OutgoingCall(Call):
         match name:
             case "ring" if self.state in (CallState.INVITING, CallState.EARLY):
                 self._ring_out()
+            case "redirect":
+                self.stay()
             case "answer" if self._unanswered is not None:
                 self.hangup()
             case _:

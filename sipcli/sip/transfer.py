@@ -16,6 +16,7 @@ from sipcli.sip.uri import NameAddr, SipUri
 if TYPE_CHECKING:
     from sipcli.sip.core import Core
     from sipcli.sip.dialog import Dialog
+    from sipcli.sip.exchange import Exchange
     from sipcli.sip.flow import Flow
     from sipcli.sip.indialog import Call
     from sipcli.sip.oneshot import OneShot
@@ -76,6 +77,11 @@ class Transfer:
         self._core.notified.add(*self._key, self)
         self._tell("trying")
         self._oneshot = self.call.ask("REFER", (("Refer-To", self.target), *headers), on_done=self._answered)
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The REFER's, once it is out."""
+        return None if self._oneshot is None else self._oneshot.exchange
 
     # -- their answer ----------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ from sipcli.ua.switchboard import Switchboard
 from sipcli.ua.terms import auth_policy, profile_of
 from sipcli.ua.threads import ThreadRegistry
 from sipcli.ua.tls import TlsSettings
+from sipcli.ua.transfers import TransferDesk
 from sipcli.ua.waiting import WaitingRoom
 from sipcli.ua.workers import Workers
 
@@ -103,6 +104,7 @@ class UserAgent:
         self.on_incoming = on_incoming
         self.engine = Engine(engine_config)
         self.auth_desk = AuthDesk(self, on_auth_challenge)
+        self.transfers = TransferDesk(self)
         self.closed = False
         self.draining = False
         self._endpoint_config = endpoint_config or EndpointConfig(bind_host=bind_host, bind_port=bind_port)

@@ -20,7 +20,7 @@ from sipcli.sip.events import (
     CallProgress,
 )
 from sipcli.sip.message import Request
-from sipcli.sip.uri import NameAddr, SipUri
+from sipcli.sip.uri import NameAddr, SipUri, Uri
 from sipcli.ua.callaudio import CallAudio, DigitQueue
 from sipcli.ua.callchange import SessionChanges, quiet_future
 from sipcli.ua.callmedia import MediaHooks, open_incoming, open_media, settings_for, speaks_tls
@@ -61,6 +61,9 @@ class Call:
         self.digits = DigitQueue()
         self.conference: Conference | None = None
         self.changes = SessionChanges(agent, self)
+        self.wishes: dict[str, Any] = {}  # the audio that was asked for; a call that takes our place gets the same
+        self.trail: tuple[Uri, ...] = ()  # who sent us on, the first one first
+        self.successor: Call | None = None  # the call that takes our place: we were sent on, or replaced
         self._teller = CallTeller(agent, self)
         self._early: bytes | None = None
         self.ice = IceCare(self)
@@ -142,8 +145,10 @@ class Call:
             with agent.turn() as engine:
                 name = None if account is None else account.name
                 core = engine.invite(name, target, media.offer(), headers=headers, shared_auth=shared_auth)
+                core.redirects = agent.transfers.may_be_redirected(account)
                 call = cls(agent, account, core)
                 call.attach(media, hooks)
+                call.wishes = audio
                 call.tell("calling")
         except BaseException:
             await media.close()
@@ -243,6 +248,18 @@ class Call:
         """Go on after :meth:`hold`."""
         await self.changes.reoffer(hold=False)
         self.tell("answered")
+
+    async def transfer(self, target: str | SipUri) -> int | None:
+        """Send the other side to *target* (RFC 5589 section 6); the call is over when he is there.
+
+        Returns the status he got; None: he left without a word.  Raises the typed error, and the call goes on.
+        """
+        uri = self.account.parse_target(target) if self.account is not None else SipUri.parse(str(target))
+        return await self.agent.transfers.ours.blind(self, uri)
+
+    async def transfer_to(self, other: Call) -> int | None:
+        """Join the other sides of this call and of *other* (section 7), as :meth:`transfer`; both are over then."""
+        return await self.agent.transfers.ours.attended(self, other)
 
     async def hangup(self, *, timeout: float = HANGUP_WAIT) -> None:
         """End the call, whatever its state; returns when it is over, or after *timeout* seconds."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sipcli.ua.audio import AudioSpec
     from sipcli.ua.call import Call
 
-__all__ = ["MediaHooks", "open_incoming", "open_media", "settings_for", "speaks_tls"]
+__all__ = ["MediaHooks", "again", "open_incoming", "open_media", "settings_for", "speaks_tls"]
 
 
 class MediaHooks:
@@ -81,6 +81,7 @@ async def open_incoming(
         with call.agent.turn():
             say(sdp)
             call.attach(media, hooks)
+            call.wishes = audio
     except BaseException as error:
         await media.close()
         if isinstance(error, MediaFailed):
@@ -102,6 +103,18 @@ def settings_for(account: Account | None, audio: dict[str, Any], *, secure: bool
     settings |= srtp_for(account, settings, secure=secure)
     settings["ice"] = ice_for(account, settings.get("ice"))
     return settings
+
+
+def again(audio: dict[str, Any]) -> dict[str, Any]:
+    """*audio* for the call that takes this one's place: the same, recorded beside it (``rx.wav``, ``rx-2.wav``…)."""
+    record = audio.get("record")
+    if record is None:
+        return dict(audio)
+    path = Path(record)
+    name, dash, number = path.stem.rpartition("-")
+    counted = bool(dash) and number.isdecimal() and len(number) < 4
+    stem = f"{name}-{int(number) + 1}" if counted else f"{path.stem}-2"
+    return {**audio, "record": path.with_stem(stem)}
 
 
 def speaks_tls(account: Account | None, target: SipUri) -> bool:

@@ -25,6 +25,8 @@ from sipcli.sip.events import (
     CallOfferStale,
     CallProgress,
     CallReanswered,
+    CallRedirected,
+    CallReferred,
     CallRefreshDue,
     CallReoffered,
     Event,
@@ -36,6 +38,7 @@ from sipcli.sip.events import (
     RegistrationChanged,
     RequestDone,
     SubscriptionChanged,
+    TransferChanged,
 )
 from sipcli.ua.answering import hand_over
 from sipcli.ua.notices import (
@@ -87,6 +90,9 @@ class EventDesk:
             CallEarlyAnswer: lambda event: self._with_call(event, "on_early_answer"),
             CallOfferStale: self._on_offer_stale,
             CallRefreshDue: lambda event: self._with_changes(event, "on_refresh_due"),
+            CallRedirected: agent.transfers.on_redirected,
+            CallReferred: agent.transfers.on_referred,
+            TransferChanged: agent.transfers.ours.on_changed,
             InfoReceived: self._on_info,
             RequestDone: agent.oneshots.on_done,
             MessageReceived: agent.soft.on_message,
@@ -172,6 +178,8 @@ class EventDesk:
         try:
             if handler is None or self._agent.closed or self._agent.draining:
                 call.reject(480)
+            elif self._agent.transfers.take_over(event.call.replaces, call):
+                pass  # it rings nowhere, whoever wants not to be disturbed
             elif refusal is not None:
                 call.reject(*refusal)
             else:

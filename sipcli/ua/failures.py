@@ -141,7 +141,8 @@ def failure_of(
         return _auth(what, account, code, reason, GiveUp.REFUSED, story, server)
     kind = _BY_CODE.get(code, ServerFailed if 500 <= code < 600 else Refused)
     note = f" ({why})" if why else ""
-    return kind(f"{what} failed: {said}{note}", code=code, reason=reason)
+    hint = "they are elsewhere now: follow with --redirect ask, or same-domain" if code in (300, 301, 302) else None
+    return kind(f"{what} failed: {said}{note}", code=code, reason=reason, hint=hint)
 
 
 def _network(what: str, account: str | None, why: str) -> SipcliError:

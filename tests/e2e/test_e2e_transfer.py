@@ -1,0 +1,207 @@
+"""Transfers with phones that nobody here wrote, through Kamailio: who hears whom afterwards, and who is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import FILE_PROVIDER, account
+from tests.support import wavs
+from tests.support.cli import Cli, Running
+from tests.support.real import require
+from tests.support.servers import sipp
+from tests.support.servers.baresip import Baresip
+from tests.support.servers.kamailio import USERS, Kamailio
+from tests.support.servers.process import free_port
+
+pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("kamailio")]
+
+
+class Table:
+    """Several people at one server, each on a machine of his own."""
+
+    def __init__(self, place: Path, server: Kamailio) -> None:
+        self._place = place
+        self._server = server
+        self._running: list[Running] = []
+        self._phones: list[Baresip] = []
+
+    def person(self, user: str, *, transport: str = "udp") -> Cli:
+        cli = Cli(self._place / user)
+        run = self._place / f"run-{user}"
+        run.mkdir(mode=0o700)
+        cli.env["XDG_RUNTIME_DIR"] = str(run)
+        path = cli.secret("secret", USERS[user])
+        config = account(self._server.address(transport), user=user, transport=transport)
+        cli.configure(config + FILE_PROVIDER.format(path=path))
+        return cli
+
+    def start(self, cli: Cli, *words: str) -> Running:
+        running = cli.start(*words, "--json", "--codec", "pcmu")
+        self._running.append(running)
+        return running
+
+    def listens(self, cli: Cli, tone: int, record: Path, *words: str) -> Running:
+        running = self.start(
+            cli, "listen", "--answer", "auto", "--audio", f"tone:{tone}", "--record", str(record), *words
+        )
+        running.wait_for("ready")
+        return running
+
+    def phone(self, user: str, tone: int) -> Baresip:
+        phone = Baresip(
+            self._place / f"baresip-{user}", self._server.address(), user=user, password=USERS[user], tone=tone
+        )
+        self._phones.append(phone)
+        return phone
+
+    def clear(self) -> None:
+        for running in self._running:
+            running.kill()
+        for phone in self._phones:
+            phone.stop()
+
+
+@pytest.fixture
+def table(tmp_path: Path, kamailio: Kamailio) -> Iterator[Table]:
+    made = Table(tmp_path, kamailio)
+    yield made
+    made.clear()
+
+
+@pytest.mark.real("baresip")
+def test_D04_baresip_is_transferred_by_us(table: Table, tmp_path: Path) -> None:
+    """alice (sipcli) sends bob (baresip) to carol (sipcli): he hears carol, and carol hears him."""
+    require("baresip")
+    bob = table.phone("bob", 880)
+    table.listens(table.person("carol"), 600, tmp_path / "carol.wav")
+    alice = table.person("alice")
+    calling = table.start(alice, "call", "sip:bob@sip.test", "--audio", "tone:440")
+    calling.wait_for("call", state="answered")
+    done = alice.run("ctl", "transfer", "sip:carol@sip.test", "--json")
+    assert (done.code, done.result["call"]["state"]) == (0, "ended"), done.stderr
+    ended = calling.finish(timeout=10)
+    assert ended.code == 0, ended.stderr
+    assert [event["state"] for event in ended.named("transfer")][-1] == "done"
+    wavs.wait_for_growth(lambda: tmp_path / "carol.wav", 3.0)
+    wavs.wait_for_growth(lambda: bob.heard, 3.0)
+    bob.hang_up()
+    wavs.assert_tone(bob.heard, 600, seconds=2.0)
+    table.clear()
+    wavs.assert_tone(tmp_path / "carol.wav", 880, seconds=2.0)
+
+
+@pytest.mark.real("baresip")
+def test_D04_baresip_transfers_us(table: Table, tmp_path: Path) -> None:
+    """bob (baresip) sends alice (sipcli) to carol (baresip too): alice goes, for her policy lets her."""
+    require("baresip")
+    bob, carol = table.phone("bob", 880), table.phone("carol", 660)
+    wishes = ("--transfer", "same-domain", "--max-calls", "1", "--duration", "8")
+    listening = table.listens(table.person("alice"), 500, tmp_path / "in.wav", *wishes)
+    bob.dial("sip:alice@sip.test")
+    listening.wait_for("call", state="answered")
+    wavs.wait_for_growth(lambda: bob.heard, 1.0)
+    bob.say("transfer", "sip:carol@sip.test")
+    done = listening.wait_for("transfer", state="done")
+    assert (done["kind"], done["direction"], done["code"]) == ("blind", "in", 200)
+    finished = listening.finish(timeout=25)
+    assert finished.code == 0, finished.stderr
+    wavs.assert_tone(tmp_path / "in.wav", 880, seconds=0.5)
+    wavs.assert_tone(tmp_path / "in-2.wav", 660, seconds=2.0)
+    wavs.assert_tone(carol.heard, 500, seconds=2.0)
+
+
+@pytest.mark.real("baresip")
+def test_T22_baresip_transfers_us_and_nobody_is_there_to_ask(table: Table, tmp_path: Path) -> None:
+    require("baresip")
+    bob, carol = table.phone("bob", 880), table.phone("carol", 660)
+    listening = table.listens(table.person("alice"), 500, tmp_path / "in.wav", "--max-calls", "1", "--duration", "4")
+    bob.dial("sip:alice@sip.test")
+    listening.wait_for("call", state="answered")
+    wavs.wait_for_growth(lambda: bob.heard, 1.5)
+    bob.say("transfer", "sip:carol@sip.test")
+    refused = listening.wait_for("transfer", state="refused")
+    assert (refused["code"], refused["target"]) == (603, "sip:carol@sip.test")
+    assert listening.finish(timeout=15).code == 0
+    assert not list(carol.directory.glob("dump-*")), "carol was never called"
+    wavs.assert_tone(tmp_path / "in.wav", 880, seconds=0.5)  # then baresip holds the call, as one does
+
+
+def test_D04_two_callers_are_joined(table: Table, tmp_path: Path) -> None:
+    """bob and carol call alice, who joins them: REFER with Replaces, through a server that is not ours."""
+    alice = table.person("alice")
+    listening = table.listens(alice, 500, tmp_path / "alice.wav")
+    callers = {}
+    for user, tone, call in (("bob", 440, "call1"), ("carol", 800, "call2")):
+        wishes = ("--audio", f"tone:{tone}", "--record", str(tmp_path / f"{user}.wav"), "--transfer", "same-domain")
+        callers[user] = table.start(table.person(user), "call", "sip:alice@sip.test", "--duration", "8", *wishes)
+        listening.wait_for("call", call=call, state="answered")
+    done = alice.run("ctl", "transfer", "call1", "--to", "call2", "--json")
+    assert done.code == 0, done.stdout + done.stderr
+    assert listening.wait_for("transfer", state="done")["kind"] == "attended"
+    assert callers["carol"].wait_for("transfer", state="done")["kind"] == "replaced"
+    for running in callers.values():
+        finished = running.finish(timeout=25)
+        assert finished.code == 0, finished.stderr
+    wavs.assert_tone(tmp_path / "bob-2.wav", 800, seconds=2.0)
+    wavs.assert_tone(tmp_path / "carol-2.wav", 440, seconds=2.0)
+
+
+@pytest.mark.real("sipp")
+def test_D04_sipp_sends_us_on_and_hears_how_it_went(table: Table, kamailio: Kamailio, tmp_path: Path) -> None:
+    require("sipp")
+    listening = table.listens(
+        table.person("bob", transport="tcp"), 500, tmp_path / "in.wav", "--transfer", "same-domain", "--max-calls", "1"
+    )
+    keys = {"target": "sip:code-486@sip.test"}
+    caller = sipp.call(tmp_path / "sipp", "uac_refer", kamailio.address("tcp"), "bob", transport="t1", keys=keys)
+    assert caller.returncode == 0, caller.stdout[-800:] + (tmp_path / "sipp" / "errors.log").read_text()
+    assert listening.wait_for("transfer", state="failed")["code"] == 486
+    assert listening.finish(timeout=10).code == 0
+
+
+@pytest.mark.real("sipp")
+@pytest.mark.parametrize(
+    ("policy", "target", "status"),
+    [
+        ("ask", "sip:carol@sip.test", "603"),
+        ("refuse", "sip:carol@sip.test", "603"),
+        ("same-domain", "sip:carol@elsewhere.example", "603"),
+        ("same-domain", "sip:+4990012345678@sip.test", "603"),
+        ("same-domain", "tel:+4990012345678", "416"),
+        ("same-domain", "sip:bob@sip.test", "482"),
+    ],
+)
+def test_T22_sipp_sends_us_on_in_vain(
+    table: Table, kamailio: Kamailio, tmp_path: Path, policy: str, target: str, status: str
+) -> None:
+    require("sipp")
+    listening = table.listens(table.person("bob"), 500, tmp_path / "in.wav", "--transfer", policy, "--max-calls", "1")
+    keys = {"target": target, "status": status}
+    caller = sipp.call(tmp_path / "sipp", "uac_refer_refused", kamailio.address(), "bob", keys=keys)
+    assert caller.returncode == 0, caller.stdout[-800:] + (tmp_path / "sipp" / "errors.log").read_text()
+    finished = listening.finish(timeout=10)
+    assert finished.code == 0, finished.stderr
+    assert len({event["call"] for event in finished.named("call")}) == 1, "nobody was called"
+
+
+@pytest.mark.real("sipp")
+def test_D04_we_send_sipp_on(table: Table, tmp_path: Path) -> None:
+    require("sipp")
+    callee = sipp.SippCallee(tmp_path / "sipp", "uas_refer")
+    alice = table.person("alice")
+    try:
+        where = f"sip:callee@127.0.0.1:{callee.port}"
+        control = tmp_path / f"control-{free_port()}"
+        direct = ("--from", "sip:alice@nowhere.test", "--no-register", "--control", str(control))
+        calling = table.start(alice, "call", where, "--audio", "tone:440", *direct)
+        calling.wait_for("call", state="answered")
+        done = alice.run("ctl", "transfer", "sip:carol@sip.test", "--control", str(control))
+        assert done.code == 0, done.stderr + callee.why()
+        assert callee.result() == 0, callee.why()
+        finished = calling.finish(timeout=10)
+        assert (finished.code, finished.named("transfer")[-1]["state"]) == (0, "done")
+    finally:
+        callee.stop()

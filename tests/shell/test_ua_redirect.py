@@ -1,0 +1,109 @@
+"""A 3xx and the policy: whom it lets us follow, once, and whom nobody may send us to (threat T22)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sipcli.config import PolicyConfig
+from sipcli.errors import Refused
+from sipcli.sip.uri import SipUri
+from sipcli.ua.redirects import RedirectRequest
+from tests.shell.test_ua_transfer import Party, party
+from tests.support.clock import live, live_until, stepped
+
+
+async def redirected(people: dict[str, Party], contact: str, target: str = "bob") -> Any:
+    """Alice calls *target*, who says 302 with *contact*."""
+
+    def elsewhere(call: Any) -> None:
+        people["bob"].calls.append(call)
+        with call.agent.turn():
+            call.core._tx.reply(302, headers=(("Contact", contact),))
+            call.core._end("local", code=302)
+
+    people["bob"].account.incoming = elsewhere
+    return await people["alice"].account.call(target, audio="null")
+
+
+@stepped
+@pytest.mark.parametrize("policy", ["refuse", "ask"])
+async def test_T22_a_3xx_is_refused_by_default(policy: Any) -> None:
+    """Fails when on_redirected follows without a policy that says so, or asks nobody and goes."""
+    async with party(alice=PolicyConfig(redirect=policy)) as (_, people):
+        call = await redirected(people, "<sip:carol@127.0.0.1>")
+        with pytest.raises(Refused, match="302") as failed:
+            await live(call.answered())
+        assert "--redirect" in (failed.value.hint or "")
+        assert people["carol"].calls == []
+
+
+@stepped
+async def test_same_domain_follows_by_itself() -> None:
+    async with party(alice=PolicyConfig(redirect="same-domain")) as (_, people):
+        call = await redirected(people, "<sip:carol@127.0.0.1>")
+        await live(call.answered())
+        assert str(call.remote.uri) == "sip:carol@127.0.0.1"
+        [told] = people["alice"].told("transfer")
+        assert (told.kind, told.state, told.code, told.target) == ("redirect", "trying", 302, "sip:carol@127.0.0.1")
+        await live_until(lambda: people["carol"].calls)
+
+
+@stepped
+@pytest.mark.parametrize(
+    "contact",
+    [
+        "<sip:carol@elsewhere.example>",
+        "<sip:+49301234567@127.0.0.1>",
+        "<sip:carol@127.0.0.1;maddr=192.0.2.66>",
+        "<sip:bob@127.0.0.1>",
+        "<sip:alice@127.0.0.1>",
+    ],
+)
+async def test_T22_same_domain_follows_nobody_else(contact: str) -> None:
+    """Fails for each contact whose rule is taken out of ``following``, and for the loop in on_redirected."""
+    async with party(alice=PolicyConfig(redirect="same-domain")) as (_, people):
+        call = await redirected(people, contact)
+        with pytest.raises(Refused, match="302"):
+            await live(call.answered())
+        [told] = people["alice"].told("transfer")
+        assert told.state == "refused" and told.reason
+
+
+@stepped
+async def test_T22_a_redirection_is_followed_once() -> None:
+    """Fails without the trail: two phones could send us to and fro for ever."""
+    async with party(alice=PolicyConfig(redirect="same-domain")) as (_, people):
+
+        def back(call: Any) -> None:
+            with call.agent.turn():
+                call.core._tx.reply(302, headers=(("Contact", "<sip:dave@127.0.0.1>"),))
+                call.core._end("local", code=302)
+
+        people["carol"].account.incoming = back
+        call = await redirected(people, "<sip:carol@127.0.0.1>")
+        with pytest.raises(Refused, match="302"):
+            await live(call.answered())
+        assert people["alice"].transfer_states() == ["trying", "refused"]
+
+
+@stepped
+@pytest.mark.parametrize("agrees", [True, False])
+async def test_T22_a_person_is_asked(agrees: bool) -> None:
+    async with party(alice=PolicyConfig(redirect="ask")) as (_, people):
+        asked: list[RedirectRequest] = []
+        people["alice"].agent.transfers.on_request = asked.append  # type: ignore[assignment]
+        call = await redirected(people, "<sip:carol@127.0.0.1>")
+        await live_until(lambda: asked)
+        assert (asked[0].target, asked[0].kind) == (SipUri.parse("sip:carol@127.0.0.1"), "redirect")
+        assert people["carol"].calls == []
+        if agrees:
+            asked[0].accept()
+            await live(call.answered())
+        else:
+            asked[0].refuse()
+            with pytest.raises(Refused):
+                await live(call.answered())
+        assert bool(people["carol"].calls) == agrees
+        assert not asked[0].open
