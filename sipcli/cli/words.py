@@ -50,6 +50,7 @@ class Talker:
             "message": _message,
             "transfer": _transfer,
             "warning": _warning,
+            "network": _network,
             "trace": _trace,
         }
 
@@ -253,6 +254,12 @@ def _transfer(fields: Fields) -> Sentence | None:
     state = fields["state"]
     style = Style.WARN if state in ("failed", "refused") else Style.BOLD if state == "asked" else None
     return Sentence(words[state], style) if state in words else None
+
+
+def _network(fields: Fields) -> Sentence:
+    if fields["state"] == "lost":
+        return Sentence(f"{fields['address']} is no address of this machine any more", Style.WARN)
+    return Sentence(f"going on from {fields['address']}", Style.GOOD)
 
 
 def _warning(fields: Fields) -> Sentence:

@@ -175,10 +175,11 @@ class IncomingCall(Call):
     def _headers(self) -> tuple[tuple[str, str], ...]:
         config = self._core.config
         contact = self.contact(self._tx.flow, secure=self.invite.uri_text.startswith("sips:"))
+        tags = () if self._account is None else self._account.outbound.tags
         return (
             ("Contact", contact),
             ("Allow", ", ".join(config.allow)),
-            ("Supported", ", ".join(supported(self._core, self._account))),
+            ("Supported", ", ".join((*supported(self._core, self._account), *tags))),
             ("User-Agent", config.user_agent),
             *receives(self.invite),
         )

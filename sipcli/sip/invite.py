@@ -365,6 +365,7 @@ def _options(core: Core, account: AccountState | None, *, late: bool) -> tuple[t
     Without an offer of ours a reliable response could bring theirs, and the PRACK had to answer it: not with us.
     """
     wanted = "off" if late else reliability(account)
-    tags = (tag for tag in core.config.supported if tag != reliable.OPTION or wanted != "off")
+    tags = [tag for tag in core.config.supported if tag != reliable.OPTION or wanted != "off"]
+    tags += () if account is None else account.outbound.tags
     required = (("Require", reliable.OPTION),) if wanted == "required" else ()
     return (("Supported", ", ".join(tags)), *required)

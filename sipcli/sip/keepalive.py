@@ -48,7 +48,15 @@ def keep_alive(core: Core, flow: Flow, flow_timer: int | None) -> None:
 
 
 def leave_alone(core: Core, flow: Flow) -> None:
-    """Nobody promised to answer on *flow* (any more)."""
+    """Nobody promised to answer on *flow* (any more), unless to another account that is bound over it."""
+    for account in core.accounts.values():
+        kept = account.registration.flow if account.registration is not None else None
+        if kept is not None and kept.id == flow.id and account.outbound.keeps_flow:
+            return
+    _dismiss(core, flow)
+
+
+def _dismiss(core: Core, flow: Flow) -> None:
     keeper = core.keepers.pop(flow.id, None)
     if keeper is not None:
         keeper.stop()
@@ -120,7 +128,7 @@ class FlowKeeper:
     def _unanswered(self) -> None:
         if not self._flow.reliable and not self.answered:
             # It never did: no STUN there, whatever the registrar promised.  Line ends keep the NAT open all the same.
-            leave_alone(self._core, self._flow)
+            _dismiss(self._core, self._flow)
             return
         self._fail(f"lost: {self._flow} does not answer keep-alives")
 

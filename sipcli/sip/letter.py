@@ -26,7 +26,8 @@ class Letter:
 
     *target* is asked at every sending: in a dialog the route may have changed
     meanwhile.  *contact* None leaves the header out; a string is appended to it
-    (``;expires=600``).  *headers* and *body* are the request's own.  *standing*
+    (``;expires=600``).  *replaces* is a Contact that was bound before, and is
+    taken back where ours is another now.  *headers* and *body* are the request's own.  *standing*
     is a dialog's own view of whose challenge it is that comes from a server.
     *session* answers challenges; None: the account's.
     """
@@ -38,6 +39,7 @@ class Letter:
     call_id: str
     cseq: CSeqCounter
     contact: str | None = None
+    replaces: str | None = None
     headers: Sequence[tuple[str, str]] = ()
     body: bytes = b""
     content_type: str | None = None
@@ -92,6 +94,8 @@ class Letter:
         ]
         if self.contact is not None:
             headers.append(("Contact", f"<{contact}>{self.contact}"))
+            if self.replaces is not None and self.replaces != contact:
+                headers.append(("Contact", f"<{self.replaces}>;expires=0"))
         headers += self.headers
         headers.append(("User-Agent", user_agent))
         if self.content_type is not None:

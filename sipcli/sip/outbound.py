@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sipcli.errors import ParseError
-from sipcli.sip.binding import own_contact
+from sipcli.sip.binding import Binding, own_contact
 from sipcli.sip.flow import Flow
 from sipcli.sip.targets import contact_uri
 from sipcli.sip.uri import SipUri
@@ -55,6 +55,11 @@ class Outbound:
             tags.append("gruu")
         return ", ".join(tags)
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The option tags of a request that makes a dialog (RFC 5626 section 4.3, RFC 5627 section 4.4)."""
+        return (*(("outbound",) if self.confirmed else ()), *(("gruu",) if self.gruu is not None else ()))
+
     def contact_params(self, expires: int, methods: tuple[str, ...]) -> str:
         """What follows the URI of our Contact in a REGISTER; the same when the binding is taken back (4.2.2)."""
         text = f";expires={expires}"
@@ -75,6 +80,13 @@ class Outbound:
             return self.gruu
         uri = contact_uri(self._profile.contact_user, flow, secure=secure)
         return f"{uri};ob" if self.confirmed else uri
+
+    def left_behind(self, binding: Binding | None, flow: Flow | None) -> str | None:
+        """The Contact of *binding* if its *flow* is gone: calls to it would ring nowhere until it expires.
+
+        Where flows are kept the registrar knows by ``reg-id`` what is replaced, and takes one Contact at a time.
+        """
+        return None if binding is None or flow is not None or self.confirmed else binding.contact
 
     @property
     def _gives_gruu(self) -> bool:

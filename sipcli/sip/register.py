@@ -217,6 +217,7 @@ class Registration:
                 call_id=account.register_call_id,
                 cseq=account.register_cseq,
                 contact=params if expires > 0 else None,
+                replaces=account.outbound.left_behind(self.binding, self._flow),
                 headers=headers,
             ),
             interactive=expires > 0,

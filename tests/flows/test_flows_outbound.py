@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 import zlib
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from sipcli.sip import events
+from sipcli.sip.auth import AuthSession
 from sipcli.sip.flow import Flow
 from sipcli.sip.register import State
-from tests.support.pair import ANSWER, LOCAL, OFFER, Heard, Wire, response
+from sipcli.sip.uri import SipUri
+from tests.support.pair import ANSWER, LOCAL, OFFER, POLICY, Heard, Wire, response
 
 INSTANCE = "urn:uuid:6f1c1c1e-0c1e-5e1f-8f1e-6f1c1c1e0c1e"
 PING, PONG = b"\r\n\r\n", b"\r\n"
@@ -92,7 +95,9 @@ def test_C05_ob_is_in_our_contact_once_the_registrar_keeps_flows() -> None:
     here = wire()
     bound(here, *FIRMLY)
     here.call()
-    assert here.one().contact == "sip:u7x@192.0.2.99:5062;transport=tcp;ob"
+    invite = here.one()
+    assert invite.contact == "sip:u7x@192.0.2.99:5062;transport=tcp;ob"
+    assert "outbound" in invite.header("supported").split(", ")
     call, answer, _ = here.answered()
     assert answer.contact == "sip:u7x@192.0.2.99:5062;transport=tcp;ob"
     assert call.state.value == "confirmed"
@@ -383,6 +388,46 @@ def test_C05_a_new_network_ends_the_pause_after_no_answer_but_not_after_a_refusa
     assert here.silent()
 
 
+def test_C05_what_a_lost_flow_left_behind_is_taken_back() -> None:
+    """Where flows are not kept nothing else tells the registrar that the old Contact leads nowhere (section 4.2.1)."""
+    here = wire()
+    bound(here)
+    here.local = ("192.0.2.99", 5099)
+    here.drop(here.flow())
+    again = here.one()
+    assert [contact.partition(";reg-id")[0] for contact in again.all("contact")] == [
+        "<sip:u7x@192.0.2.99:5099;transport=tcp>;expires=3600",
+        "<sip:u7x@192.0.2.99:5062;transport=tcp>;expires=0",
+    ]
+    here.deliver(ok(again), here.sent_over[-1])
+    assert here.last(events.RegistrationChanged).contact == "sip:u7x@192.0.2.99:5099;transport=tcp"
+
+
+def test_C05_over_the_same_address_nothing_was_left_behind() -> None:
+    here = wire()
+    bound(here)
+    here.drop(here.flow())
+    assert len(here.one().all("contact")) == 1
+
+
+def test_C05_two_accounts_over_one_flow_keep_it_for_each_other() -> None:
+    here = wire()
+    bound(here, *FIRMLY)
+    profile = dataclasses.replace(
+        here.profile, name="other", aor=SipUri.parse("sip:bob@example.com"), contact_user="u8"
+    )
+    here.do(lambda: here.engine.add_account(profile, AuthSession((), policy=POLICY)))
+    here.do(lambda: here.engine.register("other"))
+    here.deliver(ok(here.one()))  # for this one the registrar does not
+    here.run(121)
+    assert len(here.pings) == 1
+    here.deliver(PONG)
+    here.do(lambda: here.engine.remove_account("work"))
+    here.take()
+    here.run(200)
+    assert len(here.pings) == 1
+
+
 # -- GRUU ----------------------------------------------------------------------------------------------------------
 
 GRUU = f"sip:alice@example.com;gr={INSTANCE}"
@@ -397,8 +442,10 @@ def test_C07_the_gruu_of_the_registrar_is_our_contact_in_dialogs() -> None:
     here.call()
     invite = here.one()
     assert invite.contact == GRUU
+    assert "gruu" in invite.header("supported").split(", ")
     _, answer, _ = here.answered()
     assert answer.contact == GRUU
+    assert "gruu" in answer.header("supported").split(", ")
     here.do(registration.refresh)
     assert here.one().contact == "sip:u7x@192.0.2.99:5062;transport=tcp"
 
