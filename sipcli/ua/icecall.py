@@ -33,7 +33,7 @@ class IceCare:
         if state == "failed":
             # RFC 8445 section 8.1.2 has nothing left to try, and a call that nobody hears is no call.
             call.give_up(MediaFailed("call: ICE found no path for the audio", code=488))
-        elif state == "connected" and call.session.ice_update_due:
+        elif state == "connected" and call.session.ice is not None and call.session.ice.update_due:
             self._send(self._update)
         elif state == "lost":
             why = "the other side no longer confirms that it wants our audio; looking for a new path"

@@ -91,7 +91,8 @@ class MediaSession:
         self._host, self._ports = host, ports
         self._on_dtmf, self._on_state, self._on_warning, self._on_failed = on_dtmf, on_state, on_warning, on_failed
         self._ice_settings, self._on_ice = ice, on_ice
-        self._ice: IceMedia | None = None
+        self.ice: IceMedia | None = None
+        """None: the audio goes where the SDP says."""
         self._given_clock, self._random = clock, random
         self._sockets: RtpSockets | IcePath | None = None
         self._local: Address | None = None
@@ -131,8 +132,8 @@ class MediaSession:
             self._stream = AudioStream(random=self._random, now=now, ntp_offset=time.time() + _NTP_EPOCH - now)
             tell = (self._become, self._on_failed, self._warn)
             self._dtls = DtlsDriver(self._stream, self._sockets, self._clock, *tell, secure=self._secure)
-            if self._ice is not None:
-                await self._ice.open(self._negotiator.ice, self._stream)
+            if self.ice is not None:
+                await self.ice.open(self._negotiator.ice, self._stream)
         except BaseException:
             await self.close()
             raise
@@ -142,17 +143,11 @@ class MediaSession:
             return RtpSockets(self._host, self._ports, self._receive_rtp, self._receive_rtcp)
         from sipcli.ua.icemedia import IceMedia  # whoever does without ICE need not load it
 
-        self._ice = IceMedia(
-            self._ice_settings,
-            self._host,
-            self._ports,
-            self._receive_rtp,
-            self._receive_rtcp,
-            random=self._random,
-            on_change=self._path_changed,
-            warn=self._warn,
+        place = (self._host, self._ports, self._receive_rtp, self._receive_rtcp)
+        self.ice = IceMedia(
+            self._ice_settings, *place, random=self._random, on_change=self._path_changed, warn=self._warn
         )
-        return self._ice.path
+        return self.ice.path
 
     def _path_changed(self, state: IceState) -> None:
         if state == "connected":
@@ -185,8 +180,8 @@ class MediaSession:
                 self._sockets.send(self._stream.farewell(self._clock()))
             self._sockets.close()
         self._end.close()
-        if self._ice is not None:
-            await self._ice.path.finish()
+        if self.ice is not None:
+            await self.ice.path.finish()
         if self.state is not None:
             self._become("stopped")
 
@@ -214,8 +209,8 @@ class MediaSession:
         negotiator = self._opened[1]
         if hold is not None:
             negotiator.hold = hold
-        if self._ice is not None:
-            self._ice.offered()
+        if self.ice is not None:
+            self.ice.offered()
         return negotiator.offer()
 
     async def restart_ice(self, host: str | None = None) -> None:
@@ -223,15 +218,10 @@ class MediaSession:
 
         NetworkError; LocalProtocolError where there is no ICE.
         """
-        if self._ice is None or self.agreement is None or self.agreement.ice is None:
+        if self.ice is None or self.agreement is None or self.agreement.ice is None:
             raise LocalProtocolError("this call does no ICE")
-        await self._ice.restart(host)
-        self._local = self._ice.path.local
-
-    @property
-    def ice_update_due(self) -> bool:
-        """The checks selected what our SDP does not say: an offer should follow (RFC 8839 section 4.3.4)."""
-        return self._ice is not None and self._ice.update_due
+        await self.ice.restart(host)
+        self._local = self.ice.path.local
 
     def accept_answer(self, answer: bytes) -> None:
         """The answer to our last offer; a later one to the same offer replaces it."""
@@ -262,8 +252,8 @@ class MediaSession:
         _, negotiator, stream = self._opened
         if negotiator.agreement is not None:
             stream.configure(negotiator.agreement)
-            if self._ice is not None:
-                self._ice.agreed(negotiator.agreement, controlling=offered)
+            if self.ice is not None:
+                self.ice.agreed(negotiator.agreement, controlling=offered)
             self._end.tune(negotiator.agreement.codec.sample_rate)
             self._shake_hands()
             if not stream.protection.waiting:
@@ -274,7 +264,7 @@ class MediaSession:
         agreement = self.agreement
         if self._dtls is None or self._pacer is None or agreement is None:
             return
-        ice = None if agreement.ice is None else self._ice
+        ice = None if agreement.ice is None else self.ice
         place = (agreement.remote, agreement.remote_rtcp) if ice is None else ice.place
         if place is not None:
             self._dtls.apply(agreement, self._opened[1].keying, *place)
@@ -409,11 +399,11 @@ class MediaSession:
 
     def facts(self) -> MediaFacts:
         """For the ``media`` event."""
-        return facts_of(self._opened[2], self.agreement, self.local, self._ice, secure=self._secure)
+        return facts_of(self._opened[2], self.agreement, self.local, self.ice, secure=self._secure)
 
     def report(self, *, verdict: bool = True) -> MediaReport:
         """Counters, quality and (with *verdict*) what was heard; also after :meth:`close`, and before :meth:`open`."""
         if self._stream is None:
             return MediaReport()
         report = self._stream.report(verdict=verdict)
-        return report if self._ice is None else replace(report, strangers=report.strangers + self._ice.path.strangers)
+        return report if self.ice is None else replace(report, strangers=report.strangers + self.ice.path.strangers)

@@ -71,6 +71,22 @@ async def test_E04_both_find_each_other_and_hear_each_others_tones(tmp_path: Pat
     assert_tone(tmp_path / "b.wav", 440, seconds=0.8)
 
 
+@pytest.mark.parametrize("ice", ["both", "one"])
+async def test_E04_E03_keys_are_agreed_on_over_the_path_that_was_found(tmp_path: Path, ice: str) -> None:
+    """DTLS waits for the path (RFC 8445 section 12.1), and shares its ports with STUN and SRTP (RFC 7983)."""
+    require("dtls")
+    keys: dict[str, Any] = {"srtp": "required", "srtp_keys": "dtls"}
+    a = session(audio="tone:440", record=tmp_path / "a.wav", **keys)
+    b = session(audio="tone:1000", record=tmp_path / "b.wav", **keys | ({} if ice == "both" else {"ice": None}))
+    async with call(a, b):
+        await until(lambda: _packets(a) > 60 and _packets(b) > 60, 15)
+        for one in (a, b):
+            assert (one.facts().srtp_keys, one.facts().srtp_verified) == ("dtls", True)
+            assert one.facts().ice == ("host" if ice == "both" else None)
+    assert_tone(tmp_path / "a.wav", 1000, seconds=0.8)
+    assert_tone(tmp_path / "b.wav", 440, seconds=0.8)
+
+
 async def test_E04_without_rtcp_mux_rtcp_finds_its_own_path(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = session(), session()
     await a.open()
@@ -81,8 +97,8 @@ async def test_E04_without_rtcp_mux_rtcp_finds_its_own_path(monkeypatch: pytest.
         a.start()
         b.start()
         await until(_connected(a, b))
-        assert a._ice is not None
-        assert [pair.local.component for pair in a._ice.path.selected] == [1, 2]
+        assert a.ice is not None
+        assert [pair.local.component for pair in a.ice.path.selected] == [1, 2]
         await until(lambda: a.report(verdict=False).rtt_ms is not None, 15)  # an RTCP report went there and came back
     finally:
         await a.close()
@@ -133,14 +149,14 @@ async def test_T21_with_ice_a_stranger_is_never_heard() -> None:
     """
     a, b = session(), session(audio="tone:440")
     async with talking(a, b):
-        assert a._stream is not None and a._ice is not None
-        ssrc, before = a._stream.receiver.ssrc, a._ice.path.strangers
+        assert a._stream is not None and a.ice is not None
+        ssrc, before = a._stream.receiver.ssrc, a.ice.path.strangers
         forged = RtpPacket(payload_type=0, sequence=1, timestamp=1, ssrc=ssrc or 0, payload=bytes(160))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             stranger.bind(("127.0.0.1", 0))
             for _ in range(20):
                 stranger.sendto(forged.to_bytes(), a.local)
-        path = a._ice.path
+        path = a.ice.path
         await until(lambda: path.strangers == before + 20)
         assert a.facts().remote == b.local
         assert a.report(verdict=False).strangers == 20
@@ -167,9 +183,9 @@ async def test_E04_two_that_both_control_settle_it() -> None:
     try:
         a.offer()
         b.offer()
-        assert a._ice is not None and b._ice is not None
+        assert a.ice is not None and b.ice is not None
         sides = [one._negotiator.ice.local for one in (a, b) if one._negotiator is not None]
-        paths = a._ice.path, b._ice.path
+        paths = a.ice.path, b.ice.path
         peers = [_as_peer(local) for local in sides]
         paths[0].agree(sides[0], peers[1], controlling=True)
         paths[1].agree(sides[1], peers[0], controlling=True)
@@ -191,15 +207,15 @@ async def test_E04_without_consent_nothing_is_sent_any_more() -> None:
     states: list[str] = []
     a, b = session(audio="tone", on_ice=states.append), session()
     async with talking(a, b):
-        assert a._ice is not None and b._ice is not None
-        for wire in b._ice.path._main.values():
+        assert a.ice is not None and b.ice is not None
+        for wire in b.ice.path._main.values():
             wire.send = wire.transport.sendto = lambda *_: None  # type: ignore[method-assign,assignment]
         seen = _packets(b)
         await until(lambda: states[-1] == "lost", 10)
         after = _packets(b)
         assert after > seen  # b is there, and hears; it only does not say so any more
-        unsent = a._ice.path.unsent
-        await until(lambda: a._ice is not None and a._ice.path.unsent > unsent + 10)
+        unsent = a.ice.path.unsent
+        await until(lambda: a.ice is not None and a.ice.path.unsent > unsent + 10)
         assert _packets(b) <= after + 2
         assert a.facts().ice == "lost"
 

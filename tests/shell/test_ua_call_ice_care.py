@@ -120,8 +120,8 @@ async def test_E04_lost_consent_is_told_and_ice_begins_anew(monkeypatch: pytest.
     monkeypatch.setattr("aioice.stun.RETRY_RTO", 0.05)
     async with line() as up:
         await until(lambda: _settled(up.ours) and _settled(up.theirs))
-        assert up.theirs.media is not None and up.theirs.media._ice is not None
-        desk = up.theirs.media._ice.path._desk
+        assert up.theirs.media is not None and up.theirs.media.ice is not None
+        desk = up.theirs.media.ice.path._desk
         deaf = desk.sessions.copy()
         desk.sessions.clear()  # they hear our audio, and answer no check of this session
         await until(lambda: any(notice.code == "ice-lost" for notice in up.told("warning")), 10)
