@@ -106,6 +106,7 @@ _MISSING: dict[str, Callable[[], str | None]] = {
     "kamailio": _program("kamailio"),
     "keyring": _keyring,
     "oidc": _oidc,
+    "nft": _program("nft", "ip", "sysctl"),
     "openbao": _openbao,
     "openssl": _program("openssl"),
     "opus": _opus,

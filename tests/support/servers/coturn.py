@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
+from tests.support.netns import Namespace
 from tests.support.servers.process import Server, accepts, free_port
 
 USER, PASSWORD, REALM = "turner", "turnsecret", "turn.test"
@@ -15,16 +17,16 @@ class Coturn:
     """Relays between loopback addresses, which no other TURN server should."""
 
     def __init__(
-        self, directory: Path, *, certs: Path | None = None, host: str = "127.0.0.1", prefix: tuple[str, ...] = ()
+        self, directory: Path, *, certs: Path | None = None, host: str = "127.0.0.1", inside: Namespace | None = None
     ) -> None:
-        """*prefix* runs it elsewhere (``ip netns exec …``)."""
+        """*inside*: it runs in that network namespace, at *host*."""
         directory.mkdir(parents=True, exist_ok=True)
         self.host = host
         self.port = free_port(block=2)
         low = free_port(block=100)
         program = shutil.which("turnserver") or "turnserver"
         argv = [
-            *prefix, program, "-n", f"--listening-ip={host}", f"--relay-ip={host}", "--allow-loopback-peers",
+            program, "-n", f"--listening-ip={host}", f"--relay-ip={host}", "--allow-loopback-peers",
             f"--listening-port={self.port}", f"--min-port={low}", f"--max-port={low + 99}", "--lt-cred-mech",
             f"--realm={REALM}", f"--user={USER}:{PASSWORD}", "--no-cli", "--no-rfc5780", "--log-file=stdout",
             "--simple-log", "--verbose", f"--pidfile={directory / 'turnserver.pid'}",
@@ -35,11 +37,11 @@ class Coturn:
             argv += [
                 f"--cert={certs / 'good.pem'}", f"--pkey={certs / 'good.key'}", f"--tls-listening-port={self.port + 1}"
             ]  # fmt: skip
-        self.server = Server(argv, directory / "turnserver.log", cwd=directory)
-        if prefix:
-            self.server.wait_until(lambda: "Total auth threads" in self.server.text(), timeout=10)
-        else:
-            self.server.wait_until(lambda: accepts(self.port, host), timeout=10)
+        self.server = Server(
+            argv if inside is None else inside.command(argv), directory / "turnserver.log", cwd=directory
+        )
+        ready = partial(accepts, self.port, host)
+        self.server.wait_until(ready if inside is None else partial(inside.run, ready), timeout=10)
 
     @property
     def stun(self) -> str:
