@@ -220,8 +220,10 @@ class MediaSession:
         """
         if self.ice is None or self.agreement is None or self.agreement.ice is None:
             raise LocalProtocolError("this call does no ICE")
-        await self.ice.restart(host)
-        self._local = self.ice.path.local
+        if host is None:
+            await self.ice.restart()
+        else:
+            await self.move(host)
 
     def accept_answer(self, answer: bytes) -> None:
         """The answer to our last offer; a later one to the same offer replaces it."""
@@ -237,8 +239,8 @@ class MediaSession:
     async def move(self, host: str) -> None:
         """Receive at *host* from now on; the next :meth:`offer` says so.  NetworkError: then nothing has moved."""
         sockets, negotiator, _ = self._opened
-        if self._ice is not None:
-            await self._ice.restart(host)
+        if self.ice is not None:
+            await self.ice.restart(host)
         elif isinstance(sockets, RtpSockets):
             sockets.move(host, self._ports)
         self._host, self._local = host, (host, sockets.local[1])
