@@ -47,7 +47,12 @@ class IceCare:
         LocalProtocolError where the call does no ICE, NetworkError, or what the refusal says.
         """
         session = self._call.session
-        await session.restart_ice(host)
+        if session.ice is None or session.agreement is None or session.agreement.ice is None:
+            raise LocalProtocolError("this call does no ICE")
+        if host is None:
+            await session.ice.restart()
+        else:
+            await session.move(host)
         await self._call.changes.reoffer(hold=session.held)
 
     def _send(self, errand: Callable[[], Coroutine[object, object, None]]) -> None:

@@ -213,18 +213,6 @@ class MediaSession:
             self.ice.offered()
         return negotiator.offer()
 
-    async def restart_ice(self, host: str | None = None) -> None:
-        """The next offer looks for a path anew; *host*: our address, if it is another now.
-
-        NetworkError; LocalProtocolError where there is no ICE.
-        """
-        if self.ice is None or self.agreement is None or self.agreement.ice is None:
-            raise LocalProtocolError("this call does no ICE")
-        if host is None:
-            await self.ice.restart()
-        else:
-            await self.move(host)
-
     def accept_answer(self, answer: bytes) -> None:
         """The answer to our last offer; a later one to the same offer replaces it."""
         self._opened[1].accept_answer(answer)

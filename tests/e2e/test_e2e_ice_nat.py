@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import FILE_PROVIDER, account
+from tests.e2e.test_e2e_networks import another_address, phone
 from tests.support import wavs
-from tests.support.cli import Cli, Result
+from tests.support.cli import Cli, Result, Running
 from tests.support.natlab import PUBLIC, Homes, Nat, two_homes
+from tests.support.netns import two_hosts
 from tests.support.real import require
 from tests.support.servers.coturn import PASSWORD, USER, Coturn
 from tests.support.servers.kamailio import Kamailio
@@ -85,3 +87,39 @@ def test_E04_between_two_homes_without_ice_nobody_is_heard(tmp_path: Path) -> No
     with two_homes() as homes:
         done, other, _ = _call(tmp_path, homes, "off")
     assert "flowing" not in {event["state"] for side in (done, other) for event in side.named("media")}
+
+
+@pytest.mark.parametrize("moves", ["caller", "callee"])
+def test_E04_another_address_in_the_middle_of_a_call_begins_ice_anew(tmp_path: Path, moves: str) -> None:
+    """RFC 8445 section 9: new candidates, new credentials, in the re-INVITE that says where we are (RFC 5626 4.5)."""
+    require("root", "kamailio", "ice")
+    with two_hosts() as (left, right):
+        server = Kamailio(tmp_path / "kamailio", "OPEN", host="10.77.0.2", inside=right)
+        started: list[Running] = []
+        try:
+            at = f"10.77.0.2:{server.port}"
+            caller_at, callee_at = (left, right) if moves == "caller" else (right, left)
+            more = 'ice = "required"'
+            callee = phone(tmp_path / "bob", "bob", at, "udp", netns=callee_at, more=more)
+            caller = phone(tmp_path / "alice", "alice", at, "udp", netns=caller_at, more=more)
+            heard = tmp_path / "heard.wav"
+            listening = callee.start("listen", "--json", "--answer", "auto", "--audio", "echo", "--max-calls", "1")
+            started.append(listening)
+            listening.wait_for("registration", state="registered")
+            calling = caller.start(
+                "call", "sip:bob@sip.test", "--json", "--audio", "tone:440", "--record", str(heard), "--duration", "10"
+            )
+            started.append(calling)
+            assert calling.wait_for("media", state="flowing")["ice"] == "host"
+            wavs.wait_for_growth(lambda: heard, 1.0)
+            another_address(left)
+            done = calling.finish(30)
+            assert done.code == 0, (done.events, done.stderr)
+        finally:
+            for process in started:
+                process.leave()
+            server.stop()
+    restarted = [event for event in done.named("media") if event["ice"] == "checking"]
+    assert len(restarted) >= 2  # at the first answer, and after the move
+    wavs.assert_tone(heard, 440, seconds=5)
+    assert max(wavs.tone_gaps(heard, 440)) < 5
