@@ -54,6 +54,9 @@ class Agreement:
     ice: PeerIce | None = None
     """None: the audio goes to *remote*; else wherever the checks find a way."""
 
+    extended: frozenset[str] = frozenset()
+    """What the peer wants in extended reports: ``rcvr-rtt``, ``voip-metrics`` (RFC 3611 section 5.1)."""
+
     @property
     def keys_by(self) -> Literal["sdes", "dtls"] | None:
         """How the keys are agreed on; None: there are none."""

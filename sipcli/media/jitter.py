@@ -47,7 +47,7 @@ class JitterBuffer:
     _STARVED_TAKES = 5
 
     def __init__(self, *, minimum_s: float = 0.04, maximum_s: float = 0.2) -> None:
-        self._minimum_s, self._maximum_s = minimum_s, maximum_s
+        self._minimum_s, self.maximum_s = minimum_s, maximum_s
         self._held: dict[int, _Held] = {}
         self._next: int | None = None
         self._playing = False
@@ -75,7 +75,7 @@ class JitterBuffer:
     def put(self, sequence: int, packet: RtpPacket, now: float, jitter_s: float) -> Putting:
         """Keep *packet*; *sequence* is extended, *jitter_s* the stream's present estimate."""
         # Three times the mean deviation covers nearly all arrivals of a network that is not broken.
-        self.target_s = min(self._maximum_s, max(self._minimum_s, self.packet_s + 3 * jitter_s))
+        self.target_s = min(self.maximum_s, max(self._minimum_s, self.packet_s + 3 * jitter_s))
         if self._next is not None and sequence < self._next:
             if sequence not in self._given_up:
                 self.duplicates += 1
@@ -137,7 +137,7 @@ class JitterBuffer:
         if now - self._held[first].arrived < self.target_s - self.packet_s and self._starved < self._STARVED_TAKES:
             # Too shallow to tell loss from reordering: wait for it, which deepens the buffer by a frame.
             return self._starve()
-        if (first - self._next) * self.packet_s > self._maximum_s:
+        if (first - self._next) * self.packet_s > self.maximum_s:
             # Longer than anything that could still come: the peer has jumped ahead.
             self._next = first
             return self.take(now)

@@ -18,6 +18,7 @@ from sipcli.media.fingerprint import DtlsTerms
 from sipcli.media.formats import EVENT_TYPES, codec_lines, codecs_of, event_for, event_lines, event_types
 from sipcli.media.iceside import IceSide
 from sipcli.media.keying import Keying, Keys
+from sipcli.media.rtcpxr import WANTED, wanted_by
 from sipcli.media.sdes import KeyPolicy, SrtpKeys, SrtpPolicy
 from sipcli.media.sdp import (
     Attribute,
@@ -101,7 +102,7 @@ class Negotiator:
         held_by_peer = self.agreement is not None and not sends(self.agreement.direction) and not self._agreed_hold
         direction = direction_for(sending=not (self.hold and held_by_peer), receiving=not self.hold)
         protocol, keys = self.keying.offered(self.agreement)
-        lines += [*keys, *self.ice.offered(self.agreement)]
+        lines += [WANTED, *keys, *self.ice.offered(self.agreement)]
         return self._media(protocol, tuple(formats), lines, direction, mux=True)
 
     def accept_answer(self, answer: bytes) -> Agreement:
@@ -141,6 +142,7 @@ class Negotiator:
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
             rtcp_mux=mux,
             **_agreed(keys),
+            extended=wanted_by(description, media),
             ice=ice,
             nowhere=_is_nowhere(description, media),
             direction=direction_for(
@@ -210,6 +212,7 @@ class Negotiator:
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
             rtcp_mux=mux,
             **_agreed(keys),
+            extended=wanted_by(description, media),
             ice=self.ice.hear_offer(description, media, mux=mux, before=self.agreement),
             nowhere=_is_nowhere(description, media),
             direction=direction_for(
@@ -227,6 +230,8 @@ class Negotiator:
         if event is not None:
             formats.append(str(event))
             lines += event_lines(event, agreement.send_event_clock)
+        # RFC 3611 section 5.2: who wants these of us may be asked for them.
+        lines += [WANTED] if agreement.extended else []
         lines += [*keys, *self.ice.answered(agreement)]
         return self._media(media.protocol, tuple(formats), lines, agreement.direction, mux=agreement.rtcp_mux)
 

@@ -16,6 +16,8 @@ __all__ = [
     "RxStats",
     "TxStats",
     "mos",
+    "mos_of",
+    "r_factor",
 ]
 
 _FRAME_MS = 20
@@ -48,10 +50,17 @@ class TxStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteStats:
-    """What the peer received of ours, by its RTCP reports."""
+    """What the peer received of ours, by its RTCP reports.
+
+    *discard_pct* came too late for him, *mos_lq* and *mos_cq* are his scores for listening and for conversing: out of
+    his extended reports (RFC 3611 section 4.7), None where he sends none or has not measured it.
+    """
 
     lost_pct: float
     jitter_ms: float
+    discard_pct: float | None = None
+    mos_lq: float | None = None
+    mos_cq: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +171,8 @@ class AudioMeter:
         )
 
 
-def mos(*, loss_pct: float, delay_ms: float) -> float:
-    """Mean opinion score (1 to 4.5) of G.711 with concealment, by ITU-T G.107 with its default values.
+def r_factor(*, loss_pct: float, delay_ms: float) -> float:
+    """The E-model's rating of G.711 with concealment, by ITU-T G.107 with its default values; may be below 0.
 
     *delay_ms* is mouth to ear, one way. Ie = 0 and Bpl = 25.1 are G.113's for G.711 with
     the concealment of its appendix I; losses are taken as random (BurstR = 1).
@@ -171,7 +180,16 @@ def mos(*, loss_pct: float, delay_ms: float) -> float:
     impairment = 95 * loss_pct / (loss_pct + 25.1)
     # The simplification of G.107's Idd by Cole and Rosenbluth (2001), good to 400 ms.
     delay_impairment = 0.024 * delay_ms + (0.11 * (delay_ms - 177.3) if delay_ms > 177.3 else 0.0)
-    r = 93.2 - impairment - delay_impairment
+    return 93.2 - impairment - delay_impairment
+
+
+def mos_of(r: float) -> float:
+    """The mean opinion score (1 to 4.5) that a rating comes to (ITU-T G.107 annex B)."""
     if r <= 0:
         return 1.0
     return round(min(4.5, max(1.0, 1 + 0.035 * r + r * (r - 60) * (100 - r) * 7e-6)), 2)
+
+
+def mos(*, loss_pct: float, delay_ms: float) -> float:
+    """Mean opinion score (1 to 4.5) of G.711 with concealment: see :func:`r_factor`."""
+    return mos_of(r_factor(loss_pct=loss_pct, delay_ms=delay_ms))

@@ -6,6 +6,7 @@ from collections import deque
 
 from sipcli.errors import ParseError
 from sipcli.media.agreement import COMFORT_NOISE, Agreement
+from sipcli.media.bursts import BurstMeter
 from sipcli.media.codecs import Codec, Decoder, make_decoder
 from sipcli.media.comfort import ComfortNoise
 from sipcli.media.conceal import Concealer
@@ -46,6 +47,7 @@ class RtpReceiver:
         self.jitter = JitterBuffer()
         self.concealer = Concealer()
         self.meter = AudioMeter()
+        self.bursts = BurstMeter()
         self.digits: deque[DtmfReceived] = deque()
         """Digits heard and not yet taken."""
         self._dtmf = DtmfReceiver()
@@ -139,8 +141,10 @@ class RtpReceiver:
         while len(self._pcm) < octets:
             taken = self.jitter.take(now)
             if isinstance(taken, RtpPacket):
+                self.bursts.feed(lost=False)
                 self._pcm += self._decode(taken)
             elif taken is Nothing.LOST:
+                self.bursts.feed(lost=True)
                 self._pcm += self._conceal(self.jitter.packet_s, self.jitter.following)
             else:
                 # Not due, or nothing there: this frame is filled up, and the next packet waits for the next one.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from sipcli.errors import ParseError
+from sipcli.media.rtcpxr import ExtendedReport, parse_extended
 
 __all__ = [
     "Bye",
@@ -24,9 +25,10 @@ __all__ = [
     "ntp_middle",
     "parse_compound",
     "round_trip_s",
+    "since_report_s",
 ]
 
-_SR, _RR, _SDES, _BYE = 200, 201, 202, 203
+_SR, _RR, _SDES, _BYE, _XR = 200, 201, 202, 203, 207
 _HEADER = struct.Struct("!BBH")
 _BLOCK = struct.Struct("!IIIIII")
 _SENDER_INFO = struct.Struct("!IQIII")
@@ -108,14 +110,14 @@ class Bye:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownRtcp:
-    """A type we do not read (APP, feedback, extended reports): kept so that a compound parses whole."""
+    """A type we do not read (APP, feedback): kept so that a compound parses whole."""
 
     packet_type: int
     count: int
     body: bytes = field(repr=False)
 
 
-RtcpPacket: TypeAlias = SenderReport | ReceiverReport | SourceDescription | Bye | UnknownRtcp
+RtcpPacket: TypeAlias = SenderReport | ReceiverReport | SourceDescription | Bye | ExtendedReport | UnknownRtcp
 
 
 # -- out --------------------------------------------------------------------
@@ -142,6 +144,8 @@ def _format(packet: RtcpPacket) -> bytes:
                 reason = packet.reason.encode()[:255]
                 body += bytes([len(reason)]) + reason
             return _framed(_BYE, len(packet.ssrcs), body + bytes(-len(body) % 4))
+        case ExtendedReport():
+            return _framed(_XR, 0, packet.to_body())
         case UnknownRtcp():
             return _framed(packet.packet_type, packet.count, packet.body)
 
@@ -207,6 +211,8 @@ def _parse_packet(packet_type: int, count: int, body: bytes) -> RtcpPacket:
             return SourceDescription(cnames=_parse_chunks(body, count))
         case 203:
             return _parse_bye(body, count)
+        case 207:
+            return parse_extended(body)
         case _:
             return UnknownRtcp(packet_type=packet_type, count=count, body=body)
 
@@ -254,9 +260,14 @@ def ntp_middle(ntp: int) -> int:
 
 def round_trip_s(block: ReportBlock, ntp_now: int) -> float | None:
     """A - LSR - DLSR (RFC 3550 section 6.4.1); None when our report has not reached them, or the result is absurd."""
-    if not block.last_sr:
+    return since_report_s(block.last_sr, block.delay, ntp_now)
+
+
+def since_report_s(last_report: int, delay: int, ntp_now: int) -> float | None:
+    """The same of *last_report*, the middle of an NTP time, which they kept for *delay* (1/65536 s)."""
+    if not last_report:
         return None
-    elapsed = ntp_middle(ntp_now) - block.last_sr - block.delay & 0xFFFFFFFF
+    elapsed = ntp_middle(ntp_now) - last_report - delay & 0xFFFFFFFF
     # A peer that rounds its delay up makes a very short round trip negative.
     if elapsed >= 0xFFFFFFFF - 0x10000:
         return 0.0

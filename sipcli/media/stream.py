@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sipcli.errors import ParseError
 from sipcli.media.agreement import Agreement
+from sipcli.media.collision import Collisions, sources_of
 from sipcli.media.latch import Address, SourceLatch
 from sipcli.media.protect import Protection
 from sipcli.media.quality import MediaReport, RemoteStats, mos
@@ -24,8 +25,10 @@ from sipcli.media.rtcp import (
     parse_compound,
     round_trip_s,
 )
+from sipcli.media.rtcpxr import ExtendedReport
 from sipcli.media.rtp import is_rtcp, parse_rtp
 from sipcli.media.sender import Beginning, RtpSender
+from sipcli.media.xrside import ExtendedSide, metrics_of
 
 __all__ = ["AudioStream", "Datagram"]
 
@@ -58,13 +61,14 @@ class AudioStream:
         self._agreement: Agreement | None = None
         self._rtcp_seen_at: Address | None = None
         self._followed: Address | None = None
-        self._mirrors: set[Address] = set()
         self._remote: RemoteStats | None = None
+        self._extended = ExtendedSide()
         self._rtt_s: float | None = None
         self._outbox: list[Datagram] = []
         self._schedule = RtcpSchedule(now, self._uniform())
         # RFC 7022 section 4.2: random, 96 bits, one per session: it names the stream and nobody.
         self._cname = base64.b64encode(random(12)).decode()
+        self.collisions = Collisions(self._cname)
         self.latch = SourceLatch()
         self.protection = Protection()
         self.sender = RtpSender(Beginning.from_random(random(10)))
@@ -78,6 +82,7 @@ class AudioStream:
         if self._agreement is not None and self._agreement.remote_rtcp != agreement.remote_rtcp:
             self._rtcp_seen_at = None
         self._agreement = agreement
+        self._extended.wanted = agreement.extended
         if agreement.ice is None and not agreement.nowhere:
             # A peer that holds by c=0.0.0.0 is where it was; nobody else may take its place meanwhile.
             self.latch.negotiate(agreement.remote)
@@ -115,21 +120,23 @@ class AudioStream:
         if not self.latch.accepts(source, packet.ssrc, learn=self._agreement.may_receive):
             return
         if packet.ssrc == self.sender.ssrc:
-            self._collide(source)
+            self._collide(source, now)
         self.ended_by_peer = False
         self.receiver.receive(packet, now)
 
-    def _collide(self, source: Address) -> None:
+    def _collide(self, source: Address, now: float) -> None:
         """RFC 3550 section 8.2: take another SSRC, once per address; who then has that, too, sends ours back to us.
 
         Such a mirror (SIPp's rtp_echo) is heard all the same: it is the far end of a test call.
         """
-        if source in self._mirrors:
+        if not self.collisions.is_new(source, now):
             return
-        self._mirrors.add(source)
+        taken = {self.sender.ssrc, self.receiver.ssrc}
         farewell = Bye(ssrcs=(self.sender.ssrc,), reason="SSRC collision")
         self._queue_rtcp(ReceiverReport(ssrc=self.sender.ssrc), self._description(), farewell)
-        self.sender.change_ssrc(int.from_bytes(self._random(4)))
+        while (ssrc := int.from_bytes(self._random(4))) in taken:
+            pass
+        self.sender.change_ssrc(ssrc)
 
     def receive_rtcp(self, data: bytes, source: Address, now: float) -> None:
         """A datagram at our RTCP port."""
@@ -144,11 +151,17 @@ class AudioStream:
         except ParseError:
             self.malformed += 1
             return
+        if self.collisions.is_ours(packets) or self.collisions.is_foreign(packets, self.receiver.ssrc):
+            return
+        if self.sender.ssrc in sources_of(packets):
+            self._collide(source, now)
         self._rtcp_seen_at = source
         for packet in packets:
             match packet:
                 case SenderReport() | ReceiverReport():
                     self._heard_report(packet, now)
+                case ExtendedReport():
+                    self._heard_extended(packet, now)
                 case Bye() if self.receiver.ssrc in packet.ssrcs:
                     self.ended_by_peer = True
 
@@ -162,8 +175,6 @@ class AudioStream:
         return source == self._agreement.remote_rtcp or (locked is not None and source[0] == locked[0])
 
     def _heard_report(self, report: SenderReport | ReceiverReport, now: float) -> None:
-        if report.ssrc == self.sender.ssrc:
-            return  # our own, mirrored
         if isinstance(report, SenderReport):
             self.receiver.heard_report(report, now)
         for block in report.blocks:
@@ -178,10 +189,22 @@ class AudioStream:
             lost_pct=round(min(100.0, 100 * max(0, block.lost) / sent), 2),
             jitter_ms=round(1000 * block.jitter / clock_rate, 2),
         )
+        self._told()
         self.sender.expect_loss(100 * block.fraction_lost / 256)
         rtt = round_trip_s(block, self._ntp(now))
         if rtt is not None:
             self._rtt_s = rtt
+
+    def _heard_extended(self, report: ExtendedReport, now: float) -> None:
+        rtt = self._extended.hear(report, self.sender.ssrc, self._ntp(now))
+        if rtt is not None:
+            self._rtt_s = rtt
+        self._told()
+
+    def _told(self) -> None:
+        """What the peer says of our stream beyond the report block."""
+        if self._remote is not None:
+            self._remote = self._extended.adorn(self._remote)
 
     # -- out ----------------------------------------------------------------
 
@@ -200,7 +223,7 @@ class AudioStream:
                 self._outbox.insert(0, Datagram(data, destination))
         if now >= self._schedule.next:
             self._schedule.sent(now, self._uniform())
-            self._queue_rtcp(self._report(now), self._description())
+            self._queue_rtcp(self._report(now), self._description(), *self._extension(now))
         outbox, self._outbox = self._outbox, []
         return outbox
 
@@ -216,7 +239,8 @@ class AudioStream:
     def farewell(self, now: float) -> list[Datagram]:
         """RTCP BYE, for the end (RFC 3550 section 6.6)."""
         if self.sender.packets or self.receiver.ssrc is not None:
-            self._queue_rtcp(self._report(now), self._description(), Bye(ssrcs=(self.sender.ssrc,)))
+            farewell = Bye(ssrcs=(self.sender.ssrc,))
+            self._queue_rtcp(self._report(now), self._description(), *self._extension(now), farewell)
         outbox, self._outbox = self._outbox, []
         return outbox
 
@@ -234,6 +258,12 @@ class AudioStream:
             octets=sender.octets & 0xFFFFFFFF,
             blocks=blocks,
         )
+
+    def _extension(self, now: float) -> Sequence[ExtendedReport]:
+        rated = self._mos(0) is not None
+        metrics = metrics_of(self.receiver, self._rtt_s, rated=rated) if self._extended.wanted else None
+        report = self._extended.report(self.sender.ssrc, self._ntp(now), metrics)
+        return () if report is None else (report,)
 
     def _description(self) -> SourceDescription:
         return SourceDescription(cnames=((self.sender.ssrc, self._cname),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Literal, cast
 
 from sipcli.media.quality import MediaReport
@@ -98,7 +99,7 @@ class CallTeller:
                     speech_pct=rx.speech_pct,
                 ),
                 tx=TxFigures(packets=tx.packets),
-                remote=None if remote is None else RemoteFigures(lost_pct=remote.lost_pct, jitter_ms=remote.jitter_ms),
+                remote=None if remote is None else RemoteFigures(**asdict(remote)),
                 rtt_ms=report.rtt_ms,
                 mos=report.mos,
             )

@@ -196,6 +196,9 @@ class RemoteFigures(_Shape):
 
     lost_pct: float
     jitter_ms: float
+    discard_pct: float | None = _maybe()
+    mos_lq: float | None = _maybe()
+    mos_cq: float | None = _maybe()
 
 
 class AudioFigures(_Shape):

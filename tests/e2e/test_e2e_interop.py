@@ -175,6 +175,27 @@ def test_E03_call_in_by_dtls(cli: Cli, start_kamailio: StartKamailio, certs: Pat
         phone.stop()
 
 
+def test_E03_another_fingerprint_than_the_certificates_is_no_media_and_exit_12(
+    cli: Cli, start_kamailio: StartKamailio, tmp_path: Path
+) -> None:
+    """A proxy that puts a fingerprint of its own into baresip's answer."""
+    require("baresip", "dtls")
+    server = start_kamailio("ANOTHER_FINGERPRINT")
+    phone = Baresip(tmp_path / "bob", server.address(), encryption="dtls_srtp")
+    try:
+        _ready(cli, server.address(), more='srtp = "required"\nsrtp_keys = "dtls"')
+        record = tmp_path / "rx.wav"
+        done = cli.run("call", "sip:bob@sip.test", "--json", "--audio", "tone:440", "--record", str(record))
+        assert done.code == 12, (done.code, done.stderr)
+        assert "has not the fingerprint that the session description gave" in done.result["message"]
+        assert all(event["srtp"] is None for event in done.named("media"))
+        samples, _ = wavs.read_wav(record)
+        assert not any(samples), "nothing was heard"
+        phone.wait_for_end()
+    finally:
+        phone.stop()
+
+
 @pytest.mark.parametrize(("ours", "code"), [("required", 12), ("optional", 0)])
 def test_E03_a_phone_that_cannot_is_exit_12_or_plain_and_said(
     cli: Cli, start_kamailio: StartKamailio, certs: Path, tmp_path: Path, ours: str, code: int

@@ -262,7 +262,8 @@ def test_behind_a_nat_the_audio_goes_back_where_it_came_from() -> None:
     assert call.a.stream.report().strangers == 2
 
 
-def test_a_byes_ssrc_must_be_the_peers() -> None:
+def test_T21_a_byes_ssrc_must_be_the_peers() -> None:
+    """Fails without the check of the SSRC in ``AudioStream.receive_rtcp``."""
     call = Call(Party(A, 440), Party(B, 1000))
     call.run(0.5)
     call.a.stream.receive_rtp(build_compound(Bye(ssrcs=(12345,))), B, call.now)
@@ -482,7 +483,7 @@ def test_reports_go_out_in_their_intervals() -> None:
     # 2.25 s on average, after the compensation of section 6.3.1.
     assert 20 <= len(reports) <= 45
     compound = parse_compound(reports[-1].data)
-    assert [type(packet).__name__ for packet in compound] == ["SenderReport", "SourceDescription"]
+    assert [type(packet).__name__ for packet in compound] == ["SenderReport", "SourceDescription", "ExtendedReport"]
 
 
 def test_without_mux_rtcp_has_its_own_port() -> None:
@@ -515,7 +516,7 @@ def test_a_listener_sends_receiver_reports() -> None:
     call = Call(Party(A, None), Party(B, 1000))
     call.run(5)
     kinds = {type(p).__name__ for d in call.a.sent for p in parse_compound(d.data)}
-    assert kinds == {"ReceiverReport", "SourceDescription"}
+    assert kinds == {"ReceiverReport", "SourceDescription", "ExtendedReport"}
 
 
 def test_a_foreign_report_block_is_not_about_us() -> None:

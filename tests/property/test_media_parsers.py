@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +22,8 @@ from sipcli.media.rtcp import (
     build_compound,
     parse_compound,
 )
-from sipcli.media.rtp import RtpPacket, parse_rtp
+from sipcli.media.rtcpxr import Delay, ExtendedReport, VoipMetrics
+from sipcli.media.rtp import RtpPacket, is_rtcp, parse_rtp
 from sipcli.media.sdp import (
     Attribute,
     Connection,
@@ -29,7 +32,8 @@ from sipcli.media.sdp import (
     SessionDescription,
     parse_sdp,
 )
-from sipcli.media.tone import pcm_of, samples_of
+from sipcli.media.stream import AudioStream
+from sipcli.media.tone import SILENCE, pcm_of, samples_of
 from sipcli.media.wav import parse_wav_header, to_mono, wav_header
 
 # Time is no property of a parser on a machine that does other things as well.
@@ -87,6 +91,7 @@ blocks = st.lists(
     ),
     max_size=31,
 ).map(tuple)
+metrics = st.builds(VoipMetrics, u32, *[u8] * 4, *[u16] * 4, *[u8] * 10, *[u16] * 3)
 names = st.text(max_size=60).filter(lambda text: "\0" not in text)
 reports: st.SearchStrategy[RtcpPacket] = st.one_of(
     st.builds(
@@ -101,6 +106,13 @@ reports: st.SearchStrategy[RtcpPacket] = st.one_of(
     st.builds(ReceiverReport, ssrc=u32, blocks=blocks),
     st.builds(SourceDescription, cnames=st.lists(st.tuples(u32, names), max_size=5).map(tuple)),
     st.builds(Bye, ssrcs=st.lists(u32, max_size=5).map(tuple), reason=names),
+    st.builds(
+        ExtendedReport,
+        ssrc=u32,
+        reference=st.none() | st.integers(0, 2**64 - 1),
+        delays=st.lists(st.builds(Delay, u32, u32, u32), max_size=4).map(tuple),
+        metrics=st.lists(metrics, max_size=2).map(tuple),
+    ),
 )
 
 
@@ -122,6 +134,35 @@ def test_rtcp_of_noise_and_of_damage(data: bytes, drawn: st.DataObject) -> None:
         parse_compound(data)
     except ParseError:
         pass
+
+
+@unhurried
+@given(
+    st.lists(
+        st.binary(max_size=120)
+        | st.binary(max_size=60).map(lambda tail: b"\x80\xc8" + tail)
+        | st.binary(max_size=60).map(lambda tail: b"\x80\xcf" + tail)
+        | st.lists(reports, min_size=1, max_size=3).map(lambda r: build_compound(*r)[:200]),
+        max_size=8,
+    ),
+    st.booleans(),
+)
+def test_E01_no_rtcp_whatever_harms_a_stream(datagrams: list[bytes], own_port: bool) -> None:
+    """Truncated, hostile, or of somebody else: nothing raises, and what is sent afterwards is what would have been."""
+    a, b = (Negotiator(rtp=(host, 4000), session_id=1, codecs=("PCMU",)) for host in ("192.0.2.1", "192.0.2.2"))
+    a.accept_answer(b.answer(a.offer()))
+    assert a.agreement is not None
+    stream = AudioStream(random=random.Random(1).randbytes, now=0.0, ntp_offset=3.9e9)
+    stream.configure(a.agreement)
+    for n, data in enumerate(datagrams):
+        (stream.receive_rtcp if own_port else stream.receive_rtp)(data, ("192.0.2.2", 4000), n / 50)
+        stream.play(n / 50)
+        for datagram in stream.beat(SILENCE, n / 50):
+            parse_rtp(datagram.data) if not is_rtcp(datagram.data) else parse_compound(datagram.data)
+    report = stream.report()
+    assert report.mos is None
+    assert report.tx.packets == len(datagrams)
+    assert not stream.ended_by_peer, "nobody was heard whose good-bye would count"
 
 
 # -- SDP ----------------------------------------------------------------------

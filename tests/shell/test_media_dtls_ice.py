@@ -1,0 +1,43 @@
+"""DTLS-SRTP over a path that ICE found: first the path, then the keys, then the audio (RFC 8842 section 6)."""
+
+from __future__ import annotations
+
+import pytest
+
+from sipcli.ua.icesettings import IceSettings
+from sipcli.ua.media_io import MediaSession
+from tests.shell.test_media_dtls_session import _hears, _session
+from tests.shell.test_media_session import call, until
+from tests.support.real import require
+
+
+@pytest.fixture(autouse=True)
+def _needs_both() -> None:
+    require("dtls", "ice")
+
+
+def _with_ice(tone: int) -> MediaSession:
+    return _session(tone, ice=IceSettings(policy="required"))
+
+
+async def test_E03_keys_are_agreed_on_where_the_checks_found_a_way() -> None:
+    a, b = _with_ice(440), _with_ice(1000)
+    async with call(a, b):
+        await _hears(a, 1000)
+        await _hears(b, 440)
+        assert a.facts().ice == b.facts().ice == "host"
+        assert a.facts().srtp == b.facts().srtp == "AEAD_AES_128_GCM"
+
+
+async def test_E03_a_restart_of_ice_keeps_the_association() -> None:
+    """RFC 8842 section 3.3: another ufrag is no other association."""
+    a, b = _with_ice(440), _with_ice(1000)
+    async with call(a, b):
+        await _hears(a, 1000)
+        assert a._dtls is not None
+        keys = a._dtls._handshakes.keys()
+        await a.restart_ice()
+        a.accept_answer(b.answer(a.offer()))
+        await until(lambda: a.facts().ice == b.facts().ice == "host")
+        assert a._dtls._handshakes.keys() is keys
+        await _hears(b, 440)
