@@ -115,10 +115,5 @@ class Baresip:
         """The newest recording of what it received."""
         return max(self.directory.glob("dump-*-dec.wav"), key=lambda path: path.stat().st_mtime)
 
-    def wait_for_end(self) -> None:
-        """Until its call is over, by its own log."""
-        ends = ("terminated (duration", "session closed")
-        self.server.wait_until(lambda: any(end in self.server.text() for end in ends), timeout=10)
-
     def stop(self) -> None:
         self.server.stop()
