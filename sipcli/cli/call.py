@@ -32,6 +32,7 @@ __all__ = ["command"]
 @click.argument("target")
 @click.option("--from", "sender", metavar="AOR", help="Who calls: an address, or an account's name.")
 @click.option("--no-register", is_flag=True, help="Call without registering first.")
+@click.option("--late-offer", is_flag=True, help="Leave the offer to the other side: an INVITE without SDP.")
 @media_options
 @follow_option("transfer", "When they send us elsewhere")
 @follow_option("redirect", "When they are elsewhere (3xx)")
@@ -44,6 +45,7 @@ def command(
     target: str,
     sender: str | None,
     no_register: bool,
+    late_offer: bool,
     control: Path | None,
     **said: Any,
 ) -> int:
@@ -62,7 +64,7 @@ def command(
                     await register(run, agent, account, retry_now=said["retry_now"])
             async with AsyncExitStack() as keys:
                 async with _answered_in_time(run, account, said["ring_timeout"]):
-                    call = await me.call(uri, **talk.media, record=talk.record)
+                    call = await me.call(uri, **talk.media, record=talk.record, late_offer=late_offer)
                     await keys.enter_async_context(talk.hot_keys(call))
                     await call.answered()
                 await talk.until_the_end(call)

@@ -25,7 +25,7 @@ from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.talk import Talk
 from sipcli.cli.who import listener
 from sipcli.config import AccountConfig
-from sipcli.errors import ConfigError, NetworkError, NoAnswer, SipcliError
+from sipcli.errors import ConfigError, MediaFailed, NetworkError, NoAnswer, SipcliError
 
 if TYPE_CHECKING:
     from sipcli.ua.agent import UserAgent
@@ -188,6 +188,7 @@ class _Desk:
         self._first = asyncio.Event()
         self._enough = asyncio.Event()
         self._seen = self._answered = 0
+        self._deaf: MediaFailed | None = None
 
     def incoming(self, call: Call) -> None:
         """Hook of the account: decides nothing itself, so that the stack goes on."""
@@ -215,6 +216,8 @@ class _Desk:
         await self._enough.wait()
 
     async def _take(self, call: Call) -> None:
+        from sipcli.ua.notices import WarningNotice
+
         uri = str(call.remote.uri)
         step = self._plan.next_for(uri)
         try:
@@ -225,13 +228,15 @@ class _Desk:
                 if not await self._asked(call):
                     return
                 await call.agent.switchboard.hold_others(call)  # a person talks to one; a bot may talk to many
+            await call.accept(**self._talk.media, record=self._talk.recording(call.id, self._answered + 1))
             self._answered += 1
-            await call.accept(**self._talk.media, record=self._talk.recording(call.id, self._answered))
             async with self._talk.hot_keys(call):
                 await self._talk.until_the_end(call)
         except SipcliError as error:
+            if isinstance(error, MediaFailed):
+                self._deaf = error
             # One caller's trouble must not end the service for the next.
-            self._run.console.say(f"call from {uri}: {error}")
+            call.agent.tell(WarningNotice(code="call_failed", message=f"call from {uri}: {error}", hint=error.hint))
 
     async def _asked(self, call: Call) -> bool:
         """Ring, and let the person decide; False when the call was refused, or went away."""
@@ -248,6 +253,8 @@ class _Desk:
         return False
 
     def outcome(self) -> Outcome:
+        if self._deaf is not None and not self._answered:
+            raise self._deaf
         words = f"{self._seen} call{'s' * (self._seen != 1)}, {self._answered} answered"
         return Outcome("served", words, more={"calls": self._seen, "answered": self._answered})
 

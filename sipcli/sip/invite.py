@@ -162,7 +162,8 @@ class OutgoingCall(Call):
             return
         if "ring" not in self._core.wheel.armed(self):
             self._core.arm(self, "ring", self._core.config.ring_limit)
-        sdp = session_of(response)
+        # To a late offer nothing early is either an offer or an answer, unless it came reliably.
+        sdp = None if self.late_offer else session_of(response)
         if response.status == 100:
             self._core.emit(CallProgress(self, "trying", response))
             return

@@ -19,6 +19,7 @@ from sipcli.sip.events import (
     CallEnded,
     CallProgress,
 )
+from sipcli.sip.invite import OutgoingCall
 from sipcli.sip.message import Request
 from sipcli.sip.uri import NameAddr, SipUri, Uri
 from sipcli.ua.callaudio import CallAudio, DigitQueue
@@ -131,10 +132,12 @@ class Call:
         media: MediaSession | None = None,
         headers: Sequence[tuple[str, str]] = (),
         shared_auth: bool | None = None,
+        late_offer: bool = False,
         **audio: Any,
     ) -> Call:
         """INVITE *target*.  *audio*: see :meth:`accept`; *media* is a session of the caller's own, open already.
 
+        *late_offer*: the INVITE carries no SDP, the answer brings the offer (RFC 3261 section 13.2.1).
         *shared_auth* False: it authenticates by itself (docs/levels.md); None: as the account says.
         """
         hooks = MediaHooks()
@@ -144,7 +147,8 @@ class Call:
         try:
             with agent.turn() as engine:
                 name = None if account is None else account.name
-                core = engine.invite(name, target, media.offer(), headers=headers, shared_auth=shared_auth)
+                sdp = None if late_offer else media.offer()
+                core = engine.invite(name, target, sdp, headers=headers, shared_auth=shared_auth)
                 core.redirects = agent.transfers.may_be_redirected(account)
                 call = cls(agent, account, core)
                 call.attach(media, hooks)
@@ -340,9 +344,13 @@ class Call:
         self._stats = self._loop.call_later(STATS_EVERY, self._tell_stats)
 
     def _hear(self, sdp: bytes, *, fatal: bool) -> None:
-        """Their answer, early or final."""
+        """Their answer, early or final; or their offer, where our INVITE brought none."""
+        core = self.core
         try:
-            self.session.accept_answer(sdp)
+            if isinstance(core, OutgoingCall) and core.late_offer:
+                core.acknowledge(self.session.answer(sdp))
+            else:
+                self.session.accept_answer(sdp)
             self.session.start()
         except MediaFailed as error:
             if fatal:

@@ -13,6 +13,7 @@ import pytest
 from sipcli.errors import LocalProtocolError, MediaFailed, NoAnswer
 from sipcli.media.quality import MediaReport
 from sipcli.sip.events import CallAnswered, CallEnded, CallProgress, CallReanswered, CallRefreshDue, CallReoffered
+from sipcli.sip.invite import OutgoingCall
 from sipcli.sip.message import Request, Response
 from sipcli.sip.uri import NameAddr
 from sipcli.ua.call import Call
@@ -77,6 +78,20 @@ class FakeCore:
 
     def __getattr__(self, name: str) -> Any:
         return lambda *args: self.said.append((name, *args))
+
+
+class LateCore(OutgoingCall):
+    """A call of ours whose INVITE had no offer."""
+
+    id, sip_call_id = "call1", "x@y"
+    remote = NameAddr.parse('"Bob" <sip:bob@example.net>')
+
+    def __init__(self) -> None:
+        self.late_offer = True
+        self.acknowledged: list[bytes] = []
+
+    def acknowledge(self, sdp: bytes) -> None:
+        self.acknowledged.append(sdp)
 
 
 class FakeAgent:
@@ -273,3 +288,17 @@ async def _error(awaitable: Any) -> BaseException:
     except BaseException as error:
         return error
     raise AssertionError("it did not fail")
+
+
+async def test_D01_an_offer_in_the_answer_is_answered_in_the_ack(rig: Any) -> None:
+    rig.call.core = LateCore()
+    rig.call.on_answered(CallAnswered(rig.call.core, b"their offer", OK))
+    assert rig.call.core.acknowledged == [b"our answer"]
+    assert rig.call.is_up
+
+
+async def test_D01_of_two_forks_the_one_that_answers_is_heard(rig: Any) -> None:
+    for sdp in (b"one", b"two"):
+        rig.call.on_progress(CallProgress(rig.core, "early", Response.build(183, "Session Progress", []), sdp))
+    rig.call.on_answered(CallAnswered(rig.core, b"one", OK))
+    assert [done for done in rig.media.done if done != "started"] == [b"one", b"two", b"one"]

@@ -30,13 +30,16 @@ def write_tone(path: Path, hertz: float, seconds: float) -> None:
 def prepare(directory: Path, scenario: str, keys: dict[str, str] | None) -> list[str]:
     """The arguments that name *scenario* and its *keys*.
 
-    SIPp wants the status of a response written out, so a key ``status`` is filled in here.
+    SIPp wants the status of a response written out, and a body has several lines: the keys ``status`` and ``body`` are
+    filled in here.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path, rest = SCENARIOS / f"{scenario}.xml", dict(keys or {})
-    status = rest.pop("status", None)
-    if status is not None:
-        text = path.read_text().replace("[status]", status)
+    written = {name: rest.pop(name) for name in ("status", "body") if name in rest}
+    if written:
+        text = path.read_text()
+        for name, value in written.items():
+            text = text.replace(f"[{name}]", value)
         path = directory / path.name
         path.write_text(text)
     return ["-sf", str(path), *(word for name, value in rest.items() for word in ("-key", name, value))]
@@ -80,6 +83,45 @@ class SippCallee:
         self.server.stop()
 
 
+def caller(
+    directory: Path,
+    scenario: str,
+    remote: str,
+    service: str,
+    keys: dict[str, str] | None,
+    tone: int,
+    timeout: int,
+    transport: str,
+) -> list[str]:
+    """The command line of one UAC scenario, whose files are made."""
+    named = prepare(directory, scenario, keys)
+    write_tone(directory / "tone.ul", tone, 4)
+    argv = ["sipp", *named, "-s", service, remote, "-i", "127.0.0.1"]
+    argv += ["-p", str(free_port(block=2)), "-mi", "127.0.0.1", "-mp", str(free_port(block=4)), "-m", "1", "-nostdin"]
+    argv += ["-timeout", f"{timeout}s", "-timeout_error", "-t", transport]
+    argv += ["-trace_err", "-error_file", str(directory / "errors.log")]
+    return argv
+
+
+def start(
+    directory: Path,
+    scenario: str,
+    remote: str,
+    service: str,
+    keys: dict[str, str] | None = None,
+    *,
+    tone: int = 440,
+    timeout: int = 25,
+    transport: str = "u1",
+) -> subprocess.Popen[str]:
+    """Begin one UAC scenario; 0 is its status when the call goes as the scenario says."""
+    argv = caller(directory, scenario, remote, service, keys, tone, timeout, transport)
+    with (directory / "sipp.out").open("w") as out:
+        return subprocess.Popen(
+            argv, cwd=directory, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, text=True
+        )
+
+
 def call(
     directory: Path,
     scenario: str,
@@ -92,12 +134,7 @@ def call(
     keys: dict[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run one UAC scenario to its end.  ``returncode`` 0: the call went as the scenario says."""
-    named = prepare(directory, scenario, keys)
-    write_tone(directory / "tone.ul", tone, 4)
-    argv = ["sipp", *named, "-s", service, remote, "-i", "127.0.0.1"]
-    argv += ["-p", str(free_port(block=2)), "-mi", "127.0.0.1", "-mp", str(free_port(block=4)), "-m", "1", "-nostdin"]
-    argv += ["-timeout", f"{timeout}s", "-timeout_error", "-t", transport]
-    argv += ["-trace_err", "-error_file", str(directory / "errors.log")]
+    argv = caller(directory, scenario, remote, service, keys, tone, timeout, transport)
     return subprocess.run(
         argv, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout + 10, check=False
     )
