@@ -15,11 +15,9 @@ from sipcli.sip.answer import IncomingCall
 from sipcli.sip.events import (
     AnyCall,
     CallAnswered,
-    CallEarlyAnswer,
     CallEnded,
     CallProgress,
 )
-from sipcli.sip.invite import OutgoingCall
 from sipcli.sip.message import Request
 from sipcli.sip.uri import NameAddr, SipUri, Uri
 from sipcli.ua.callaudio import CallAudio, DigitQueue
@@ -299,32 +297,18 @@ class Call:
         if event.state != "trying":
             self._times.mark_sign(rings=event.response.status == 180)
         if event.sdp is not None:
-            self._hear(event.sdp, fatal=False)
+            self.changes.hear(event.sdp, fatal=False)
         self.tell(event.state, code=event.response.status, reason=event.response.reason)
 
     def on_answered(self, event: CallAnswered) -> None:
         self._mark_up()
         if event.sdp is not None:
-            self._hear(event.sdp, fatal=True)
+            self.changes.hear(event.sdp, fatal=True)
         elif self.session.agreement is None:
             self.give_up(MediaFailed("call: the answer has no SDP", code=488))
         self.tell("answered", code=event.response.status, reason=event.response.reason)
         if self._failure is None and not self._answered.done():
             self._answered.set_result(None)
-
-    def on_confirmed(self, sdp: bytes | None) -> None:
-        """The ACK came in; with our offer in the 2xx it brings the answer (RFC 3261 section 13.2.1)."""
-        if sdp is not None and self._incoming.offer is None:
-            self._hear(sdp, fatal=True)
-        elif self.session.agreement is None:
-            self.give_up(MediaFailed("call: the caller never answered our offer", code=488))
-
-    def on_early_answer(self, event: CallEarlyAnswer) -> None:
-        """The PRACK came in, with the answer to the offer that :meth:`early` made."""
-        if event.sdp is not None:
-            self._hear(event.sdp, fatal=True)
-        else:
-            self.give_up(MediaFailed("call: the caller never answered our offer", code=488))
 
     def on_info(self, request: Request) -> None:
         """Digits that come by INFO, as some gateways still send them (``application/dtmf-relay``)."""
@@ -342,21 +326,6 @@ class Call:
         self.media = media
         hooks.call = self
         self._stats = self._loop.call_later(STATS_EVERY, self._tell_stats)
-
-    def _hear(self, sdp: bytes, *, fatal: bool) -> None:
-        """Their answer, early or final; or their offer, where our INVITE brought none."""
-        core = self.core
-        try:
-            if isinstance(core, OutgoingCall) and core.late_offer:
-                core.acknowledge(self.session.answer(sdp))
-            else:
-                self.session.accept_answer(sdp)
-            self.session.start()
-        except MediaFailed as error:
-            if fatal:
-                self.give_up(error)
-            else:
-                log.info("call %s: early media is not understood: %s", self.id, error)
 
     def give_up(self, error: SipcliError) -> None:
         """The call is up and of no use: it ends, with *error*."""

@@ -7,7 +7,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from sipcli.errors import LocalProtocolError, MediaFailed, SipcliError
-from sipcli.sip.events import CallReanswered, CallRefreshDue, CallReoffered
+from sipcli.sip.events import CallConfirmed, CallEarlyAnswer, CallReanswered, CallRefreshDue, CallReoffered
+from sipcli.sip.invite import OutgoingCall
 from sipcli.ua.failures import failure_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class SessionChanges:
-    """The offers and answers of one call, after the first."""
+    """The offers and answers of one call: the first, and what changes it afterwards."""
 
     def __init__(self, agent: UserAgent, call: Call) -> None:
         self._agent = agent
@@ -61,6 +62,37 @@ class SessionChanges:
         for future in (self._refresh, self._waiter):
             if future is not None and not future.done():
                 future.set_exception(error)
+
+    # --- the first exchange -----------------------------------------------------------------------------------
+
+    def hear(self, sdp: bytes, *, fatal: bool) -> None:
+        """Their answer, early or final; or their offer, where our INVITE brought none."""
+        call, media = self._call, self._call.session
+        try:
+            if isinstance(call.core, OutgoingCall) and call.core.late_offer:
+                call.core.acknowledge(media.answer(sdp))
+            else:
+                media.accept_answer(sdp)
+            media.start()
+        except MediaFailed as error:
+            if fatal:
+                call.give_up(error)
+            else:
+                log.info("call %s: early media is not understood: %s", call.id, error)
+
+    def on_confirmed(self, event: CallConfirmed) -> None:
+        """The ACK came in; with our offer in the 2xx it brings the answer (RFC 3261 section 13.2.1)."""
+        if event.sdp is not None and event.call.offer is None:
+            self.hear(event.sdp, fatal=True)
+        elif self._call.session.agreement is None:
+            self._call.give_up(MediaFailed("call: the caller never answered our offer", code=488))
+
+    def on_early_answer(self, event: CallEarlyAnswer) -> None:
+        """The PRACK came in, with the answer to the offer that ``Call.early`` made."""
+        if event.sdp is not None:
+            self.hear(event.sdp, fatal=True)
+        else:
+            self._call.give_up(MediaFailed("call: the caller never answered our offer", code=488))
 
     # --- what the core tells ----------------------------------------------------------------------------------
 

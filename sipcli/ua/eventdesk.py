@@ -86,8 +86,8 @@ class EventDesk:
             CallReanswered: lambda event: self._with_changes(event, "on_reanswered"),
             CallEnded: lambda event: self._with_call(event, "on_ended"),
             CallIncoming: self._on_incoming,
-            CallConfirmed: self._on_confirmed,
-            CallEarlyAnswer: lambda event: self._with_call(event, "on_early_answer"),
+            CallConfirmed: lambda event: self._with_changes(event, "on_confirmed"),
+            CallEarlyAnswer: lambda event: self._with_changes(event, "on_early_answer"),
             CallOfferStale: self._on_offer_stale,
             CallRefreshDue: lambda event: self._with_changes(event, "on_refresh_due"),
             CallRedirected: agent.transfers.on_redirected,
@@ -189,11 +189,6 @@ class EventDesk:
             log.exception("on_incoming failed; the call is refused")
             if call.state == "ringing":
                 call.reject(500)
-
-    def _on_confirmed(self, event: CallConfirmed) -> None:
-        call = self._agent.find_call(event.call.id)
-        if call is not None:
-            call.on_confirmed(event.sdp)
 
     def _on_reoffered(self, event: CallReoffered) -> None:
         call = self._agent.find_call(event.call.id)
