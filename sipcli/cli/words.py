@@ -235,10 +235,14 @@ def _message(fields: Fields) -> Sentence | None:
 
 def _transfer(fields: Fields) -> Sentence | None:
     where = safe_text(fields["target"], limit=200)
-    why = f" ({_why(fields)})" if fields.get("code") or fields.get("reason") else ""
+    ours = fields["direction"] == "in"  # then the reason is our own sentence
+    if ours and fields.get("reason"):
+        why = f" ({safe_text(fields['reason'], limit=200)})"
+    else:
+        why = f" ({_why(fields)})" if fields.get("code") or fields.get("reason") else ""
     if fields["kind"] == "replaced":
         words = {"done": f"the call goes on with {where}", "failed": f"{where} could not take the call over{why}"}
-    elif fields["direction"] == "out":
+    elif not ours:
         words = {
             "trying": f"transferring to {where}",
             "done": f"transferred to {where}",

@@ -16,6 +16,9 @@ from sipcli.sip import grammar
 from sipcli.sip.framing import KEEPALIVE, Ping, StreamFramer
 from sipcli.sip.headers import CSeq, Via
 from sipcli.sip.message import Message, Request, Response, parse_message
+from sipcli.sip.refer import read_refer
+from sipcli.sip.replaces import Replaces
+from sipcli.sip.transfer import status_of
 from sipcli.sip.uri import NameAddr, SipUri, escape_user, parse_addresses, parse_uri
 
 TORTURE = sorted((Path(__file__).parent.parent / "torture").glob("*/*.dat"))
@@ -315,3 +318,36 @@ def test_T24_time_is_linear(kind: str) -> None:
 
     # Sixteen times the octets may cost 64 times the time; quadratic would be 256.  The floor is the clock's noise.
     assert cost(7600) < max(64 * cost(475), 0.004)
+
+
+@given(st.text(max_size=80) | st.text(';=-abt0 ,"@', max_size=60).map(lambda text: f"a@b;to-tag=1{text};from-tag=2"))
+def test_T24_a_replaces_is_read_or_refused(text: str) -> None:
+    try:
+        replaces = Replaces.parse(text)
+    except ParseError:
+        return
+    assert Replaces.parse(str(replaces)) == replaces
+
+
+@given(
+    st.lists(
+        st.sampled_from(["Refer-To", "Referred-By", "Refer-Sub", "Replaces"]).flatmap(
+            lambda name: plain_values.map(lambda value: (name, value))
+        ),
+        max_size=4,
+    )
+)
+def test_T24_a_refer_is_read_or_refused(headers: list[tuple[str, str]]) -> None:
+    request = Request.build("REFER", SipUri.parse("sip:a@b"), [("Via", "SIP/2.0/UDP h"), *headers], b"")
+    try:
+        reference = read_refer(request)
+    except ParseError as error:
+        assert 400 <= error.status < 500
+        return
+    assert reference.target.headers == () and reference.target.scheme in ("sip", "sips")
+
+
+@given(st.binary(max_size=60) | st.binary(max_size=20).map(lambda tail: b"SIP/2.0 200" + tail))
+def test_T24_a_sipfrag_is_read_or_not(body: bytes) -> None:
+    said = status_of(body)
+    assert said is None or 100 <= said[0] <= 699
