@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ Defence = dict[str, Any]
 
 
 def main() -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else a run behind ``&`` leaves it ignored in all tests
     wanted = set(sys.argv[1:])
     rows = tomllib.loads((ROOT / "tests" / "defences.toml").read_text())["defence"]
     rows = [row for row in rows if not wanted or row["id"] in wanted]
