@@ -28,7 +28,9 @@ Defence = dict[str, Any]
 
 
 def main() -> int:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # else a run behind ``&`` leaves it ignored in all tests
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:  # behind ``&`` or ``nohup``: the tests must not inherit that
+            signal.signal(number, lambda *_: None)
     wanted = set(sys.argv[1:])
     rows = tomllib.loads((ROOT / "tests" / "defences.toml").read_text())["defence"]
     rows = [row for row in rows if not wanted or row["id"] in wanted]

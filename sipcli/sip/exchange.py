@@ -28,6 +28,7 @@ __all__ = ["Exchange", "ExchangeOwner", "ExchangeState"]
 
 UDP_LIMIT = 1300
 """Octets that may travel over UDP where the path's MTU is unknown (RFC 3261 section 18.1.1)."""
+_NONE: frozenset[Address] = frozenset()  # an empty set for each of ten thousand would be two megabytes
 
 
 class ExchangeState(Enum):
@@ -130,7 +131,7 @@ class Exchange:
         self.gate: Callable[[], bool] | None = None
         """Asked before each sending: may it go out now?  After a no, the owner calls :meth:`release`."""
         self._sends = 0
-        self._excluded: set[Address] = set()
+        self._excluded: frozenset[Address] = _NONE
         self._outcome: tuple[Response | None, Why] = (None, None)
         self._fallback: Flow | None = None
         self._wish: Wish | None = None
@@ -232,7 +233,7 @@ class Exchange:
         if flow is not None:
             self._send(flow)
         else:
-            self._wish = core.flows.want(self, self._account, hop, excluding=frozenset(self._excluded), size=size)
+            self._wish = core.flows.want(self, self._account, hop, excluding=self._excluded, size=size)
 
     def on_flow(self, flow: Flow) -> None:
         self._wish = None
@@ -394,7 +395,7 @@ class Exchange:
         self._core.flows.forget(flow)
         if self._sends >= self._core.config.max_sends or is_literal(hop.host):
             return False
-        self._excluded.add(flow.remote)
+        self._excluded |= {flow.remote}
         self._outcome = (response, why)
         self._leave_transaction()
         self._resolve()

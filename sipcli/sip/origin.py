@@ -59,6 +59,9 @@ class Origin:
         return f"{self.identity} ({where})" if self.identity else where
 
 
+_NOBODY: frozenset[str] = frozenset()  # shared by all who are reached without TLS
+
+
 class HomeGround:
     """The servers that one account's own hops led to; judges every other flow by them.
 
@@ -72,14 +75,14 @@ class HomeGround:
 
     def __init__(self) -> None:
         self._addresses: set[tuple[str, int]] = set()
-        self._identities: set[str] = set()
+        self._identities: frozenset[str] = _NOBODY
 
     def learn(self, flow: Flow) -> None:
         """*flow* was opened for the account's registrar or proxy hop."""
         if flow.transport != "tls":
             self._addresses.add(flow.remote)
         elif flow.verified_identity is not None:
-            self._identities.add(flow.verified_identity.lower())
+            self._identities |= {flow.verified_identity.lower()}
 
     def judge(self, flow: Flow) -> Origin:
         """The origin behind *flow*, bound only if it is one of the account's own."""

@@ -17,6 +17,7 @@ __all__ = ["auth_policy", "chain_for", "for_person", "profile_of", "prompt_burst
 
 _ALGORITHMS = ("SHA-512-256", "SHA-256", "MD5")
 """The strongest first (RFC 7616 section 3.7)."""
+_NO_REALMS: frozenset[str] = frozenset()
 _CEILING = 180.0
 _DEVICE_CODE_LIFE = 1800.0
 """What an authorization server lets a device code live at most, in practice (RFC 8628 section 3.2 sets no limit)."""
@@ -61,6 +62,7 @@ def auth_policy(
     algorithms: tuple[str, ...] = _ALGORITHMS
     if policy.min_algorithm in _ALGORITHMS:
         algorithms = _ALGORITHMS[: _ALGORITHMS.index(policy.min_algorithm) + 1]
+    own_realms = frozenset(config.realms) if config.realms else _NO_REALMS
     return AuthPolicy(
         max_attempts=policy.max_attempts,
         max_stale=policy.max_stale,
@@ -69,11 +71,11 @@ def auth_policy(
         algorithms=algorithms + _aka_signed(config, providers),
         # Who gives a realm its own table has said that it is the account's.
         realms=None if policy.realms is None else frozenset((*policy.realms, *config.realms)),
-        own_realms=frozenset(config.realms),
+        own_realms=own_realms,
         realm_change=policy.realm_change,
         min_qop=policy.min_qop,
         # RFC 3261 section 22.3: only the configured outbound proxy's own realms reach across dialogs.
-        proxy_realms=frozenset(config.realms) if config.proxy is not None else frozenset(),
+        proxy_realms=own_realms if config.proxy is not None else _NO_REALMS,
         token_ceiling=ceiling,
         late_answer=policy.late_answer,
         md5_over_udp=policy.md5_over_udp,
