@@ -23,6 +23,9 @@ __all__ = ["Address", "Checks", "Desk", "OwnSocket", "Wire"]
 Address = tuple[str, int]
 Arrived = Callable[["Wire", bytes, Address], None]
 
+_MOST_SOURCES = 100
+"""RFC 8445 section 6.1.2.5 suggests so many pairs."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -118,7 +121,10 @@ class Checks(aioice.Connection):
         return [wire.local_candidate for wire in ours]
 
     def check_incoming(self, message: Message, addr: Address, protocol: StunProtocol) -> None:
-        self.proven.add((cast("Wire", protocol), addr))
+        source = (cast("Wire", protocol), addr)
+        if source not in self.proven and len(self.proven) >= _MOST_SOURCES:
+            return  # a peer that checks from ever new addresses would have us check them all back, and remember them
+        self.proven.add(source)
         super().check_incoming(message, addr, protocol)
 
     async def seek(self, peer: PeerIce, *, controlling: bool) -> tuple[Selected, ...]:

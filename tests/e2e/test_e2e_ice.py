@@ -97,8 +97,10 @@ def test_E04_through_a_relay_and_nothing_else(
     """UDP, TCP and TLS to the TURN server; neither SDP names an address of a phone."""
     server = {"turn": coturn.turn, "turn-tcp": f"{coturn.turn}?transport=tcp", "turns": coturn.turns}[scheme]
     more = f'ice = "relay"\nca_file = "{certs / "ca.pem"}"\n' + _turn(server)
+    channels = coturn.channels()
     done, other = _call_each_other(tmp_path, kamailio.address(), more, more)
     assert _ways(done) == _ways(other) == {"relay"}
+    assert coturn.channels() >= channels + 2  # one from either side
     for side in (done, other):
         assert PASSWORD not in side.stdout + side.stderr
 

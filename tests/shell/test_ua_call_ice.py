@@ -180,6 +180,25 @@ async def test_E04_stun_that_makes_no_sense_breaks_nothing(caplog: pytest.LogCap
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
+async def test_E04_a_peer_that_checks_from_everywhere_is_believed_from_a_hundred_places() -> None:
+    """Fails without the look at ``_MOST_SOURCES`` in ``Checks.check_incoming``: each is kept, and checked back."""
+    from aioice import stun
+
+    a, b = session(), session()
+    async with talking(a, b):
+        assert a.ice is not None and b.ice is not None
+        (checks,) = a.ice.path._desk.sessions.values()
+        wire = a.ice.path._main[1]
+        for port in range(20000, 20300):
+            request = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+            request.attributes["USERNAME"] = f"{checks.local_username}:{checks.remote_username}"
+            request.attributes["PRIORITY"] = 1
+            request.attributes["ICE-CONTROLLED"] = 1
+            request.add_message_integrity(checks.local_password.encode())
+            wire.datagram_received(bytes(request), ("127.0.0.1", port))
+        assert len(checks.proven) == 100
+
+
 async def test_E04_two_that_both_control_settle_it() -> None:
     """487, and the one with the smaller number gives in (RFC 8445 section 7.3.1.1)."""
     a, b = session(), session()
@@ -196,6 +215,22 @@ async def test_E04_two_that_both_control_settle_it() -> None:
         paths[1].agree(sides[1], peers[0], controlling=True)
         await until(lambda: all(path.state == "connected" for path in paths))
         assert paths[0].controlling != paths[1].controlling
+    finally:
+        await a.close()
+        await b.close()
+
+
+async def test_E04_who_is_full_controls_where_the_other_is_lite() -> None:
+    """RFC 8445 section 6.1.1, whoever offers; this other one is not really lite, and gives in."""
+    a, b = session(), session()
+    await a.open()
+    await b.open()
+    try:
+        b.accept_answer(a.answer(b.offer().replace(b"t=0 0\r\n", b"t=0 0\r\na=ice-lite\r\n")))
+        assert a.ice is not None and b.ice is not None
+        assert a.ice.path.controlling
+        await until(_connected(a, b))
+        assert a.ice.path.controlling != b.ice.path.controlling
     finally:
         await a.close()
         await b.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -55,9 +54,9 @@ class Coturn:
     def turns(self) -> str:
         return f"turns:{self.host}:{self.port + 1}"
 
-    def relayed(self) -> int:
-        """How many packets it has relayed for sessions that are over."""
-        return sum(int(count) for count in re.findall(r"peer usage:.*?rp=(\d+)", self.server.text()))
+    def channels(self) -> int:
+        """How many ways to a peer it has opened (RFC 8656 section 12)."""
+        return self.server.text().count("CHANNEL_BIND processed, success")
 
     def stop(self) -> None:
         self.server.stop()
