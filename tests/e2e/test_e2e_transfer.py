@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import FILE_PROVIDER, account
+from tests.e2e.conftest import FILE_PROVIDER, StartKamailio, account
 from tests.support import wavs
 from tests.support.cli import Cli, Running
 from tests.support.real import require
@@ -204,4 +204,72 @@ def test_D04_we_send_sipp_on(table: Table, tmp_path: Path) -> None:
         finished = calling.finish(timeout=10)
         assert (finished.code, finished.named("transfer")[-1]["state"]) == (0, "done")
     finally:
+        callee.stop()
+
+
+def test_A24_a_server_that_challenges_the_refer_is_answered(tmp_path: Path, start_kamailio: StartKamailio) -> None:
+    server = start_kamailio("WITHIN")
+    table = Table(tmp_path, server)
+    try:
+        table.listens(table.person("bob"), 600, tmp_path / "bob.wav", "--transfer", "refuse")
+        alice = table.person("alice")
+        calling = table.start(alice, "call", "sip:bob@sip.test")
+        calling.wait_for("call", state="answered")
+        done = alice.run("ctl", "transfer", "sip:carol@sip.test", "--json")
+        assert done.code == 1 and "603" in done.result["message"], done.stdout
+        assert any("REFER user=alice" in line and line.endswith("verdict=1") for line in server.verdicts())
+        assert alice.run("ctl", "hangup").code == 0
+        assert calling.finish(timeout=10).code == 0
+    finally:
+        table.clear()
+
+
+def redirected(cli: Cli, place: Path, contact: str, *words: str) -> tuple[sipp.SippCallee, list[str]]:
+    """A SIPp that says 302 with *contact*, and the words of a call to it; our domain is 127.0.0.1."""
+    server = sipp.SippCallee(place / "moved", "uas_302", keys={"contact": contact})
+    who = ("--from", "sip:alice@127.0.0.1", "--no-register", "--json", "--codec", "pcmu")
+    return server, ["call", f"sip:callee@127.0.0.1:{server.port}", *who, *words]
+
+
+@pytest.mark.real("sipp")
+@pytest.mark.parametrize(
+    ("policy", "contact"),
+    [
+        ("refuse", "sip:callee@127.0.0.1"),
+        ("ask", "sip:callee@127.0.0.1"),
+        ("same-domain", "sip:other@192.0.2.7"),
+        ("same-domain", "sip:+4990012345678@127.0.0.1"),
+        ("same-domain", "tel:+4990012345678"),
+        ("same-domain", "sip:alice@127.0.0.1"),
+    ],
+)
+def test_T22_sipp_redirects_us_in_vain(cli: Cli, tmp_path: Path, policy: str, contact: str) -> None:
+    require("sipp")
+    server, words = redirected(cli, tmp_path, contact, "--redirect", policy)
+    try:
+        done = cli.run(*words)
+        assert server.result() == 0, server.why()
+        assert done.code != 0 and done.result["code"] == 302, done.stdout
+        assert "--redirect" in done.result["hint"]
+        assert not [event for event in done.named("transfer") if event["state"] != "refused"]
+    finally:
+        server.stop()
+
+
+@pytest.mark.real("sipp")
+def test_sipp_redirects_us_to_somebody_of_our_domain(cli: Cli, tmp_path: Path) -> None:
+    """He answers at our registrar's address, and echoes."""
+    require("sipp")
+    callee = sipp.SippCallee(tmp_path / "callee", "uas_answer")
+    record = tmp_path / "rx.wav"
+    more = ("--redirect", "same-domain", "--registrar", f"127.0.0.1:{callee.port}", "--audio", "tone:600")
+    server, words = redirected(cli, tmp_path, "sip:other@127.0.0.1", *more, "--record", str(record), "--duration", "2")
+    try:
+        done = cli.run(*words)
+        assert done.code == 0, done.stdout
+        assert (server.result(), callee.result()) == (0, 0), server.why() + callee.why()
+        assert done.named("transfer")[0]["target"] == "sip:other@127.0.0.1"
+        wavs.assert_tone(record, 600, seconds=1.0)
+    finally:
+        server.stop()
         callee.stop()
