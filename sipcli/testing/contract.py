@@ -1,40 +1,21 @@
-"""Helps third parties to test their providers and bots: a contract suite, fakes, and the sandbox registrar.
-
-::
-
-    from sipcli.testing import ProviderContract
-
-    class TestMyProvider(ProviderContract):
-        def make_provider(self, context):
-            return MyProvider(context)
-
-        def known(self):
-            return make_request(aor="sip:alice@example.com"), "the password of alice"
-
-Needs pytest to run, not to import.  To use a fixture, let an autouse fixture
-put what it gives on ``self``.
-"""
+"""What every provider owes the chain, as tests."""
 
 from __future__ import annotations
 
 import abc
-import asyncio
 import contextlib
-import importlib
-import inspect
 import io
 import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from sipcli.credentials import (
     BearerCredentials,
     Cancelled,
-    CancelSignal,
     CredentialProvider,
     CredentialRequest,
     Credentials,
@@ -50,99 +31,13 @@ from sipcli.credentials import (
     Signature,
     SigningCredentials,
     Signs,
-    UserAction,
 )
+from sipcli.testing.fakes import ask, ask_to_sign, make_context, make_request
 
-__all__ = ["FakeTerminal", "ProviderContract", "ask", "ask_to_sign", "make_context", "make_request"]
+__all__ = ["ProviderContract"]
 
 _CANCEL_WITHIN = 0.5
 """Seconds in which a provider must leave when its cancel signal is set; after that its lane gives it up."""
-
-
-Registrar: Any
-
-
-def __getattr__(name: str) -> Any:
-    # The sandbox is a whole SIP server: whoever tests a provider must not pay for it.
-    if name == "Registrar":
-        return importlib.import_module("sipcli.sandbox").Sandbox
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-class FakeTerminal:
-    """A person made of prepared answers.
-
-    An answer is a text, an exception to raise, or a callable that gets the
-    prompt; when none is left, NotFound is raised as on a machine without a
-    terminal.  :attr:`asked`, :attr:`shown` and :attr:`actions` keep what the
-    provider said.
-    """
-
-    def __init__(self, answers: Iterable[str | BaseException | Callable[[str], str]] = ()) -> None:
-        self.answers = list(answers)
-        self.asked: list[str] = []
-        self.shown: list[str] = []
-        self.actions: list[UserAction] = []
-        self.acted = threading.Event()
-        self._lock = threading.Lock()
-
-    def ask(self, prompt: str, *, secret: bool = True, cancel: CancelSignal, timeout: float | None = None) -> Secret:
-        cancel.raise_if_set()
-        with self._lock:
-            self.asked.append(prompt)
-            if not self.answers:
-                raise NotFound("there is no terminal to ask on")
-            answer = self.answers.pop(0)
-        if isinstance(answer, BaseException):
-            raise answer
-        return Secret(answer(prompt) if callable(answer) else answer)
-
-    def show(self, text: str) -> None:
-        self.shown.append(text)
-
-    def user_action(self, action: UserAction) -> None:
-        self.actions.append(action)
-        self.acted.set()
-
-
-def make_request(**changes: Any) -> CredentialRequest:
-    """A request for alice's password, 10 s from its deadline; *changes* are fields of CredentialRequest."""
-    fields: dict[str, Any] = {
-        "account": "work",
-        "aor": "sip:alice@example.com",
-        "username": None,
-        "realm": "example.com",
-        "algorithms": ("SHA-256", "MD5"),
-        "deadline": time.monotonic() + 10.0,
-    }
-    return CredentialRequest(**fields | changes)
-
-
-def make_context(options: Mapping[str, Any] | None = None, **changes: Any) -> ProviderContext:
-    """What a factory is called with; *options* is the ``[providers.NAME]`` table less its ``type``."""
-    fields: dict[str, Any] = {"name": "tested", "options": options or {}, "terminal": FakeTerminal()}
-    return ProviderContext(**fields | changes)
-
-
-def ask(provider: CredentialProvider, request: CredentialRequest) -> Credentials:
-    """``provider.get(request)``, whether it is a plain or an async function."""
-    found: Credentials = _outcome(provider.get(request))
-    return found
-
-
-def ask_to_sign(
-    provider: Signs, request: CredentialRequest, credentials: SigningCredentials, digest: DigestInput
-) -> Signature:
-    """``provider.sign(request, credentials, digest)``, likewise."""
-    signature: Signature = _outcome(provider.sign(request, credentials, digest))
-    return signature
-
-
-def _outcome(answer: Any) -> Any:
-    async def wait() -> Any:
-        return await answer
-
-    return asyncio.run(wait()) if inspect.isawaitable(answer) else answer
 
 
 class ProviderContract(abc.ABC):
