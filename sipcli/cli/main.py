@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "call": ("sipcli.cli.call", "Place a call."),
     "listen": ("sipcli.cli.listen", "Register and wait for calls."),
     "message": ("sipcli.cli.message", "Send a text message (SIP MESSAGE)."),
+    "subscribe": ("sipcli.cli.subscribe", "Be told of waiting messages, presence, or somebody's calls."),
     "options": ("sipcli.cli.options", "Ping a server or a phone."),
     "auth": ("sipcli.cli.auth", "Save, forget and test secrets, and answer who waits for one."),
     "ctl": ("sipcli.cli.ctl", "Command a call of a running sipcli: hang up, hold, mute, digits."),

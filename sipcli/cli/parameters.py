@@ -159,8 +159,8 @@ def verb(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Verb]:
     return click.command(name, cls=Verb, **settings)
 
 
-def account_options(function: _F) -> _F:
-    """Who we are when the configuration does not say, or says otherwise."""
+def account_options(function: _F, *, expires: str = "How long to register for.") -> _F:
+    """Who we are when the configuration does not say, or says otherwise.  *expires* is what that option means."""
     listed = (
         click.option(
             "--transport", type=click.Choice(["udp", "tcp", "tls"]), help="Instead of what DNS or the URI says."
@@ -168,7 +168,7 @@ def account_options(function: _F) -> _F:
         click.option("--registrar", metavar="URI", help="Server to register with; default: the domain of the address."),
         click.option("--proxy", metavar="URI", help="Outbound proxy."),
         click.option("--username", metavar="NAME", help="For the password; default: the user part of the address."),
-        click.option("--expires", type=click.IntRange(min=1), metavar="S", help="How long to register for."),
+        click.option("--expires", type=click.IntRange(min=1), metavar="S", help=expires),
         click.option("--password-file", metavar="FILE|-", help="Read the password from FILE, or from stdin."),
         click.option("--retry-now", is_flag=True, help="Do not wait until refused secrets are forgotten: try now."),
         click.option(

@@ -49,6 +49,9 @@ class Talker:
             "dtmf": _dtmf,
             "message": _message,
             "transfer": _transfer,
+            "composing": _composing,
+            "subscription": _subscription,
+            "publication": _publication,
             "warning": _warning,
             "network": _network,
             "trace": _trace,
@@ -230,7 +233,40 @@ def _dtmf(fields: Fields) -> Sentence:
 def _message(fields: Fields) -> Sentence | None:
     if fields["direction"] == "out":
         return None  # the result says what became of it
-    return Sentence(f"message from {safe_text(fields['remote'], limit=200)}: {safe_text(fields['body'], limit=1000)}")
+    body = fields["body"]
+    if fields["content_type"] == "text/html":
+        from sipcli.observe.hypertext import text_of_html  # few people are sent any
+
+        body = text_of_html(body)
+    return Sentence(f"message from {safe_text(fields['remote'], limit=200)}: {safe_text(body, limit=1000)}")
+
+
+def _composing(fields: Fields) -> Sentence | None:
+    if fields["state"] != "active":
+        return None
+    return Sentence(f"{safe_text(fields['remote'], limit=200)} is writing\N{HORIZONTAL ELLIPSIS}", Style.DIM)
+
+
+def _subscription(fields: Fields) -> Sentence | None:
+    what = f"{safe_text(fields['package'])} of {safe_text(fields['target'], limit=200)}"
+    match fields["state"]:
+        case "active":
+            return Sentence(f"subscribed to {what} for {fields.get('expires_s', 0)} s", Style.DIM)
+        case "pending":
+            return Sentence(f"{what}: somebody there must allow us first", Style.WARN)
+        case "retrying":
+            again = f"asking again in {fields.get('retry_in_s', 0):.0f} s"
+            return Sentence(f"the subscription to {what} was lost: {_why(fields)}; {again}", Style.WARN)
+        case "refused" | "failed" | "terminated":
+            return Sentence(f"the subscription to {what} has ended: {_why(fields)}", Style.DIM, 1)
+    return None
+
+
+def _publication(fields: Fields) -> Sentence:
+    what = f"{safe_text(fields['package'])} of {safe_text(fields['target'], limit=200)}"
+    troubled = fields["state"] in ("retrying", "refused", "failed")
+    why = f" ({_why(fields)})" if troubled else ""
+    return Sentence(f"publication of {what}: {fields['state']}{why}", Style.WARN if troubled else Style.DIM, 1)
 
 
 def _transfer(fields: Fields) -> Sentence | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sipcli.errors import LocalProtocolError
 from sipcli.sip.message import Message, Request
 
 __all__ = ["RECEIVED", "info_headers", "is_refused", "receives", "willing"]
@@ -27,8 +28,14 @@ def is_refused(info: Request) -> bool:
     return "info-package" in info.headers
 
 
-def info_headers(package: str) -> tuple[tuple[str, str], ...]:
-    """What an INFO of *package* carries (section 4.2.1, section 6)."""
+def info_headers(package: str, taken: frozenset[str] | None) -> tuple[tuple[str, str], ...]:
+    """What an INFO of *package* carries (sections 4.2.1 and 6) to somebody who takes those *taken*.
+
+    Raises LocalProtocolError for any other package: it must not be sent.
+    """
+    if taken is None or package.lower() not in taken:
+        known = ", ".join(sorted(taken)) if taken else "none"
+        raise LocalProtocolError(f"the other side takes no INFO of {package}; it takes: {known}")
     return (("Info-Package", package), ("Content-Disposition", "Info-Package"))
 
 

@@ -18,7 +18,8 @@ from sipcli.sip.events import (
     CallEnded,
     CallProgress,
 )
-from sipcli.sip.message import Request
+from sipcli.sip.infopackage import info_headers, willing
+from sipcli.sip.message import Request, Response
 from sipcli.sip.uri import NameAddr, SipUri, Uri
 from sipcli.ua.callaudio import CallAudio, DigitQueue
 from sipcli.ua.callchange import SessionChanges, quiet_future
@@ -65,6 +66,7 @@ class Call:
         self.successor: Call | None = None  # the call that takes our place: we were sent on, or replaced
         self._teller = CallTeller(agent, self)
         self._early: bytes | None = None
+        self._answer: Response | None = None
         self.ice = IceCare(self)
         self._loop = loop
         self._times = CallTimes(loop)
@@ -241,6 +243,11 @@ class Call:
         name, story = (None, None) if account is None else (account.name, account.story(done.oneshot.exchange))
         return RequestReport.of(done, name, story)
 
+    async def info(self, package: str, body: bytes = b"", content_type: str | None = None) -> RequestReport:
+        """Send an INFO of *package* (RFC 6086).  Raises LocalProtocolError where the other side does not take it."""
+        headers = info_headers(package, willing(self._answer or self.request))
+        return await self.send_request("INFO", headers=headers, body=body, content_type=content_type)
+
     async def hold(self) -> None:
         """Stop the audio both ways (RFC 3264 section 8.4).  Raises MediaFailed when the other side refuses."""
         await self.changes.reoffer(hold=True)
@@ -301,6 +308,7 @@ class Call:
         self.tell(event.state, code=event.response.status, reason=event.response.reason)
 
     def on_answered(self, event: CallAnswered) -> None:
+        self._answer = event.response
         self._mark_up()
         if event.sdp is not None:
             self.changes.hear(event.sdp, fatal=True)

@@ -98,6 +98,11 @@ def _root() -> str | None:
     return _program("unshare", "mount")()
 
 
+def _presence() -> str | None:
+    found = any(Path("/usr/lib").glob("*/kamailio/modules/presence_xml.so"))
+    return None if found else "Kamailio's presence modules are not installed (kamailio-presence-modules)"
+
+
 _MISSING: dict[str, Callable[[], str | None]] = {
     "baresip": _program("baresip"),
     "coturn": _program("turnserver"),
@@ -111,6 +116,7 @@ _MISSING: dict[str, Callable[[], str | None]] = {
     "openssl": _program("openssl"),
     "opus": _opus,
     "portaudio": _portaudio,
+    "presence": _presence,
     "root": _root,
     "sipp": _program("sipp"),
     "srtp": _srtp,
