@@ -8,7 +8,7 @@ from typing import Final
 from sipcli.errors import ParseError
 from sipcli.sip.fields import Message
 
-__all__ = ["MAX_DEPTH", "is_optional", "read_session", "session_of"]
+__all__ = ["MAX_DEPTH", "MAX_PARTS", "is_optional", "parts_of", "read_session", "session_of"]
 
 SDP = "application/sdp"
 MAX_DEPTH: Final = 4
@@ -57,7 +57,7 @@ def _session_in(content_type: str, body: bytes, depth: int) -> bytes | None:
         raise ParseError(f"{kind} is not understood", status=415)
     found: bytes | None = None
     unknown: str | None = None
-    for headers, content in _parts(content_type, body):
+    for headers, content in parts_of(content_type, body):
         inner = headers.get("content-type", "text/plain")
         name = inner.partition(";")[0].strip().lower()
         disposition = headers.get("content-disposition", "")
@@ -81,8 +81,8 @@ def _session_in(content_type: str, body: bytes, depth: int) -> bytes | None:
     return found
 
 
-def _parts(content_type: str, body: bytes) -> list[tuple[dict[str, str], bytes]]:
-    """The header fields, by names in lower case, and the content of each part (RFC 2046 section 5.1.1)."""
+def parts_of(content_type: str, body: bytes) -> list[tuple[dict[str, str], bytes]]:
+    """The header fields, by names in lower case, and the content of each part (RFC 2046 section 5.1.1).  ParseError."""
     match = _BOUNDARY.search(content_type)
     if match is None:
         raise ParseError("a multipart without a boundary")

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipcli.errors import ParseError
-from sipcli.sip.letterbody import MAX_PARTS, words_of
+from sipcli.sip.bodies import MAX_PARTS
+from sipcli.sip.letterbody import words_of
 from sipcli.sip.message import Request
 from sipcli.sip.packages.composing import Composing, composing_document, parse_composing
 from sipcli.sip.packages.dialoginfo import DialogInfo, DialogTable, WatchedDialog, parse_dialog_info
