@@ -35,7 +35,7 @@ _MARKS = {"ok": "\N{CHECK MARK}", "missing": "\N{MIDDLE DOT}", "broken": "\N{BAL
 @verb("doctor")
 @click.pass_obj
 def command(options: GlobalOptions) -> int:
-    """What works on this machine: configuration, keychain, terminal, audio, codecs, ICE, DNS, TLS, plug-ins."""
+    """What works on this machine: configuration, keychain, terminal, audio, codecs, SRTP, ICE, DNS, TLS, plug-ins."""
 
     async def body(run: Run) -> Outcome:
         findings: list[Finding] = []
@@ -124,6 +124,20 @@ def _codecs(_run: Run) -> Iterator[Finding]:
                 yield Finding("codecs", "missing", str(error), error.hint)
 
 
+def _srtp(_run: Run) -> Iterator[Finding]:
+    from sipcli.media import dtls, srtp
+
+    if lacks := srtp.missing():
+        yield Finding(
+            "SRTP", "missing", f"encrypted audio needs {lacks}", "pip install 'sipcli[dtls]' brings all of it"
+        )
+    elif lacks := dtls.missing():
+        yield Finding("SRTP", "ok", "keys in the SDP, over TLS")
+        yield Finding("SRTP", "missing", f"DTLS-SRTP needs {lacks}", "only for who is called by it, or wants it")
+    else:
+        yield Finding("SRTP", "ok", "keys in the SDP, over TLS, and DTLS-SRTP")
+
+
 def _ice(_run: Run) -> Iterator[Finding]:
     from sipcli.ua.icesettings import missing
 
@@ -181,4 +195,4 @@ def _all(look: Callable[[Run], Iterator[Finding]], run: Run) -> list[Finding]:
     return list(look(run))
 
 
-_LOOKS = (_program, _config, _keychain, _terminal, _audio, _codecs, _ice, _dns, _tls, _plugins)
+_LOOKS = (_program, _config, _keychain, _terminal, _audio, _codecs, _srtp, _ice, _dns, _tls, _plugins)

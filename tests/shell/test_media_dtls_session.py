@@ -82,6 +82,22 @@ async def test_E03_hold_and_resume_shake_no_hands_again() -> None:
         await _hears(b, 440)
 
 
+async def test_E03_another_id_and_certificate_in_mid_call_shake_hands_again_and_the_audio_goes_on() -> None:
+    """RFC 8842 section 5.5: a peer that wants a new association offers another ``a=tls-id``."""
+    a, b = _session(440), _session(1000)
+    async with call(a, b):
+        await _hears(a, 1000)
+        assert a._dtls is not None and b._negotiator is not None
+        before = a._dtls._handshakes.keys()
+        b._negotiator.keying._identity, b._negotiator.keying._tls_id = None, ""
+        b.accept_answer(a.answer(b.offer()))
+        assert a.facts().srtp is None, "nothing goes out under the old keys, or under none"
+        await until(lambda: a.facts().srtp and b.facts().srtp)
+        assert a._dtls._handshakes.keys() not in (None, before)
+        await _hears(a, 1000)
+        await _hears(b, 440)
+
+
 async def test_E03_without_tls_it_is_said_that_nobody_vouches_for_the_other_side() -> None:
     said: list[tuple[str, str]] = []
     a = _session(440, secure=False, on_warning=lambda code, text: said.append((code, text)))
@@ -182,7 +198,7 @@ async def test_E03_another_certificate_than_the_answer_said_is_no_media_and_one_
 
 
 async def test_E03_until_there_are_keys_nothing_is_sent_in_clear() -> None:
-    """Fails without ``waiting`` in ``AudioStream.beat``: the first words would be for everybody."""
+    """Fails when ``Protection.protect`` lets a packet through for want of keys: the first words are for everybody."""
     victim, bob, middle = _session(440), _session(1000), Middle()
     try:
         await victim.open()

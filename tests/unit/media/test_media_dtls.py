@@ -64,7 +64,7 @@ def test_E03_another_certificate_than_the_sdp_says_gives_no_keys(who: str) -> No
 
 
 def test_E03_a_peer_without_a_certificate_gives_no_keys() -> None:
-    """Fails without VERIFY_FAIL_IF_NO_PEER_CERT: an anonymous client would be anybody."""
+    """Fails without both VERIFY_FAIL_IF_NO_PEER_CERT and the check in ``_finish``: an anonymous client is anybody."""
     from OpenSSL import SSL
 
     context = SSL.Context(SSL.DTLS_METHOD)
