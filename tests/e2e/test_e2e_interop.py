@@ -175,6 +175,35 @@ def test_E03_call_in_by_dtls(cli: Cli, start_kamailio: StartKamailio, certs: Pat
         phone.stop()
 
 
+def test_E03_held_and_resumed_by_the_other_side_the_keys_stay(cli: Cli, kamailio: Kamailio, tmp_path: Path) -> None:
+    """baresip 1.0 knows no a=tls-id: what it does not change is what keeps the association (RFC 8842 section 4)."""
+    require("baresip", "dtls")
+    phone = Baresip(tmp_path / "bob", kamailio.address(), encryption="dtls_srtp")
+    try:
+        _ready(cli, kamailio.address())
+        record = tmp_path / "in.wav"
+        wishes = ("--audio", "tone:500", "--record", str(record), "--max-calls", "1", "--duration", "8")
+        listening = cli.start("listen", "--json", "--answer", "auto", *wishes)
+        try:
+            listening.wait_for("ready")
+            phone.dial("sip:alice@sip.test")
+            listening.wait_for("media", state="flowing")
+            phone.say("hold")
+            listening.wait_for("call", state="held")
+            phone.say("resume")
+            listening.wait_for("call", state="answered")
+            done = listening.finish(timeout=20)
+        finally:
+            listening.kill()
+        assert done.code == 0, done.stderr
+        assert len([event for event in done.named("warning") if event["code"] == "srtp-unverified"]) == 1
+        assert all(event["srtp"] for event in done.named("media")), "it was never without keys"
+        wavs.assert_tone(record, 880, seconds=2.0)
+        assert phone.server.text().count("DTLS-SRTP complete (audio/RTP)") == 1, "one handshake in all"
+    finally:
+        phone.stop()
+
+
 def test_E03_another_fingerprint_than_the_certificates_is_no_media_and_exit_12(
     cli: Cli, start_kamailio: StartKamailio, tmp_path: Path
 ) -> None:
