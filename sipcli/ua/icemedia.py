@@ -38,6 +38,7 @@ class IceMedia:
         self._side: IceSide | None = None
         self._stream: AudioStream | None = None
         self._peer_knows_8445 = False
+        self._over = False
         self.path = IcePath(host, ports, on_rtp, on_rtcp, settings=settings, on_state=self._changed, warn=warn)
 
     async def open(self, side: IceSide, stream: AudioStream) -> None:
@@ -59,11 +60,12 @@ class IceMedia:
     def offered(self) -> None:
         """An offer is about to leave."""
         local = self._opened.local
-        if local is not None:
+        if local is not None and not self._over:
             self.path.expect(local)
 
     def agreed(self, agreement: Agreement, *, controlling: bool) -> None:
         """An exchange is complete; *controlling*: the offer was ours."""
+        self._over = agreement.ice is None
         self._peer_knows_8445 = agreement.ice is not None and agreement.ice.ice2
         self.path.agree(self._opened.local, agreement.ice, controlling=controlling)
         if agreement.ice is None and self._stream is not None:

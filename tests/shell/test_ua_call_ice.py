@@ -116,6 +116,9 @@ async def test_E04_with_a_peer_that_does_none_the_same_sockets_are_plain(asks: b
     async with talking(ours, theirs) if asks else talking(theirs, ours):
         assert ours.facts().ice is None
         assert theirs.facts().remote == ours.local
+        ours.offer()
+        ours.withdraw_offer()
+        assert ours.ice is not None and not ours.ice.path._desk.sessions  # no check is answered any more
 
 
 async def test_E04_nothing_is_sent_before_a_pair_is_nominated() -> None:
