@@ -11,13 +11,16 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import socket
 import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
+from pathlib import Path
 
 SECONDS = 10
 _SO_TIMESTAMPNS = 35
@@ -95,27 +98,65 @@ def lateness_ms(packets: list[tuple[float, int]]) -> list[float]:
     return [1000 * (offset - earliest) for offset in offsets]
 
 
-def measure(calls: int, loop: str) -> dict[str, float]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-        # Not on every system: the time of our own reading is the fallback.
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        sock.bind(("127.0.0.1", 0))
-        argv = [sys.executable, "-m", "bench.bench_rtp", "child", str(calls), str(sock.getsockname()[1]), loop]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
-            packets = collect(sock, process)
-            assert process.stdout is not None
-            said = json.loads(process.stdout.read())
-    assert len(packets) == calls, f"{len(packets)} of {calls} calls were heard"
+def stopwatch() -> socket.socket:
+    """A UDP socket on loopback whose datagrams carry the kernel's time."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    # Not on every system: the time of our own reading is the fallback.
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
+def judged(packets: dict[int, list[tuple[float, int]]]) -> dict[str, float]:
     late = sorted(value for session in packets.values() for value in lateness_ms(session))
     return {
         "median": round(statistics.median(late), 2),
         "p99": round(late[int(0.99 * len(late))], 2),
         "max": round(late[-1], 2),
         "packets": len(late),
-        **said,
     }
+
+
+def measure(calls: int, loop: str) -> dict[str, float]:
+    with stopwatch() as sock:
+        argv = [sys.executable, "-m", "bench.bench_rtp", "child", str(calls), str(sock.getsockname()[1]), loop]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+            packets = collect(sock, process)
+            assert process.stdout is not None
+            said = json.loads(process.stdout.read())
+    assert len(packets) == calls, f"{len(packets)} of {calls} calls were heard"
+    return judged(packets) | said
+
+
+def measure_baresip() -> dict[str, float] | None:
+    """One call of Debian's baresip, dialled to a callee of thirty lines; None where it is not installed."""
+    from bench.callee import Callee
+
+    modules = next((found.parent for found in Path("/usr/lib").glob("**/baresip/modules/ausine.so")), None)
+    if modules is None or shutil.which("baresip") is None:
+        return None
+    with stopwatch() as sock, Callee(offer(sock.getsockname()[1])) as callee, tempfile.TemporaryDirectory() as place:
+        config = [
+            f"module_path {modules}",
+            *(f"module {name}.so" for name in ("g711", "ausine")),
+            *(f"module_app {name}.so" for name in ("account", "menu")),
+            "sip_listen 127.0.0.1:0",
+            "audio_source ausine,440",
+            "ausrc_srate 48000",
+            "ausrc_channels 2",
+            "net_interface 127.0.0.1",
+        ]
+        Path(place, "config").write_text("\n".join(config) + "\n")
+        Path(place, "accounts").write_text("<sip:bench@127.0.0.1>;regint=0;audio_codecs=PCMU/8000/1\n")
+        Path(place, "contacts").write_text("")
+        argv = ["baresip", "-f", place, "-e", f"/dial sip:sink@127.0.0.1:{callee.port}", "-t", str(SECONDS + 1)]
+        with subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            packets = collect(sock, process)
+    return judged(packets) if packets else None
 
 
 def main() -> None:
@@ -123,8 +164,10 @@ def main() -> None:
         child(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
         return
     os.environ.setdefault("PYTHONPATH", os.pathsep.join(sys.path[:1]))
-    for calls in (1, 10, 50):
+    for calls in (1, 20, 50):
         rows = {"sipcli": measure(calls, "asyncio")}
+        if calls == 1 and (peer := measure_baresip()) is not None:
+            rows["baresip (Debian)"] = peer
         with contextlib.suppress(ImportError):
             import uvloop  # noqa: F401
 
