@@ -60,3 +60,8 @@ def test_what_is_unreleased_is_in_order() -> None:
     assert kinds == [kind for kind in ("Added", "Changed", "Removed", "Fixed") if kind in kinds]
     entries = re.findall(r"^- .+$", text, flags=re.MULTILINE)
     assert len(set(entries)) == len(entries)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_half_of_a_merge_is_left(page: Path) -> None:
+    assert not re.search(r"^(<{7} |={7}$|>{7} )", page.read_text(), flags=re.MULTILINE)
