@@ -163,7 +163,9 @@ def account_options(function: _F, *, expires: str = "How long to register for.")
     """Who we are when the configuration does not say, or says otherwise.  *expires* is what that option means."""
     listed = (
         click.option(
-            "--transport", type=click.Choice(["udp", "tcp", "tls"]), help="Instead of what DNS or the URI says."
+            "--transport",
+            type=click.Choice(["udp", "tcp", "tls", "ws", "wss"]),
+            help="Instead of what DNS or the URI says.",
         ),
         click.option("--registrar", metavar="URI", help="Server to register with; default: the domain of the address."),
         click.option("--proxy", metavar="URI", help="Outbound proxy."),

@@ -17,7 +17,7 @@ registrar   = "sip:sbc.example.com;transport=tls"    # default: the domain of th
 # proxy     = "sip:edge.example.com;lr"              # outbound proxy, if you need one
 username    = "alice"                                # for the password; default: the user part of the aor
 # display_name = "Alice"
-# transport = "tls"                                  # udp | tcp | tls; default: by DNS, or the uri's parameter
+# transport = "tls"                                  # udp | tcp | tls | ws | wss; default: by DNS, or the uri
 # ca_file   = "~/pbx-ca.pem"                         # also cert_file and key_file; relative names start at this file
 credentials = ["keychain", "prompt"]                 # asked in this order, when the server challenges
 expires     = 600                                    # seconds a registration lasts; it is refreshed in time

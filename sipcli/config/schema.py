@@ -147,7 +147,7 @@ ACCOUNT: Mapping[str, Rule] = {
     "proxy": Rule(_text),
     "username": Rule(_text),
     "display_name": Rule(_text),
-    "transport": Rule(_one_of("udp", "tcp", "tls")),
+    "transport": Rule(_one_of("udp", "tcp", "tls", "ws", "wss")),
     "ca_file": Rule(_text),
     "cert_file": Rule(_text),
     "key_file": Rule(_text),

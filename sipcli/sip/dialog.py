@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sipcli.errors import ParseError
-from sipcli.sip.flow import Flow, Hop
+from sipcli.sip.flow import Flow, Hop, carries
 from sipcli.sip.letter import Letter
 from sipcli.sip.message import Message, Request, Response
 from sipcli.sip.targets import DEFAULT_PORTS, CSeqCounter, Target, is_literal, through
@@ -176,7 +176,7 @@ class Dialog:
         if not is_literal(hop.host) or not self._core.flows.alive(flow):
             return False
         port = hop.port if hop.port is not None else DEFAULT_PORTS[hop.transport]
-        if flow.remote != (hop.host, port) or hop.transport not in (None, flow.transport):
+        if flow.remote != (hop.host, port) or not carries(flow.transport, hop.transport):
             return False
         return flow.secure or not hop.secure
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-__all__ = ["Address", "Flow", "Hop", "Ticket", "Transport"]
+__all__ = ["ENCRYPTED", "Address", "Flow", "Hop", "Ticket", "Transport", "carries"]
 
-Transport: TypeAlias = Literal["udp", "tcp", "tls"]
+Transport: TypeAlias = Literal["udp", "tcp", "tls", "ws", "wss"]
+"""``ws`` and ``wss``: messages in the frames of a WebSocket, without and with TLS (RFC 7118)."""
+ENCRYPTED: frozenset[Transport] = frozenset(("tls", "wss"))
 Address: TypeAlias = tuple[str, int]
 """A literal IP address (no brackets, no scope) and a port."""
 
@@ -54,13 +56,22 @@ class Flow:
         return self.transport != "udp"
 
     @property
+    def encrypted(self) -> bool:
+        return self.transport in ENCRYPTED
+
+    @property
     def secure(self) -> bool:
         """TLS with a verified peer: the only place for a Bearer token (RFC 8898 section 2.1.3)."""
-        return self.transport == "tls" and self.verified_identity is not None
+        return self.encrypted and self.verified_identity is not None
 
     def __str__(self) -> str:
         host, port = self.remote
         return f"{self.transport}:[{host}]:{port}" if ":" in host else f"{self.transport}:{host}:{port}"
+
+
+def carries(transport: Transport, named: Transport | None) -> bool:
+    """Does a URI that names *named* mean *transport*?  ``transport=ws`` is written for ``wss``, too (RFC 7118 5)."""
+    return named in (None, transport) or (named == "ws" and transport == "wss")
 
 
 class Ticket(NamedTuple):

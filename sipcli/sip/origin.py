@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sipcli.sip.flow import Flow, Transport
+from sipcli.sip.flow import ENCRYPTED, Flow, Transport
 
 __all__ = ["HomeGround", "Origin"]
 
@@ -51,7 +51,7 @@ class Origin:
     @property
     def secure(self) -> bool:
         """TLS with a verified peer: the only place for a Bearer token (RFC 8898 section 2.1.2)."""
-        return self.transport == "tls" and self.identity is not None
+        return self.transport in ENCRYPTED and self.identity is not None
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -79,14 +79,14 @@ class HomeGround:
 
     def learn(self, flow: Flow) -> None:
         """*flow* was opened for the account's registrar or proxy hop."""
-        if flow.transport != "tls":
+        if not flow.encrypted:
             self._addresses.add(flow.remote)
         elif flow.verified_identity is not None:
             self._identities |= {flow.verified_identity.lower()}
 
     def judge(self, flow: Flow) -> Origin:
         """The origin behind *flow*, bound only if it is one of the account's own."""
-        if flow.transport == "tls":
+        if flow.encrypted:
             bound = flow.verified_identity is not None and flow.verified_identity.lower() in self._identities
         else:
             bound = flow.remote in self._addresses

@@ -35,7 +35,7 @@ __all__ = [
 ANONYMOUS_USER = "sipcli"
 """The user part of our Contact where no account names one."""
 
-DEFAULT_PORTS: dict[Transport | None, int] = {None: 5060, "udp": 5060, "tcp": 5060, "tls": 5061}
+DEFAULT_PORTS: dict[Transport | None, int] = {None: 5060, "udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}
 
 
 class CSeqCounter:
@@ -130,8 +130,9 @@ def via_of(flow: Flow, branch: str) -> Via:
 
 def contact_uri(user: str, flow: Flow, *, secure: bool) -> str:
     """Our Contact on *flow*; ``sips`` where the request is (RFC 3261 section 8.1.1.8)."""
-    if secure and flow.transport == "tls":
-        return f"sips:{user}@{sent_by(flow)}"
+    if secure and flow.encrypted:
+        return f"sips:{user}@{sent_by(flow)}" + (";transport=ws" if flow.transport == "wss" else "")
     if flow.transport == "udp":
         return f"sip:{user}@{sent_by(flow)}"
-    return f"sip:{user}@{sent_by(flow)};transport={flow.transport}"
+    transport = "ws" if flow.transport == "wss" else flow.transport  # RFC 7118 section 5.2.4 knows no other word
+    return f"sip:{user}@{sent_by(flow)};transport={transport}"

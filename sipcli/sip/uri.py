@@ -153,11 +153,11 @@ class SipUri(NamedTuple):
     def hop(self) -> Hop:
         """Where this URI leads, before DNS (RFC 3263 section 4); an unknown transport is left open."""
         maddr = self.param("maddr")
+        named = (self.param("transport") or "").lower()
         if self.secure:
-            transport: Transport | None = "tls"
+            transport: Transport | None = "wss" if named in ("ws", "wss") else "tls"
         else:
-            named = (self.param("transport") or "").lower()
-            transport = cast("Transport", named) if named in ("udp", "tcp", "tls") else None
+            transport = cast("Transport", named) if named in ("udp", "tcp", "tls", "ws", "wss") else None
         return Hop((maddr or self.host).strip("[]").lower(), self.port, transport, self.secure)
 
     @property

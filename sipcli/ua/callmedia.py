@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sipcli.errors import MediaFailed
+from sipcli.sip.flow import ENCRYPTED
 from sipcli.sip.uri import SipUri
 from sipcli.ua.icesettings import ice_for
 from sipcli.ua.media_io import MediaSession
@@ -74,7 +75,7 @@ async def open_incoming(
     hooks = MediaHooks()
     flow = core.dialog.flow if core.dialog is not None else None
     if media is None:
-        settings = settings_for(call.account, audio, secure=flow is not None and flow.transport == "tls")
+        settings = settings_for(call.account, audio, secure=flow is not None and flow.encrypted)
         media = await open_media(hooks, flow.local[0] if flow is not None else "127.0.0.1", **settings)
     try:
         sdp = media.offer() if core.offer is None else media.answer(core.offer)
@@ -120,11 +121,11 @@ def again(audio: dict[str, Any]) -> dict[str, Any]:
 def speaks_tls(account: Account | None, target: SipUri) -> bool:
     """Will a call to *target* leave over TLS?  The account's server decides where there is one."""
     if account is None:
-        return target.scheme == "sips" or (target.param("transport") or "").lower() == "tls"
+        return target.scheme == "sips" or (target.param("transport") or "").lower() in ENCRYPTED
     config, flow = account.config, account.registered_over
     hop = config.proxy or config.registrar
     said = config.transport or (hop.param("transport") or "").lower()
-    return hop.scheme == "sips" or said == "tls" or (flow is not None and flow.transport == "tls")
+    return hop.scheme == "sips" or said in ENCRYPTED or (flow is not None and flow.encrypted)
 
 
 async def open_media(

@@ -21,13 +21,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from sipcli.errors import ResolveError, SipcliError
-from sipcli.sip.flow import Hop, Transport
+from sipcli.sip.flow import ENCRYPTED, Hop, Transport
 
 __all__ = ["Candidate", "Naptr", "Records", "Resolver", "Srv", "SystemRecords", "look_up"]
 
 _SERVICE = {"udp": "_sip._udp", "tcp": "_sip._tcp", "tls": "_sips._tcp"}
 _NAPTR_SERVICES: dict[str, Transport] = {"SIP+D2U": "udp", "SIP+D2T": "tcp", "SIPS+D2T": "tls"}
-_DEFAULT_PORT = {"udp": 5060, "tcp": 5060, "tls": 5061}
+_DEFAULT_PORT = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}
 
 
 class Candidate(NamedTuple):
@@ -113,15 +113,16 @@ def look_up(hop: Hop, records: Records, *, shuffle: random.Random | None = None)
     """Every address that *hop* leads to, best first (RFC 3263 section 4).  Blocks.  Raises ResolveError.
 
     A literal address or an explicit port skips the service records; ``sips``
-    is TLS and nothing else.
+    is TLS, or a WebSocket in it, and nothing else.  A WebSocket's server has no
+    service records (RFC 7118 section 6 leaves finding it to others).
     """
-    if hop.secure and hop.transport not in (None, "tls"):
+    if hop.secure and hop.transport is not None and hop.transport not in ENCRYPTED:
         raise ResolveError(f"dns: {hop} is to be secure, and {hop.transport} is not")
-    wanted: Transport | None = "tls" if hop.secure else hop.transport
+    wanted: Transport | None = hop.transport or ("tls" if hop.secure else None)
     transport: Transport = wanted or "udp"
     if is_address(hop.host):
         return [Candidate(transport, hop.host, hop.port or _DEFAULT_PORT[transport])]
-    if hop.port is None and _has_services(hop.host):
+    if hop.port is None and _has_services(hop.host) and wanted not in ("ws", "wss"):
         found = _by_service(hop.host, wanted, records, shuffle or random.SystemRandom())
         if found is not None:
             if not found:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from sipcli.errors import NetworkError, ParseError, TlsError
-from sipcli.sip.flow import Flow
+from sipcli.sip.flow import Flow, Transport
 from sipcli.sip.framing import KEEPALIVE, PONG, Ping, StreamFramer
 from sipcli.ua.resolve import Candidate
 from sipcli.ua.tls import TlsFacts, TlsSettings, error_words, handshake_error, parting_words, verify
@@ -79,7 +79,7 @@ class StreamConnection(asyncio.Protocol):
                 return
         self.flow = Flow(
             self._home.new_id(),
-            "tcp" if secured is None else "tls",
+            self.named(encrypted=secured is not None),
             address_of(transport.get_extra_info("sockname")),
             address_of(transport.get_extra_info("peername")),
             self._domain.lower() if self.tls is not None and self._domain is not None else None,
@@ -88,23 +88,26 @@ class StreamConnection(asyncio.Protocol):
         if self._domain is None:
             self._limit(FIRST_OCTET, "nothing came for a while")
 
+    def named(self, *, encrypted: bool) -> Transport:
+        """What Via calls it."""
+        return "tls" if encrypted else "tcp"
+
     def data_received(self, data: bytes) -> None:
         flow = self.flow
-        if flow is None or self._why is not None:
+        if flow is None or self.parting:
             return
         batch: list[tuple[bytes, Flow]] = []
         lost: ParseError | None = None
         try:
             for frame in self._framer.feed(data):
                 if frame is Ping.PING:
-                    self._write(PONG)
+                    self.write(PONG)
                 else:
                     batch.append((PONG if frame is Ping.PONG else frame, flow))
         except ParseError as error:
             lost = error
         self._watch_message(bool(batch))
-        if batch:
-            self._home.sink.on_octets(batch)
+        self.hand_up(batch)
         if lost is not None:
             self._farewell(lost)
 
@@ -122,15 +125,33 @@ class StreamConnection(asyncio.Protocol):
         self._home.on_closed(self)
         self._home.sink.on_lost(self.flow, self.ended)
 
+    @property
+    def parting(self) -> bool:
+        """We closed it, or are about to."""
+        return self._why is not None
+
+    @property
+    def domain(self) -> str:
+        """Whom we set out for; empty when somebody came to us."""
+        return self._domain or ""
+
+    def hand_up(self, batch: list[tuple[bytes, Flow]]) -> None:
+        """Whole messages that came in together."""
+        if batch:
+            self._home.sink.on_octets(batch)
+
     # --- ours ------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
         if data == KEEPALIVE:
             self._framer.pinged()
-        self._write(data)
+        self.write(data)
         transport = self._transport
         if transport is not None and transport.get_write_buffer_size() > MAX_UNSENT:
             self.abort("lost: the other side does not read")
+
+    async def usable(self, limit: float) -> None:
+        """Return when messages may be sent, in *limit* seconds.  Raises NetworkError."""
 
     def ping(self) -> None:
         """A keep-alive where no pong was promised (RFC 5626 section 4.4): many servers never send one.
@@ -150,7 +171,7 @@ class StreamConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
             self.last_sent = self._loop.time()
@@ -159,7 +180,7 @@ class StreamConnection(asyncio.Protocol):
         # RFC 3261 section 18.3: where the frame is lost, say 400 if that is possible, and close.
         self._why = f"lost: {error}"
         if error.partial is not None:
-            self._write(error.partial.reply(error.status).to_bytes())
+            self.write(error.partial.reply(error.status).to_bytes())
         self.close()
 
     def _watch_message(self, whole: bool) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from sipcli.errors import NetworkError
-from sipcli.sip.flow import Address, Flow, Transport
+from sipcli.sip.flow import ENCRYPTED, Address, Flow, Transport
 from sipcli.sip.framing import KEEPALIVE
 from sipcli.ua.resolve import Candidate
 from sipcli.ua.stream import MESSAGE_TIME, StreamConnection, connect
@@ -114,7 +114,7 @@ class Transports:
         """A flow to *candidate* for the sake of *domain*; an open connection is used again.  Raises NetworkError."""
         if candidate.transport == "udp":
             return self.udp_flow(candidate)
-        settings = self._settings(account) if candidate.transport == "tls" else None
+        settings = self._settings(account) if candidate.transport in ENCRYPTED else None
         key = (candidate, domain if settings is not None else None, settings)
         known = self._pool.get(key)
         if known is not None and known.flow is not None:
@@ -140,17 +140,22 @@ class Transports:
         candidate, _, settings = key
         context: ssl.SSLContext | None = None
         if settings is not None:
-            make = functools.partial(client_context, settings)
-            context = make() if self._aside is None else await self._aside(make)
-        return await connect(
+            trust = functools.partial(client_context, settings)
+            context = trust() if self._aside is None else await self._aside(trust)
+        make: Callable[..., StreamConnection] = StreamConnection
+        if candidate.transport in ("ws", "wss"):
+            make = websocket()
+        connection = await connect(
             self._loop,
             candidate,
-            lambda: StreamConnection(self._loop, self, domain=domain, settings=settings),
+            lambda: make(self._loop, self, domain=domain, settings=settings),
             domain=domain,
             context=context,
             bind_host=self._config.bind_host,
             limit=self._config.connect_limit,
         )
+        await connection.usable(self._config.connect_limit)
+        return connection
 
     def _opened(self, key: _PoolKey, task: asyncio.Task[StreamConnection]) -> None:
         del self._opening[key]
@@ -324,6 +329,15 @@ class Transports:
             connection.abort("closed: by us")
         for udp in (*self._udp.values(), *self._extra_udp):
             udp.close()
+
+
+def websocket() -> Callable[..., StreamConnection]:
+    """What makes WebSocket connections.  Raises NetworkError where their library is not installed."""
+    try:
+        from sipcli.ua.websocket import WebSocketConnection
+    except ImportError as error:
+        raise NetworkError(f"connect: WebSocket needs {error.name}: pip install 'sipcli[ws]'") from error
+    return WebSocketConnection
 
 
 class _Refusal(asyncio.Protocol):

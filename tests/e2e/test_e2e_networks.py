@@ -222,3 +222,27 @@ def test_C07_a_call_with_kamailios_gruu(tmp_path: Path, start: Start, running: l
     assert [e["by"] for e in ended.events if e["event"] == "call" and e["state"] == "ended"] == [
         "remote" if who == "caller" else "local"
     ]
+
+
+@pytest.mark.parametrize("transport", ["ws", "wss"])
+def test_C05_a_call_over_websockets(
+    tmp_path: Path, start: Start, certs: Path, running: list[Running], transport: str
+) -> None:
+    """Kamailio's websocket module (RFC 7118): register, be called, be heard, hang up."""
+    server = start("WS", "OPEN", tls=True)
+    at = server.address("tls" if transport == "wss" else "tcp")
+    more = f'ca_file = "{certs / "ca.pem"}"'
+    callee = phone(tmp_path / "bob", "bob", at, transport, more=more)
+    caller = phone(tmp_path / "alice", "alice", at, transport, more=more)
+    listening = callee.start("listen", "--json", "--answer", "auto", "--audio", "echo", "--max-calls", "1")
+    running.append(listening)
+    bound = listening.wait_for("registration", state="registered")
+    assert bound["via"]["transport"] == transport
+    assert bound["contact"].endswith(";transport=ws")
+    heard = tmp_path / "heard.wav"
+    done = caller.run(
+        "call", "sip:bob@sip.test", "--json", "--audio", "tone:440", "--record", str(heard), "--duration", "3"
+    )
+    assert done.code == 0, done.stderr
+    wavs.assert_tone(heard, 440, seconds=1.5)
+    assert listening.wait_for("call", state="ended")["by"] == "remote"

@@ -62,3 +62,13 @@ def test_an_origin_names_itself_for_people() -> None:
 def test_udp_and_tcp_to_one_port_are_one_server() -> None:
     assert Origin.of(UDP, bound=True).server == Origin.of(TCP, bound=True).server
     assert Origin.of(UDP, bound=True).server != Origin.of(TLS, bound=True).server
+
+
+def test_T01_a_websocket_in_tls_is_known_by_its_name_alone() -> None:
+    """Fails without the look at every encrypted transport in ``HomeGround.learn``."""
+    home = HomeGround()
+    home.learn(Flow(11, "wss", LOCAL, ("192.0.2.1", 443), "example.com"))
+    assert home.judge(Flow(12, "wss", LOCAL, ("198.51.100.7", 443), "example.com")).bound
+    assert home.judge(TLS).bound, "the same domain, proven the same way"
+    assert not home.judge(Flow(13, "ws", LOCAL, ("192.0.2.1", 443))).bound
+    assert not home.judge(Flow(14, "wss", LOCAL, ("192.0.2.1", 443), "evil.example")).bound

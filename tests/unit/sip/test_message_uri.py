@@ -54,7 +54,9 @@ def test_T23_a_uri_has_a_length() -> None:
     [
         ("sip:a@Example.com", Hop("example.com")),
         ("sip:a@h:5080;transport=TCP", Hop("h", 5080, "tcp")),
-        ("sip:h;transport=ws", Hop("h")),
+        ("sip:h;transport=sctp", Hop("h")),
+        ("sip:h;transport=WS", Hop("h", None, "ws")),
+        ("sips:h;transport=ws", Hop("h", None, "wss", True)),
         ("sips:h", Hop("h", None, "tls", True)),
         ("sips:h;transport=tcp", Hop("h", None, "tls", True)),
         ("sip:h;maddr=[2001:db8::9];transport=udp", Hop("2001:db8::9", None, "udp")),
