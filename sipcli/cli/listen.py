@@ -59,7 +59,7 @@ class AnswerPlan:
         )
 
     def next_for(self, uri: str) -> str | int:
-        """For a call from *uri*.  ``--allow`` keeps ``auto`` for those it names; others are asked about."""
+        """For a call from *uri*.  ``--allow`` keeps ``auto`` for those it names; others are refused with 403."""
         step = self._plan[min(self._taken, len(self._plan) - 1)]
         self._taken += 1
         if step == "auto" and self._allow and not any(_matches(uri, pattern) for pattern in self._allow):

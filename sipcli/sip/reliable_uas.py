@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
+from sipcli.sip.bodies import session_of
 from sipcli.sip.message import Request, Response
 from sipcli.sip.reliable import OPTION
 from sipcli.sip.transaction import ServerTransaction
@@ -140,7 +141,7 @@ class ReliableResponses:
             return
         self._response = None
         self._core.wheel.disarm(self)
-        body = request.body or None
+        body = session_of(request)
         if self._exchange == "offered":
             self._exchange = "done"
             tx.reply(200)
