@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["IncomingCall"]
 
 SDP = "application/sdp"
+AGAIN, AGAIN_RELIABLY = 60.0, 150.0
+"""Seconds after which what rings says so again: a proxy that hears nothing for three minutes cancels (RFC 3261 section
+13.3.1.1, RFC 3262 section 3)."""
 
 
 class IncomingCall(Call):
@@ -52,6 +55,7 @@ class IncomingCall(Call):
         self._hangup_wanted = False
         self.replaces = replaces
         self._reliable = ReliableResponses(core, self, tx, theirs=self.offer is not None)
+        self._said: tuple[int, bytes | None] = (180, None)
         self._held_back: bytes | None = None  # the answer of a 2xx that waits for a PRACK
         self._must = OPTION in option_tags(request, "Require")
         can = self._must or OPTION in option_tags(request, "Supported")
@@ -119,6 +123,8 @@ class IncomingCall(Call):
             self._reliable.say(code, self._headers(), sdp)
         elif not self._must:
             self._tx.reply(code, headers=self._headers(), body=sdp or b"", content_type=SDP if sdp else None)
+        self._said = code, sdp
+        self._core.arm(self, "again", AGAIN_RELIABLY if self._may else AGAIN)
 
     def accept(self, sdp: bytes) -> None:
         """200 with *sdp*: the answer, or our offer; ``CallConfirmed`` follows with the ACK.
@@ -250,6 +256,8 @@ class IncomingCall(Call):
             tx.reply(500)  # ends the transaction; nobody will hear it (RFC 6026 section 8.8)
 
     def on_timer(self, name: str) -> None:
-        if self.state is CallState.RINGING:
+        if self.state is CallState.RINGING and name == "again":
+            self.ring(*self._said)
+        elif self.state is CallState.RINGING:
             self._tx.reply(480)
             self._end("local", code=480, reason="Temporarily Unavailable", why="timeout: nobody answered the call")

@@ -147,6 +147,23 @@ class TestRinging:
         wire.run(5)
         assert {heard.status for heard in wire.take()} == {486}
 
+    @pytest.mark.parametrize(("lines", "every"), [((), 60), ((CAN,), 150)])
+    def test_what_rings_for_long_says_so_again(self, lines: tuple[str, ...], every: int) -> None:
+        """RFC 3261 section 13.3.1.1: a proxy cancels what it hears nothing of for three minutes."""
+        wire, call, bob = called(*lines)
+        wire.do(lambda: call.ring(183, ANSWER))
+        first = wire.one()
+        if lines:
+            wire.deliver(prack(bob, first))
+            assert wire.one().status == 200
+        wire.run(every - 0.1)
+        assert wire.silent()
+        wire.run(0.2)
+        again = wire.one()
+        assert (again.status, again.body) == (183, b"" if lines else ANSWER)
+        if lines:
+            assert int(again.header("rseq")) == int(first.header("rseq")) + 1
+
     def test_cancel_ends_the_repetition(self) -> None:
         wire, call, bob = called(CAN)
         wire.do(call.ring)
