@@ -156,8 +156,8 @@ class Reception:
                 tx.reply(422, headers=(("Min-SE", str(MIN_INTERVAL)),))
             case "INVITE":
                 self._invite(tx, request, account)
-            case "REFER":  # whoever asks outside of a call of ours is nobody's other side (T22)
-                tx.reply(403)
+            case "REFER":  # nobody's other side (T22); a 403 would blame its password
+                tx.reply(603)
             case "MESSAGE":
                 tx.reply(200)
                 self._core.emit(MessageReceived(account.name if account else None, request, tx.flow))

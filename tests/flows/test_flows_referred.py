@@ -177,7 +177,7 @@ def test_T22_outside_of_a_call_a_refer_is_refused() -> None:
     """Fails without the REFER in Reception._open."""
     wire = Wire()
     wire.deliver(Caller().request("REFER", CAROL))
-    assert wire.one().status == 403
+    assert wire.one().status == 603
     assert not wire.told(events.CallReferred)
 
 

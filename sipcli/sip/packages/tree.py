@@ -1,4 +1,4 @@
-"""XML from the network: a small tree, or ParseError; nothing in it is fetched, expanded or deep (decision 94)."""
+"""XML from the network: a small tree, or ParseError; nothing in it is fetched, expanded or deep (decision 95)."""
 
 from __future__ import annotations
 
