@@ -13,7 +13,7 @@ from sipcli.config import AccountConfig
 from sipcli.credentials import CredentialRequest, PasswordCredentials, Secret
 from sipcli.ua.account import Account
 from sipcli.ua.agent import UserAgent
-from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
+from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge
 
 T = TypeVar("T")
 

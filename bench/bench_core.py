@@ -12,7 +12,7 @@ from sipcli.sip.auth import AuthChallenged, AuthSession, ChallengeToken
 from sipcli.sip.engine import AccountProfile, Engine
 from sipcli.sip.events import FlowWanted
 from sipcli.sip.flow import Flow
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 
 FLOW = Flow(1, "udp", ("127.0.0.1", 5060), ("127.0.0.1", 5070))
 REGISTRAR = SipUri.parse("sip:127.0.0.1:5070")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from sipcli.credentials import PasswordCredentials, Secret
 from sipcli.sip.auth import AuthSession, GiveUp, Origin, RealmState
-from sipcli.sip.challenge import parse_challenges
-from sipcli.sip.message import Request, Response, parse_message
+from sipcli.sip.authn.challenge import parse_challenges
+from sipcli.sip.syntax.message import Request, Response, parse_message
 
 LINES = (
     "Via: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bKabcdef;rport=5060\r\n"

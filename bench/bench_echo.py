@@ -58,7 +58,7 @@ class Mouth:
 
 
 async def echo(mouth: Mouth) -> None:
-    from sipcli.ua.media_io import MediaSession
+    from sipcli.ua.media.media_io import MediaSession
 
     session = MediaSession(audio="echo", host="127.0.0.1", codecs=["PCMU"])
     await session.open()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import timeit
 
-from sipcli.sip.message import Request, parse_message
+from sipcli.sip.syntax.message import Request, parse_message
 
 INVITE = (
     b"INVITE sip:bob@example.com SIP/2.0\r\n"

@@ -37,7 +37,7 @@ def offer(port: int) -> bytes:
 
 async def talk(calls: int, sink: int) -> None:
     """*calls* sessions that send to *sink*, started one after the other over one period, as calls are."""
-    from sipcli.ua.media_io import MediaSession
+    from sipcli.ua.media.media_io import MediaSession
 
     sessions = [MediaSession(audio="tone", host="127.0.0.1") for _ in range(calls)]
     for session in sessions:

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from bench.agent import ParkingAccount, account_config, run
 from bench.registrar import Registrar
 from sipcli.ua.agent import UserAgent
-from sipcli.ua.endpoint import EndpointConfig
+from sipcli.ua.net.endpoint import EndpointConfig
 
 CHALLENGES, PINGS = 1000, 1000
 

@@ -12,7 +12,7 @@ from typing import Any
 from sipcli.config import AccountConfig
 from sipcli.credentials import PasswordCredentials, Secret
 from sipcli.errors import AuthAbandoned, AuthExpired, AuthRefused, NoCredentials, SipcliError
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 
 
 def options(description: str, *, threads: bool = True) -> argparse.Namespace:

@@ -21,9 +21,9 @@ from sipcli.errors import SipcliError
 from sipcli.sip.auth import AuthChallenged, AuthPolicy, AuthSession, ChallengeToken, GiveUp
 from sipcli.sip.engine import Engine
 from sipcli.sip.events import Event, RegistrationChanged
-from sipcli.ua.endpoint import Endpoint, EndpointConfig, TlsSettings
+from sipcli.ua.auth.terms import profile_of
 from sipcli.ua.failures import failure_of
-from sipcli.ua.terms import profile_of
+from sipcli.ua.net.endpoint import Endpoint, EndpointConfig, TlsSettings
 
 
 class Program:

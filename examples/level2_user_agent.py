@@ -21,7 +21,7 @@ from _shared import Report, account_config, credentials, leave, options
 from sipcli.errors import SipcliError
 from sipcli.ua.account import Account
 from sipcli.ua.agent import AuthChallengeParam, UserAgent
-from sipcli.ua.challenge import DeferredToken
+from sipcli.ua.auth.challenge import DeferredToken
 
 
 class Program:

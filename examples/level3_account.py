@@ -21,7 +21,7 @@ from _shared import Report, account_config, credentials, leave, options
 from sipcli.errors import SipcliError
 from sipcli.ua.account import Account
 from sipcli.ua.agent import UserAgent
-from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
+from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge
 
 
 class SlowAccount(Account):

@@ -64,6 +64,17 @@ def draw() -> str:
         f"    {a} --> {b}" for (a, b) in sorted(arrows, key=lambda pair: (rooms.index(pair[0]), rooms.index(pair[1])))
     ]
     out += ["    plugins -. entry points, by name .-> providers", "```"]
+    return "\n".join([*out, "", draw_inner()])
+
+
+def draw_inner() -> str:
+    """The rooms inside ``sip`` and ``ua``: what each is, by the first line of its package."""
+    out = ["| room | what is in it | lines |", "|---|---|---|"]
+    for home in ("sip", "ua"):
+        for init in sorted((ROOT / "sipcli" / home).glob("*/__init__.py")):
+            text = (ast.get_docstring(ast.parse(init.read_text())) or "").partition("\n")[0].replace("  ", " ")
+            lines = sum(path.read_text().count("\n") for path in init.parent.rglob("*.py"))
+            out.append(f"| `{home}/{init.parent.name}` | {text} | {max(100, round(lines, -2))} |")
     return "\n".join(out)
 
 

@@ -2,7 +2,7 @@
 """Draw the transaction tables for docs/transactions.md: ``--check`` says whether the page is up to date.
 
 Inputs that lead from one state to the same next state share an arrow; what is
-done stands behind the slash, in the words of ``sipcli.sip.tables.Do``.
+done stands behind the slash, in the words of ``sipcli.sip.transactions.tables.Do``.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from sipcli.sip.tables import MACHINES, Do, In, Machine, State  # noqa: E402
+from sipcli.sip.transactions.tables import MACHINES, Do, In, Machine, State  # noqa: E402
 
 PAGE = ROOT / "docs" / "transactions.md"
 HEAD = """\
 # The four transactions
 
-Generated from `sipcli/sip/tables.py` by `python scripts/draw_tables.py`: do not edit, a test compares.
+Generated from `sipcli/sip/transactions/tables.py` by `python scripts/draw_tables.py`: do not edit, a test compares.
 Read an arrow as *what happens / what is done*. Letters are the timers of RFC 3261 table 4 and RFC 6026 section 8.11;
 what is on no arrow is ignored in that state.
 """

@@ -42,15 +42,15 @@ if TYPE_CHECKING:
     from sipcli.errors import UnregisteredThread as UnregisteredThread
     from sipcli.ua.account import Account as Account
     from sipcli.ua.agent import UserAgent as UserAgent
-    from sipcli.ua.audio import Echo as Echo
-    from sipcli.ua.audio import Null as Null
-    from sipcli.ua.audio import Tone as Tone
-    from sipcli.ua.audio import WavFile as WavFile
+    from sipcli.ua.auth.challenge import AuthChallenge as AuthChallenge
+    from sipcli.ua.auth.challenge import DeferredChallenge as DeferredChallenge
     from sipcli.ua.brokered import BrokeredAccount as BrokeredAccount
-    from sipcli.ua.call import Call as Call
-    from sipcli.ua.call import CallReport as CallReport
-    from sipcli.ua.challenge import AuthChallenge as AuthChallenge
-    from sipcli.ua.challenge import DeferredChallenge as DeferredChallenge
+    from sipcli.ua.calls.call import Call as Call
+    from sipcli.ua.calls.call import CallReport as CallReport
+    from sipcli.ua.media.audio import Echo as Echo
+    from sipcli.ua.media.audio import Null as Null
+    from sipcli.ua.media.audio import Tone as Tone
+    from sipcli.ua.media.audio import WavFile as WavFile
     from sipcli.ua.notices import Notice as Notice
 
 _HOMES = {
@@ -64,9 +64,9 @@ _HOMES = {
     "sipcli.ua.account": ("Account",),
     "sipcli.ua.brokered": ("BrokeredAccount",),
     "sipcli.ua.agent": ("UserAgent",),
-    "sipcli.ua.audio": ("Echo", "Null", "Tone", "WavFile"),
-    "sipcli.ua.call": ("Call", "CallReport"),
-    "sipcli.ua.challenge": ("AuthChallenge", "DeferredChallenge"),
+    "sipcli.ua.media.audio": ("Echo", "Null", "Tone", "WavFile"),
+    "sipcli.ua.calls.call": ("Call", "CallReport"),
+    "sipcli.ua.auth.challenge": ("AuthChallenge", "DeferredChallenge"),
     "sipcli.ua.notices": ("Notice",),
 }  # fmt: skip
 _HOME = {name: (module, name) for module, names in _HOMES.items() for name in names} | {

@@ -83,7 +83,7 @@ class LocalProtocolError(SipcliError):
 class ParseError(LocalProtocolError):
     """Octets that are not what they should be.  *status* is the answer a request earns (RFC 3261 section 8.2).
 
-    *partial* is the :class:`~sipcli.sip.message.Request` as far as it could be
+    *partial* is the :class:`~sipcli.sip.syntax.message.Request` as far as it could be
     read, when it can be answered at all; None otherwise.
     """
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sipcli.errors import SipcliError
-from sipcli.ua.control import Command
-from sipcli.ua.controlline import ControlError, Request
+from sipcli.ua.control.line import ControlError, Request
+from sipcli.ua.control.server import Command
 
 if TYPE_CHECKING:
     from sipcli.ua.agent import UserAgent
-    from sipcli.ua.call import Call
+    from sipcli.ua.calls.call import Call
 
 __all__ = ["CALL_COMMANDS", "CallCommands"]
 
@@ -78,7 +78,7 @@ class CallCommands:
 
     async def _conference(self, request: Request) -> Mapping[str, Any]:
         """All calls that are up, or one more into the conference that there is."""
-        from sipcli.ua.conference import Conference
+        from sipcli.ua.calls.conference import Conference
 
         calls = [call for call in self._agent.calls if call.state in ("answered", "held")]
         joined = next((call.conference for call in calls if call.conference is not None), None)

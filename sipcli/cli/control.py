@@ -16,9 +16,9 @@ from sipcli.cli.callctl import CallCommands
 from sipcli.cli.console import Style
 from sipcli.cli.switchctl import SwitchCommands
 from sipcli.errors import ConfigError
-from sipcli.ua.control import Command, ControlServer, control_path
-from sipcli.ua.controlline import ControlError, Request
-from sipcli.ua.waiting import NotWaiting
+from sipcli.ua.auth.waiting import NotWaiting
+from sipcli.ua.control.line import ControlError, Request
+from sipcli.ua.control.server import Command, ControlServer, control_path
 
 if TYPE_CHECKING:
     from sipcli.cli.runtime import Run

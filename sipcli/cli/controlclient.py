@@ -17,7 +17,7 @@ from typing import Any
 
 from sipcli.credentials import Secret
 from sipcli.errors import ConfigError, NetworkError, SipcliError
-from sipcli.ua.controlplace import check_socket, peer_of, runtime_directory, sockets_in
+from sipcli.ua.control.place import check_socket, peer_of, runtime_directory, sockets_in
 
 __all__ = ["CommandFailed", "RunningSipcli", "find_running"]
 

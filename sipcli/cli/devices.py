@@ -30,7 +30,7 @@ def command(options: GlobalOptions) -> int:
 def find_devices() -> tuple[list[dict[str, Any]], str | None]:
     """What PortAudio finds, and a sentence when there is nothing to be found."""
     from sipcli.errors import ConfigError
-    from sipcli.ua.sound import list_devices
+    from sipcli.ua.media.sound import list_devices
 
     try:
         found = list_devices()

@@ -139,7 +139,7 @@ def _srtp(_run: Run) -> Iterator[Finding]:
 
 
 def _ice(_run: Run) -> Iterator[Finding]:
-    from sipcli.ua.icesettings import missing
+    from sipcli.ua.media.icesettings import missing
 
     if lacks := missing():
         yield Finding("ICE", "missing", f"it needs {lacks}", "only behind NATs, and where an account says ice")

@@ -29,7 +29,7 @@ from sipcli.errors import ConfigError, MediaFailed, NetworkError, NoAnswer, Sipc
 
 if TYPE_CHECKING:
     from sipcli.ua.agent import UserAgent
-    from sipcli.ua.call import Call
+    from sipcli.ua.calls.call import Call
 
 __all__ = ["AnswerPlan", "command"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sipcli.config import AccountConfig
 from sipcli.errors import AuthRefused, Refused
-from sipcli.sip.restraint import Restraint
+from sipcli.sip.authn.restraint import Restraint
 from sipcli.ua.account import Binding
 
 if TYPE_CHECKING:

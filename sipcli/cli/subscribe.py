@@ -14,7 +14,7 @@ from sipcli.cli.who import target_uri
 from sipcli.errors import NoAnswer
 
 if TYPE_CHECKING:
-    from sipcli.ua.subscription import Subscription
+    from sipcli.ua.subscriptions.subscription import Subscription
 
 __all__ = ["command"]
 

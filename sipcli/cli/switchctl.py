@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sipcli.errors import SipcliError
-from sipcli.ua.control import Command
-from sipcli.ua.controlline import ControlError, Request
+from sipcli.ua.control.line import ControlError, Request
+from sipcli.ua.control.server import Command
 
 if TYPE_CHECKING:
     from sipcli.ua.agent import UserAgent
-    from sipcli.ua.call import Call
+    from sipcli.ua.calls.call import Call
 
 __all__ = ["SWITCH_COMMANDS", "SwitchCommands"]
 

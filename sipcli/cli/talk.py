@@ -18,10 +18,10 @@ from sipcli.observe.quality import quality_lines
 
 if TYPE_CHECKING:
     from sipcli.ua.agent import UserAgent
-    from sipcli.ua.call import Call, CallReport
-    from sipcli.ua.redirects import RedirectRequest
-    from sipcli.ua.switchboard import Decision
-    from sipcli.ua.transfers import TransferRequest
+    from sipcli.ua.calls.call import Call, CallReport
+    from sipcli.ua.calls.redirects import RedirectRequest
+    from sipcli.ua.calls.switchboard import Decision
+    from sipcli.ua.calls.transfers import TransferRequest
 
 __all__ = ["Talk", "call_facts"]
 
@@ -37,7 +37,7 @@ class Talk:
     ) -> None:
         self._run = run
         self.media = media
-        """Keywords of :class:`~sipcli.ua.media_io.MediaSession`."""
+        """Keywords of :class:`~sipcli.ua.media.media_io.MediaSession`."""
         self.record = record
         self._dtmf = dtmf
         self._duration = duration
@@ -47,7 +47,7 @@ class Talk:
     @classmethod
     def wanted(cls, run: Run, said: dict[str, Any]) -> Talk:
         """From the verb's options, which are taken out of *said*.  Raises ConfigError before anything is sent."""
-        from sipcli.ua.audio import Stdio, parse_audio
+        from sipcli.ua.media.audio import Stdio, parse_audio
 
         digits = said.pop("dtmf")
         if digits is not None and (not digits or not set(digits) <= _DIGITS):

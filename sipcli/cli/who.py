@@ -10,7 +10,7 @@ from sipcli.cli.parameters import GlobalOptions
 from sipcli.config import AccountConfig, Config, ProviderConfig
 from sipcli.config.model import parse_aor, parse_server, server_of
 from sipcli.errors import ConfigError, ParseError
-from sipcli.sip.uri import SipUri, escape_user
+from sipcli.sip.syntax.uri import SipUri, escape_user
 
 __all__ = ["PASSWORD_FILE", "choose_account", "customise", "listener", "server_only", "target_uri"]
 

@@ -36,7 +36,7 @@ from sipcli.config.schema import (
 )
 from sipcli.config.secrets import RIGHT_PLACES, find_secrets, read_guarded
 from sipcli.errors import ConfigError
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 
 __all__ = ["ConfigProblems", "Problem", "default_config_path", "load_config", "parse_config"]
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from sipcli.config.iceserver import IceServer
 from sipcli.errors import ConfigError, ParseError
+from sipcli.sip.authn.policy import Md5OverUdp, MinQop, RealmChange
 from sipcli.sip.flow import Transport
-from sipcli.sip.policy import Md5OverUdp, MinQop, RealmChange
 from sipcli.sip.profile import Reliability
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 
 if TYPE_CHECKING:  # a registration loads nothing of media
     from sipcli.media.candidates import IcePolicy

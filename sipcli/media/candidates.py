@@ -1,6 +1,6 @@
 """ICE in SDP: candidates, credentials, and whether the other side does ICE at all (RFC 8839, RFC 8445 section 5).
 
-Values only: octets of a description in, attributes out. Who sends the checks lives in ``sipcli.ua.ice``.
+Values only: octets of a description in, attributes out. Who sends the checks lives in ``sipcli.ua.media.ice``.
 """
 
 from __future__ import annotations

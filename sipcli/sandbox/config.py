@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sipcli.errors import ConfigError
-from sipcli.sip.challenge import SUPPORTED
+from sipcli.sip.authn.challenge import SUPPORTED
 from sipcli.sip.flow import Transport
-from sipcli.sip.timers import TimerValues
+from sipcli.sip.transactions.timers import TimerValues
 
 __all__ = ["SandboxConfig"]
 

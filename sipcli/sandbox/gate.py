@@ -10,9 +10,9 @@ from sipcli.sandbox.guard import Guard, Passed
 from sipcli.sandbox.location import Location
 from sipcli.sandbox.relay import Relay
 from sipcli.sip.flow import Flow
-from sipcli.sip.message import Request
-from sipcli.sip.server_transaction import ServerTransaction
-from sipcli.sip.transaction import TransactionLayer
+from sipcli.sip.syntax.message import Request
+from sipcli.sip.transactions.server_transaction import ServerTransaction
+from sipcli.sip.transactions.transaction import TransactionLayer
 
 __all__ = ["ANSWERING", "REFUSING", "Gate"]
 

@@ -11,10 +11,10 @@ from urllib.parse import unquote
 
 from sipcli.sandbox.config import SandboxConfig
 from sipcli.sandbox.nonces import Nonce, NonceBook
-from sipcli.sip.challenge import split_challenges
-from sipcli.sip.digest import Qop, compute_response, hash_function, make_session_ha1, verify_rspauth
-from sipcli.sip.grammar import quote
-from sipcli.sip.message import Request
+from sipcli.sip.authn.challenge import split_challenges
+from sipcli.sip.authn.digest import Qop, compute_response, hash_function, make_session_ha1, verify_rspauth
+from sipcli.sip.syntax.grammar import quote
+from sipcli.sip.syntax.message import Request
 
 __all__ = ["Guard", "Passed", "Refused"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sipcli.sandbox.config import SandboxConfig
 from sipcli.sip.flow import Flow
-from sipcli.sip.message import Request
-from sipcli.sip.uri import NameAddr, SipUri
+from sipcli.sip.syntax.message import Request
+from sipcli.sip.syntax.uri import NameAddr, SipUri
 
 __all__ = ["Binding", "Location"]
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 from sipcli.errors import LocalProtocolError, MediaFailed, NetworkError, ParseError
 from sipcli.media.quality import MediaReport
 from sipcli.sandbox.server import SandboxEngine
-from sipcli.sip.answer import IncomingCall
+from sipcli.sip.calls.answer import IncomingCall
+from sipcli.sip.calls.invite import OutgoingCall
 from sipcli.sip.events import (
     AnyCall,
     CallAnswered,
@@ -24,9 +25,8 @@ from sipcli.sip.events import (
     Event,
     MessageReceived,
 )
-from sipcli.sip.invite import OutgoingCall
-from sipcli.ua.audio import AudioSpec, Echo, Melody, Null
-from sipcli.ua.media_io import MediaSession
+from sipcli.ua.media.audio import AudioSpec, Echo, Melody, Null
+from sipcli.ua.media.media_io import MediaSession
 
 __all__ = ["CallRecord", "Phone"]
 

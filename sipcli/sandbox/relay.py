@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from sipcli.sip.flow import Address, Flow
-from sipcli.sip.message import Request, Response
-from sipcli.sip.server_transaction import ServerTransaction
-from sipcli.sip.transaction import ClientTransaction, TransactionLayer
-from sipcli.sip.uri import NameAddr, SipUri
+from sipcli.sip.syntax.message import Request, Response
+from sipcli.sip.syntax.uri import NameAddr, SipUri
+from sipcli.sip.transactions.server_transaction import ServerTransaction
+from sipcli.sip.transactions.transaction import ClientTransaction, TransactionLayer
 
 __all__ = ["Relay"]
 

@@ -16,9 +16,9 @@ from sipcli.sandbox.phone import CallRecord, Phone
 from sipcli.sandbox.server import SandboxEngine, Seen
 from sipcli.sip.events import Event
 from sipcli.sip.flow import Address, Transport
-from sipcli.sip.message import Request, Response
-from sipcli.ua.audio import AudioSpec
-from sipcli.ua.endpoint import Endpoint, EndpointConfig, TlsSettings
+from sipcli.sip.syntax.message import Request, Response
+from sipcli.ua.media.audio import AudioSpec
+from sipcli.ua.net.endpoint import Endpoint, EndpointConfig, TlsSettings
 
 __all__ = ["Sandbox"]
 

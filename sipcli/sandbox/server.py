@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Final
 from sipcli.errors import LocalProtocolError, ParseError
 from sipcli.sandbox.config import SandboxConfig
 from sipcli.sandbox.gate import Gate
+from sipcli.sip.calls.invite import OutgoingCall
 from sipcli.sip.engine import Engine
 from sipcli.sip.events import FlowWanted
 from sipcli.sip.flow import Flow, Hop
-from sipcli.sip.invite import OutgoingCall
-from sipcli.sip.message import Request, Response, parse_message
 from sipcli.sip.oneshot import OneShot
 from sipcli.sip.profile import EngineConfig
 from sipcli.sip.reception import Reception
-from sipcli.sip.server_transaction import ServerTransaction
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.message import Request, Response, parse_message
+from sipcli.sip.syntax.uri import SipUri
+from sipcli.sip.transactions.server_transaction import ServerTransaction
 
 if TYPE_CHECKING:
     from sipcli.sip.account import AccountState

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sipcli.sip.authn.origin import HomeGround, Origin
 from sipcli.sip.flow import Flow, Hop
-from sipcli.sip.origin import HomeGround, Origin
-from sipcli.sip.outbound import Outbound
 from sipcli.sip.profile import AccountProfile
+from sipcli.sip.registrations.outbound import Outbound
+from sipcli.sip.syntax.uri import NameAddr
 from sipcli.sip.targets import CSeqCounter, loose, preferring
-from sipcli.sip.uri import NameAddr
 
 if TYPE_CHECKING:
     from sipcli.sip.auth import AuthSession
-    from sipcli.sip.register import Registration
+    from sipcli.sip.registrations.register import Registration
 
 __all__ = ["AccountState"]
 

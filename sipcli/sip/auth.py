@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sipcli.credentials import Credentials, DigestInput, SignedCredentials, SigningCredentials
 from sipcli.errors import LocalProtocolError, TokenSpent
-from sipcli.sip.authinfo import find_impostor
-from sipcli.sip.authorizer import NEVER, Authorizer
-from sipcli.sip.challenge import Challenge, Skipped, parse_challenges
-from sipcli.sip.decision import (
+from sipcli.sip.authn.authinfo import find_impostor
+from sipcli.sip.authn.authorizer import NEVER, Authorizer
+from sipcli.sip.authn.challenge import Challenge, Skipped, parse_challenges
+from sipcli.sip.authn.decision import (
     AuthAccepted,
     AuthChallenged,
     AuthEvent,
@@ -48,14 +48,14 @@ from sipcli.sip.decision import (
     Settlement,
     Used,
 )
-from sipcli.sip.origin import Origin
-from sipcli.sip.pins import Pins
-from sipcli.sip.policy import AuthPolicy, GiveUp, choose, shows_acceptance
-from sipcli.sip.proof import Proof, reaches_of
-from sipcli.sip.realm import Answers, Meaning, RealmState, pick_all, state_of
+from sipcli.sip.authn.origin import Origin
+from sipcli.sip.authn.pins import Pins
+from sipcli.sip.authn.policy import AuthPolicy, GiveUp, choose, shows_acceptance
+from sipcli.sip.authn.proof import Proof, reaches_of
+from sipcli.sip.authn.realm import Answers, Meaning, RealmState, pick_all, state_of
 
 if TYPE_CHECKING:
-    from sipcli.sip.message import Request, Response
+    from sipcli.sip.syntax.message import Request, Response
 
 __all__ = [
     "AuthAccepted",

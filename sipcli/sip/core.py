@@ -9,16 +9,16 @@ from sipcli.sip.account import AccountState
 from sipcli.sip.events import Event, ProtocolWarning
 from sipcli.sip.flow import Flow
 from sipcli.sip.flowbook import FlowBook
-from sipcli.sip.notified import NotifyBook
 from sipcli.sip.profile import EngineConfig
-from sipcli.sip.timers import TimerOwner, Wheel
-from sipcli.sip.transaction import TransactionLayer
+from sipcli.sip.subscriptions.notified import NotifyBook
+from sipcli.sip.transactions.timers import TimerOwner, Wheel
+from sipcli.sip.transactions.transaction import TransactionLayer
 
 if TYPE_CHECKING:
+    from sipcli.sip.calls.indialog import Call
     from sipcli.sip.dialog import Dialog, DialogId
     from sipcli.sip.exchange import Exchange
-    from sipcli.sip.indialog import Call
-    from sipcli.sip.keepalive import FlowKeeper
+    from sipcli.sip.registrations.keepalive import FlowKeeper
 
 __all__ = ["Core", "StandingUsage"]
 

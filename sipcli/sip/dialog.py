@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from sipcli.errors import ParseError
 from sipcli.sip.flow import Flow, Hop, carries
 from sipcli.sip.letter import Letter
-from sipcli.sip.message import Message, Request, Response
+from sipcli.sip.syntax.message import Message, Request, Response
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.sip.targets import DEFAULT_PORTS, CSeqCounter, Target, is_literal, through
-from sipcli.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from sipcli.sip.account import AccountState
     from sipcli.sip.auth import AuthSession
+    from sipcli.sip.authn.origin import Origin
     from sipcli.sip.core import Core
-    from sipcli.sip.origin import Origin
-    from sipcli.sip.transaction import ServerTransaction
+    from sipcli.sip.transactions.transaction import ServerTransaction
 
 __all__ = ["Dialog", "DialogId", "DialogUsage"]
 

@@ -18,23 +18,23 @@ from collections.abc import Iterator, Sequence
 from sipcli.errors import LocalProtocolError, ParseError, SipcliError
 from sipcli.sip.account import AccountState
 from sipcli.sip.auth import AuthSession
+from sipcli.sip.calls.invite import OutgoingCall
 from sipcli.sip.core import Core
 from sipcli.sip.events import Event
 from sipcli.sip.exchange import ExchangeState
 from sipcli.sip.flow import Flow, Ticket
-from sipcli.sip.invite import OutgoingCall
-from sipcli.sip.keepalive import is_keepalive
 from sipcli.sip.letter import Letter
-from sipcli.sip.message import Request, Response, parse_message
 from sipcli.sip.oneshot import OneShot, patience_for
-from sipcli.sip.outage import flows_in_use, leave_address, lose, try_again
 from sipcli.sip.profile import AccountProfile, EngineConfig
-from sipcli.sip.publication import Publication
 from sipcli.sip.reception import Reception
-from sipcli.sip.register import Registration
-from sipcli.sip.subscription import Subscription
+from sipcli.sip.registrations.keepalive import is_keepalive
+from sipcli.sip.registrations.outage import flows_in_use, leave_address, lose, try_again
+from sipcli.sip.registrations.register import Registration
+from sipcli.sip.subscriptions.publication import Publication
+from sipcli.sip.subscriptions.subscription import Subscription
+from sipcli.sip.syntax.message import Request, Response, parse_message
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.sip.targets import CSeqCounter
-from sipcli.sip.uri import SipUri
 
 __all__ = ["AccountProfile", "Engine", "EngineConfig"]
 

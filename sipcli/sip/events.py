@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from sipcli.sip.flow import Address, Flow, Hop, Ticket
 
 if TYPE_CHECKING:
-    from sipcli.sip.answer import IncomingCall
     from sipcli.sip.auth import (
         AuthAccepted,
         AuthChallenged,
@@ -36,16 +35,17 @@ if TYPE_CHECKING:
         GiveUp,
         PolicyWarning,
     )
-    from sipcli.sip.invite import OutgoingCall
-    from sipcli.sip.message import Request, Response
+    from sipcli.sip.calls.answer import IncomingCall
+    from sipcli.sip.calls.invite import OutgoingCall
+    from sipcli.sip.calls.refer import Referral
+    from sipcli.sip.calls.transfer import Transfer
     from sipcli.sip.oneshot import OneShot
-    from sipcli.sip.publication import Publication
-    from sipcli.sip.refer import Referral
-    from sipcli.sip.register import Registration
-    from sipcli.sip.subscription import Subscription
-    from sipcli.sip.substate import SubscriptionState
-    from sipcli.sip.transfer import Transfer
-    from sipcli.sip.uri import SipUri
+    from sipcli.sip.registrations.register import Registration
+    from sipcli.sip.subscriptions.publication import Publication
+    from sipcli.sip.subscriptions.subscription import Subscription
+    from sipcli.sip.subscriptions.substate import SubscriptionState
+    from sipcli.sip.syntax.message import Request, Response
+    from sipcli.sip.syntax.uri import SipUri
 
 __all__ = [
     "AnyCall",

@@ -10,14 +10,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from sipcli.sip.auth import GiveUp, Pending, RealmState
-from sipcli.sip.client_transaction import NOBODY, ClientTransaction
+from sipcli.sip.authn.origin import Origin
 from sipcli.sip.events import Why
 from sipcli.sip.flow import Address, Flow, Hop
 from sipcli.sip.flowbook import Wish
 from sipcli.sip.letter import Letter
-from sipcli.sip.message import Request, Response
-from sipcli.sip.origin import Origin
+from sipcli.sip.syntax.message import Request, Response
 from sipcli.sip.targets import ANONYMOUS_USER, Target, contact_uri, is_literal
+from sipcli.sip.transactions.client_transaction import NOBODY, ClientTransaction
 
 if TYPE_CHECKING:
     from sipcli.sip.account import AccountState

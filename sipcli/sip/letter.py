@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sipcli.sip.authn.origin import Origin
 from sipcli.sip.flow import Flow
-from sipcli.sip.headers import CSeq
-from sipcli.sip.message import Request
-from sipcli.sip.origin import Origin
+from sipcli.sip.syntax.headers import CSeq
+from sipcli.sip.syntax.message import Request
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.sip.targets import CSeqCounter, Target, out_of_dialog, via_of
-from sipcli.sip.uri import SipUri
 
 if TYPE_CHECKING:
     from sipcli.sip.account import AccountState

@@ -9,7 +9,7 @@ from sipcli.sip.events import RequestDone, Why
 from sipcli.sip.exchange import Exchange
 from sipcli.sip.flow import Flow, Hop
 from sipcli.sip.letter import Letter
-from sipcli.sip.message import Response
+from sipcli.sip.syntax.message import Response
 
 if TYPE_CHECKING:
     from sipcli.sip.account import AccountState

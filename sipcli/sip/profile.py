@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from sipcli.sip.flow import Transport
-from sipcli.sip.letterbody import MESSAGE_TYPES
-from sipcli.sip.timers import TimerValues
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.letterbody import MESSAGE_TYPES
+from sipcli.sip.syntax.uri import SipUri
+from sipcli.sip.transactions.timers import TimerValues
 
 __all__ = ["AccountProfile", "EngineConfig", "Reliability"]
 

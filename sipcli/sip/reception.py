@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from sipcli.errors import ParseError
-from sipcli.sip.answer import IncomingCall
-from sipcli.sip.bodies import is_optional, read_session
+from sipcli.sip.calls.answer import IncomingCall
+from sipcli.sip.calls.reliable import OPTION, option_tags, reliability, supported
+from sipcli.sip.calls.session_timer import MIN_INTERVAL, is_too_brief
+from sipcli.sip.calls.takeover import judge_replaces, misplaced
 from sipcli.sip.events import MessageReceived
 from sipcli.sip.flow import Flow
-from sipcli.sip.grammar import KNOWN_METHODS
-from sipcli.sip.letterbody import MESSAGE_TYPES, words_of
-from sipcli.sip.message import Request
-from sipcli.sip.notified import bad_event
-from sipcli.sip.reliable import OPTION, option_tags, reliability, supported
-from sipcli.sip.session_timer import MIN_INTERVAL, is_too_brief
-from sipcli.sip.takeover import judge_replaces, misplaced
-from sipcli.sip.transaction import ServerTransaction
+from sipcli.sip.subscriptions.notified import bad_event
+from sipcli.sip.syntax.bodies import is_optional, read_session
+from sipcli.sip.syntax.grammar import KNOWN_METHODS
+from sipcli.sip.syntax.letterbody import MESSAGE_TYPES, words_of
+from sipcli.sip.syntax.message import Request
+from sipcli.sip.transactions.transaction import ServerTransaction
 
 if TYPE_CHECKING:
     from sipcli.sip.account import AccountState

@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipcli.sip.flow import Flow, Hop, Transport
-from sipcli.sip.grammar import Params
-from sipcli.sip.headers import Via
-from sipcli.sip.uri import NameAddr, SipUri
+from sipcli.sip.syntax.grammar import Params
+from sipcli.sip.syntax.headers import Via
+from sipcli.sip.syntax.uri import NameAddr, SipUri
 
 if TYPE_CHECKING:
     from sipcli.sip.account import AccountState

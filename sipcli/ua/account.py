@@ -14,20 +14,20 @@ from sipcli.errors import AgentClosed, ChallengeGone, SipcliError
 from sipcli.sip.auth import AuthSession, Challenged, GiveUp
 from sipcli.sip.events import RegistrationChanged
 from sipcli.sip.flow import Flow
-from sipcli.sip.register import Binding, Registration, State
-from sipcli.sip.uri import SipUri
+from sipcli.sip.registrations.register import Binding, Registration, State
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.accountrequests import AccountRequests
-from sipcli.ua.answering import CallHandler, hand_over
-from sipcli.ua.authdesk import exchange_key, refuse_answer, refuse_coroutine
-from sipcli.ua.chain import Terms
-from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
+from sipcli.ua.auth.authdesk import exchange_key, refuse_answer, refuse_coroutine
+from sipcli.ua.auth.chain import Terms
+from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge
+from sipcli.ua.auth.rations import Ration
+from sipcli.ua.auth.terms import chain_for, prompt_burst, wait_limit
+from sipcli.ua.calls.answering import CallHandler, hand_over
 from sipcli.ua.failures import AuthStory, failure_of
-from sipcli.ua.rations import Ration
-from sipcli.ua.terms import chain_for, prompt_burst, wait_limit
 
 if TYPE_CHECKING:
     from sipcli.ua.agent import UserAgent
-    from sipcli.ua.call import Call
+    from sipcli.ua.calls.call import Call
 
 __all__ = ["Account", "Binding", "ChallengeCoroutine"]
 
@@ -254,7 +254,7 @@ class Account(AccountRequests):
 
     async def call(self, target: str | SipUri, **options: Any) -> Call:
         """Dial *target*; returns at once, ``await call.answered()`` waits.  Options: :meth:`Call.dial`."""
-        from sipcli.ua.call import Call  # media comes with it: a registration needs none
+        from sipcli.ua.calls.call import Call  # media comes with it: a registration needs none
 
         self.check_open()
         self.begin_action()

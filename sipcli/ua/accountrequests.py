@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.failures import AuthStory
 from sipcli.ua.oneshot import MessageReport, OptionsReport, RequestReport
 
 if TYPE_CHECKING:
     from sipcli.ua.account import Account
     from sipcli.ua.agent import UserAgent
-    from sipcli.ua.publication import Publication
-    from sipcli.ua.subscription import Subscription
+    from sipcli.ua.subscriptions.publication import Publication
+    from sipcli.ua.subscriptions.subscription import Subscription
 
 __all__ = ["AccountRequests"]
 
@@ -54,7 +54,7 @@ class AccountRequests:
         Say it again within *refresh_s* seconds (a minute at least) while it is.  It is a courtesy: what
         becomes of it is not told, and nobody is asked for a secret again because of it.
         """
-        from sipcli.sip.packages.composing import COMPOSING, composing_document
+        from sipcli.sip.subscriptions.packages.composing import COMPOSING, composing_document
 
         self.check_open()
         uri, body = self.parse_target(target), composing_document(active=active, refresh_s=refresh_s)
@@ -72,7 +72,7 @@ class AccountRequests:
         Returns at once; ``await subscription.accepted()`` waits, ``async for`` reads.
         *expires* is in seconds; 0 asks for the state once; None: what the package recommends.
         """
-        from sipcli.ua.soft import package_of
+        from sipcli.ua.subscriptions.soft import package_of
 
         self._begin()
         return self.agent.soft.subscribe(self._me, self.parse_target(target), package_of(event), expires)
@@ -90,7 +90,7 @@ class AccountRequests:
 
         Returns when the server has taken it.  *target*: of whom, if not of us.  Raises the typed error.
         """
-        from sipcli.ua.soft import package_of
+        from sipcli.ua.subscriptions.soft import package_of
 
         self._begin()
         uri = self.aor if target is None else self.parse_target(target)

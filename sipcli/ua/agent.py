@@ -15,32 +15,32 @@ from sipcli.credentials import CredentialProvider, Credentials, Terminal
 from sipcli.errors import AgentClosed, ConfigError
 from sipcli.sip.auth import AuthSession, Challenged
 from sipcli.sip.engine import Engine, EngineConfig
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.account import UNBIND_WAIT, Account
-from sipcli.ua.answering import CallHandler
-from sipcli.ua.authdesk import AuthChallengeParam, AuthDesk, ChallengeHook
-from sipcli.ua.broker import CredentialBroker
+from sipcli.ua.auth.authdesk import AuthChallengeParam, AuthDesk, ChallengeHook
+from sipcli.ua.auth.broker import CredentialBroker
+from sipcli.ua.auth.challenge import Gate
+from sipcli.ua.auth.shelf import NoTerminal, RelayTerminal, Shelf
+from sipcli.ua.auth.terms import auth_policy, profile_of
+from sipcli.ua.auth.waiting import WaitingRoom
 from sipcli.ua.brokered import BrokeredAccount
-from sipcli.ua.challenge import Gate
-from sipcli.ua.endpoint import Endpoint, EndpointConfig
+from sipcli.ua.calls.answering import CallHandler
+from sipcli.ua.calls.switchboard import Switchboard
+from sipcli.ua.calls.transfers import TransferDesk
 from sipcli.ua.eventdesk import EventDesk
 from sipcli.ua.instance import Instance
+from sipcli.ua.lanes.threads import ThreadRegistry
+from sipcli.ua.lanes.workers import Workers
+from sipcli.ua.net.endpoint import Endpoint, EndpointConfig
+from sipcli.ua.net.roaming import Roaming
+from sipcli.ua.net.tls import TlsSettings
 from sipcli.ua.notices import Listening, Notice
 from sipcli.ua.oneshot import MessageReport, OneShots, OptionsReport, ask_options, send_message
-from sipcli.ua.roaming import Roaming
-from sipcli.ua.shelf import NoTerminal, RelayTerminal, Shelf
-from sipcli.ua.soft import SoftStates
 from sipcli.ua.statebook import StateBook
-from sipcli.ua.switchboard import Switchboard
-from sipcli.ua.terms import auth_policy, profile_of
-from sipcli.ua.threads import ThreadRegistry
-from sipcli.ua.tls import TlsSettings
-from sipcli.ua.transfers import TransferDesk
-from sipcli.ua.waiting import WaitingRoom
-from sipcli.ua.workers import Workers
+from sipcli.ua.subscriptions.soft import SoftStates
 
 if TYPE_CHECKING:
-    from sipcli.ua.call import Call
+    from sipcli.ua.calls.call import Call
 
 __all__ = ["AuthChallengeParam", "UserAgent"]
 

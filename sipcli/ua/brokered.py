@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from sipcli.sip.auth import Challenged, GiveUp
-from sipcli.sip.policy import new_realm
+from sipcli.sip.authn.policy import new_realm
 from sipcli.ua.account import Account
-from sipcli.ua.ask import Ask
-from sipcli.ua.chain import ChainFailure
-from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
-from sipcli.ua.terms import for_person
+from sipcli.ua.auth.ask import Ask
+from sipcli.ua.auth.chain import ChainFailure
+from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge
+from sipcli.ua.auth.terms import for_person
 
 __all__ = ["BrokeredAccount"]
 

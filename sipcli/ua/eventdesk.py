@@ -40,7 +40,8 @@ from sipcli.sip.events import (
     SubscriptionChanged,
     TransferChanged,
 )
-from sipcli.ua.answering import hand_over
+from sipcli.ua.calls.answering import hand_over
+from sipcli.ua.net.wirelog import WireRecord, mask
 from sipcli.ua.notices import (
     RegistrationNotice,
     RegistrationState,
@@ -49,7 +50,6 @@ from sipcli.ua.notices import (
     WarningNotice,
     address_text,
 )
-from sipcli.ua.wirelog import WireRecord, mask
 
 if TYPE_CHECKING:
     from sipcli.sip.flow import Flow
@@ -168,7 +168,7 @@ class EventDesk:
             getattr(call.changes, name)(event)
 
     def _on_incoming(self, event: CallIncoming) -> None:
-        from sipcli.ua.call import Call
+        from sipcli.ua.calls.call import Call
 
         account = self._agent.find_account(event.call.account)
         call = Call(self._agent, account, event.call)

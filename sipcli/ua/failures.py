@@ -35,7 +35,7 @@ from sipcli.errors import (
 )
 from sipcli.sip.auth import GiveUp
 from sipcli.sip.reasons import REASONS
-from sipcli.ua.chain import ChainFailure
+from sipcli.ua.auth.chain import ChainFailure
 
 __all__ = ["AuthStory", "answered", "failure_of", "plain"]
 

@@ -8,12 +8,12 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipcli.sip.events import RequestDone
-from sipcli.sip.message import Response
 from sipcli.sip.oneshot import OneShot
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.message import Response
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.failures import AuthStory, failure_of
+from sipcli.ua.net.tls import TlsFacts
 from sipcli.ua.notices import MessageNotice, address_text
-from sipcli.ua.tls import TlsFacts
 
 if TYPE_CHECKING:
     from sipcli.sip.engine import Engine

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from sipcli.config import AccountConfig
-from sipcli.sip.pins import Pins
-from sipcli.sip.restraint import Restraint
+from sipcli.sip.authn.pins import Pins
+from sipcli.sip.authn.restraint import Restraint
 
 __all__ = ["StateBook", "default_state_path", "key_of"]
 

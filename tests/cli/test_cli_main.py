@@ -86,7 +86,7 @@ class TestWhatIsLoaded:
     def test_a_registration_that_asks_nobody_loads_no_provider(self) -> None:
         modules = loaded_by("register", "sip:a@127.0.0.1:9", "--once", "--timeout", "0.2")
         assert "sipcli.ua.agent" in modules
-        assert not modules & {*PROVIDERS, "sipcli.ua.call", "sipcli.ua.media_io", "sipcli.observe.ladder"}
+        assert not modules & {*PROVIDERS, "sipcli.ua.calls.call", "sipcli.ua.media.media_io", "sipcli.observe.ladder"}
         assert not [name for name in modules if name.startswith(("sipcli.media", "sipcli.sandbox", "sipcli_providers"))]
 
 

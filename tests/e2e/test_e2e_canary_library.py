@@ -25,7 +25,7 @@ import asyncio, faulthandler, gc, logging, sys, threading, warnings
 from sipcli.config import AccountConfig
 from sipcli.credentials import Cancelled, PasswordCredentials, Secret
 from sipcli.errors import SipcliError
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.account import Account
 from sipcli.ua.agent import UserAgent
 

@@ -210,7 +210,7 @@ def test_E04_a_phone_without_ice(cli: Cli, kamailio: Kamailio, bob: Baresip, pol
 
 
 def test_T14_the_ice_password_is_in_no_trace(cli: Cli, kamailio: Kamailio, bob: Baresip) -> None:
-    """Fails without the ``a=ice-pwd`` of ``sipcli/ua/wirelog.py``."""
+    """Fails without the ``a=ice-pwd`` of ``sipcli/ua/net/wirelog.py``."""
     require("ice")
     _ready(cli, kamailio.address(), 'ice = "optional"\n')
     trace = cli.home / "trace.jsonl"

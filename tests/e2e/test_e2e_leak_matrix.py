@@ -18,12 +18,12 @@ import pytest
 
 from sipcli.credentials import PasswordCredentials, Secret
 from sipcli.errors import SipcliError
+from sipcli.sip.authn.origin import HomeGround, Origin
 from sipcli.sip.dialog import Dialog
 from sipcli.sip.engine import EngineConfig
 from sipcli.sip.flow import Transport
-from sipcli.sip.origin import HomeGround, Origin
-from sipcli.ua.call import Call
-from sipcli.ua.endpoint import EndpointConfig, TlsSettings
+from sipcli.ua.calls.call import Call
+from sipcli.ua.net.endpoint import EndpointConfig, TlsSettings
 from tests.support.agentkit import Site, site
 from tests.support.brokerkit import FakeProvider
 from tests.support.certs import certificates

@@ -20,10 +20,10 @@ import pytest
 from sipcli.config import AccountConfig
 from sipcli.credentials import PasswordCredentials, Secret
 from sipcli.sip.flow import Transport
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.agent import UserAgent
 from sipcli.ua.brokered import BrokeredAccount
-from sipcli.ua.call import Call
+from sipcli.ua.calls.call import Call
 from tests.e2e.conftest import FILE_PROVIDER, account
 from tests.support.brokerkit import FakeProvider
 from tests.support.cli import Cli

@@ -15,8 +15,8 @@ from sipcli.cli.exits import status_of
 from sipcli.config import AccountConfig
 from sipcli.credentials import PasswordCredentials, Secret
 from sipcli.errors import SipcliError
-from sipcli.sip.uri import SipUri
-from sipcli.ua.endpoint import EndpointConfig, TlsSettings
+from sipcli.sip.syntax.uri import SipUri
+from sipcli.ua.net.endpoint import EndpointConfig, TlsSettings
 from tests.support.agentkit import Site, site
 from tests.support.brokerkit import FakeProvider
 from tests.support.certs import certificates

@@ -12,7 +12,7 @@ import pytest
 
 from sipcli.config import AccountConfig
 from sipcli.credentials import PasswordCredentials, Secret
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.account import Account
 from sipcli.ua.agent import UserAgent
 from tests.e2e.conftest import FILE_PROVIDER, account

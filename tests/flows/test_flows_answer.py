@@ -7,8 +7,8 @@ import pytest
 from sipcli.errors import LocalProtocolError
 from sipcli.sip import events
 from sipcli.sip.auth import AuthChallenged
-from sipcli.sip.indialog import CallState
-from sipcli.sip.uri import SipUri
+from sipcli.sip.calls.indialog import CallState
+from sipcli.sip.syntax.uri import SipUri
 from tests.support.pair import ANSWER, OFFER, Caller, Gate, Wire, response
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sipcli.errors import ParseError
 from sipcli.sip import events
-from sipcli.sip.bodies import read_session
-from sipcli.sip.message import Request
+from sipcli.sip.syntax.bodies import read_session
+from sipcli.sip.syntax.message import Request
 from tests.support.pair import ANSWER, OFFER, Caller, Wire, response
 
 MIXED = 'multipart/mixed; boundary="x y"'

@@ -11,7 +11,7 @@ import pytest
 from sipcli.sip import events
 from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthRejected
 from sipcli.sip.flow import Transport
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from tests.support.pair import ANSWER, OFFER, Gate, Heard, Wire, password, response
 
 BOB = SipUri.parse("sip:bob@example.com")

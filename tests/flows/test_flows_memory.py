@@ -11,16 +11,16 @@ import pytest
 
 from sipcli.credentials import PasswordCredentials
 from sipcli.sip.auth import AuthSession, ChallengeToken
+from sipcli.sip.authn.realm import RealmState
+from sipcli.sip.calls.indialog import Call
 from sipcli.sip.dialog import Dialog
 from sipcli.sip.engine import AccountProfile
 from sipcli.sip.events import FlowReleased
 from sipcli.sip.exchange import Exchange
 from sipcli.sip.flow import Flow, Hop
-from sipcli.sip.indialog import Call
-from sipcli.sip.interpreter import Transaction
-from sipcli.sip.message import Message
-from sipcli.sip.realm import RealmState
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.message import Message
+from sipcli.sip.syntax.uri import SipUri
+from sipcli.sip.transactions.interpreter import Transaction
 from tests.support.pair import Gate, Wire, response
 
 TIMES = 600

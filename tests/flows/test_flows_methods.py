@@ -11,9 +11,9 @@ import pytest
 from sipcli.errors import LocalProtocolError, TokenSpent
 from sipcli.sip import events
 from sipcli.sip.auth import AuthChallenged, AuthRejected, GiveUp
-from sipcli.sip.indialog import CallState
-from sipcli.sip.session_timer import SessionTimer
-from sipcli.sip.uri import SipUri
+from sipcli.sip.calls.indialog import CallState
+from sipcli.sip.calls.session_timer import SessionTimer
+from sipcli.sip.syntax.uri import SipUri
 from tests.support.pair import ANSWER, OFFER, Gate, Heard, Wire, password, response
 
 BOB = SipUri.parse("sip:bob@example.com")

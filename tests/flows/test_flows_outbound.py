@@ -12,8 +12,8 @@ import pytest
 from sipcli.sip import events
 from sipcli.sip.auth import AuthSession
 from sipcli.sip.flow import Flow
-from sipcli.sip.register import State
-from sipcli.sip.uri import SipUri
+from sipcli.sip.registrations.register import State
+from sipcli.sip.syntax.uri import SipUri
 from tests.support.pair import ANSWER, LOCAL, OFFER, POLICY, Heard, Wire, response
 
 INSTANCE = "urn:uuid:6f1c1c1e-0c1e-5e1f-8f1e-6f1c1c1e0c1e"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sipcli.sip import events
-from sipcli.sip.publication import Publication, PublicationState
-from sipcli.sip.uri import SipUri
+from sipcli.sip.subscriptions.publication import Publication, PublicationState
+from sipcli.sip.syntax.uri import SipUri
 from tests.support.pair import Gate, Heard, Wire, response
 
 ALICE = SipUri.parse("sip:alice@example.com")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sipcli.sip import events
-from sipcli.sip.indialog import CallState
+from sipcli.sip.calls.indialog import CallState
 from tests.support.pair import ANSWER, OFFER, Caller, Heard, Wire, response
 
 CONTACT = "Contact: <sip:bob@192.0.2.1:5060>"

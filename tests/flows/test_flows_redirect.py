@@ -8,8 +8,8 @@ import pytest
 
 from sipcli.sip import events
 from sipcli.sip.auth import AuthChallenged, GiveUp
-from sipcli.sip.redirect import DECIDE_LIMIT
-from sipcli.sip.uri import SipUri
+from sipcli.sip.calls.redirect import DECIDE_LIMIT
+from sipcli.sip.syntax.uri import SipUri
 from tests.support.pair import ANSWER, Gate, Heard, Wire, response
 
 ELSEWHERE = SipUri.parse("sip:bob@198.51.100.7:5060")

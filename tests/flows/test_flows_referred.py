@@ -6,7 +6,7 @@ import pytest
 
 from sipcli.sip import events
 from sipcli.sip.auth import AuthChallenged
-from sipcli.sip.refer import DECIDE_LIMIT, LIFETIME, ReferralState
+from sipcli.sip.calls.refer import DECIDE_LIMIT, LIFETIME, ReferralState
 from tests.support.pair import Caller, Gate, Heard, Wire, response
 
 CAROL = "Refer-To: <sip:carol@example.com>"

@@ -8,9 +8,9 @@ from sipcli.credentials import PasswordCredentials, Secret
 from sipcli.errors import TokenSpent
 from sipcli.sip import events
 from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthRejected, GiveUp
-from sipcli.sip.binding import refresh_in
 from sipcli.sip.core import Core
-from sipcli.sip.register import State
+from sipcli.sip.registrations.binding import refresh_in
+from sipcli.sip.registrations.register import State
 from tests.support.pair import Gate, Wire, password, response
 
 

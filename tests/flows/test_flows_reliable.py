@@ -8,8 +8,8 @@ import pytest
 
 from sipcli.sip import events
 from sipcli.sip.auth import AuthChallenged
-from sipcli.sip.message import parse_message
-from sipcli.sip.session_timer import interval_of
+from sipcli.sip.calls.session_timer import interval_of
+from sipcli.sip.syntax.message import parse_message
 from tests.support.pair import ANSWER, OFFER, Caller, Gate, Heard, Wire, password, response
 
 CONTACT = "Contact: <sip:bob@192.0.2.1:5060>"

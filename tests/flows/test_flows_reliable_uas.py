@@ -9,9 +9,9 @@ import pytest
 from sipcli.errors import LocalProtocolError
 from sipcli.sip import events
 from sipcli.sip.auth import AuthSession
-from sipcli.sip.indialog import CallState
+from sipcli.sip.calls.indialog import CallState
 from sipcli.sip.profile import AccountProfile, Reliability
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from tests.support.pair import ANSWER, OFFER, Caller, Heard, Wire, response
 
 CAN, MUST = "Supported: 100rel", "Require: 100rel"

@@ -6,7 +6,7 @@ import pytest
 
 from sipcli.sip import events
 from sipcli.sip.auth import AuthChallenged, GiveUp
-from sipcli.sip.indialog import CallState
+from sipcli.sip.calls.indialog import CallState
 from tests.support.pair import ANSWER, OFFER, Gate, Wire, response
 
 HOLD = OFFER + b"a=sendonly\r\n"

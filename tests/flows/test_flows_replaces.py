@@ -6,8 +6,8 @@ import pytest
 
 from sipcli.errors import ParseError
 from sipcli.sip import events
-from sipcli.sip.indialog import CallState
-from sipcli.sip.replaces import Replaces
+from sipcli.sip.calls.indialog import CallState
+from sipcli.sip.calls.replaces import Replaces
 from tests.support.pair import ANSWER, OFFER, Caller, Gate, Heard, Wire, response
 
 

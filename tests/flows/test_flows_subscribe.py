@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sipcli.sip import events
-from sipcli.sip.subscription import MAX_NOTIFIERS, Phase, Subscription
-from sipcli.sip.uri import SipUri
+from sipcli.sip.subscriptions.subscription import MAX_NOTIFIERS, Phase, Subscription
+from sipcli.sip.syntax.uri import SipUri
 from tests.support.pair import SERVER, Caller, Gate, Heard, Wire, password, response
 
 BOB = SipUri.parse("sip:bob@example.com")

@@ -7,7 +7,7 @@ import pytest
 from sipcli.errors import LocalProtocolError
 from sipcli.sip import events
 from sipcli.sip.auth import AuthChallenged
-from sipcli.sip.transfer import LAST_WORD, refer_to, status_of
+from sipcli.sip.calls.transfer import LAST_WORD, refer_to, status_of
 from tests.support.pair import Caller, Gate, Heard, Wire, response
 
 CAROL = "<sip:carol@example.com>"

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipcli.credentials import PasswordCredentials, Secret
-from sipcli.sip.authinfo import parse_auth_info
-from sipcli.sip.challenge import SUPPORTED, Challenge, parse_challenges, split_challenges
-from sipcli.sip.digest import digest_header
-from sipcli.sip.grammar import quote
-from sipcli.sip.message import Request, Response, parse_message
-from sipcli.sip.proof import NonceCounter
-from sipcli.sip.sha512_256 import sha512_256
+from sipcli.sip.authn.authinfo import parse_auth_info
+from sipcli.sip.authn.challenge import SUPPORTED, Challenge, parse_challenges, split_challenges
+from sipcli.sip.authn.digest import digest_header
+from sipcli.sip.authn.proof import NonceCounter
+from sipcli.sip.authn.sha512_256 import sha512_256
+from sipcli.sip.syntax.grammar import quote
+from sipcli.sip.syntax.message import Request, Response, parse_message
 
 # What can stand in a header line: no line end, and octets that were no UTF-8 as surrogates.
 ANY = st.text(

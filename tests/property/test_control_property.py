@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipcli.ua.controlline import LONGEST_LINE, ControlError, LineSplitter, parse_request, reply
+from sipcli.ua.control.line import LONGEST_LINE, ControlError, LineSplitter, parse_request, reply
 
 ids = st.one_of(st.none(), st.integers(-(2**53) + 1, 2**53 - 1), st.text(max_size=64))
 plain = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=50))

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipcli.errors import ParseError
-from sipcli.sip.bodies import MAX_PARTS
-from sipcli.sip.letterbody import words_of
-from sipcli.sip.message import Request
-from sipcli.sip.packages.composing import Composing, composing_document, parse_composing
-from sipcli.sip.packages.dialoginfo import DialogInfo, DialogTable, WatchedDialog, parse_dialog_info
-from sipcli.sip.packages.presence import PresenceContact, PresenceState, parse_presence
-from sipcli.sip.packages.summary import MessageCount, MessageSummary, parse_summary
-from sipcli.sip.packages.tree import MAX_DEPTH, MAX_ELEMENTS, MAX_OCTETS, parse_xml
+from sipcli.sip.subscriptions.packages.composing import Composing, composing_document, parse_composing
+from sipcli.sip.subscriptions.packages.dialoginfo import DialogInfo, DialogTable, WatchedDialog, parse_dialog_info
+from sipcli.sip.subscriptions.packages.presence import PresenceContact, PresenceState, parse_presence
+from sipcli.sip.subscriptions.packages.summary import MessageCount, MessageSummary, parse_summary
+from sipcli.sip.subscriptions.packages.tree import MAX_DEPTH, MAX_ELEMENTS, MAX_OCTETS, parse_xml
+from sipcli.sip.syntax.bodies import MAX_PARTS
+from sipcli.sip.syntax.letterbody import words_of
+from sipcli.sip.syntax.message import Request
 
 PARSERS: dict[str, tuple[str, Callable[[bytes], object]]] = {
     "presence": ("presence", parse_presence),

@@ -90,7 +90,7 @@ def _stun_like() -> st.SearchStrategy[bytes]:
 def test_E04_no_datagram_breaks_a_wire(datagrams: list[bytes]) -> None:
     require("ice")
     from sipcli.media.candidates import LocalIce
-    from sipcli.ua.icewire import Checks, Desk, OwnSocket, Wire
+    from sipcli.ua.media.icewire import Checks, Desk, OwnSocket, Wire
 
     async def feed() -> list[Any]:
         arrived: list[Any] = []

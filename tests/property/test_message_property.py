@@ -12,14 +12,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sipcli.errors import ParseError
-from sipcli.sip import grammar
-from sipcli.sip.framing import KEEPALIVE, Ping, StreamFramer
-from sipcli.sip.headers import CSeq, Via
-from sipcli.sip.message import Message, Request, Response, parse_message
-from sipcli.sip.refer import read_refer
-from sipcli.sip.replaces import Replaces
-from sipcli.sip.transfer import status_of
-from sipcli.sip.uri import NameAddr, SipUri, escape_user, parse_addresses, parse_uri
+from sipcli.sip.calls.refer import read_refer
+from sipcli.sip.calls.replaces import Replaces
+from sipcli.sip.calls.transfer import status_of
+from sipcli.sip.syntax import grammar
+from sipcli.sip.syntax.framing import KEEPALIVE, Ping, StreamFramer
+from sipcli.sip.syntax.headers import CSeq, Via
+from sipcli.sip.syntax.message import Message, Request, Response, parse_message
+from sipcli.sip.syntax.uri import NameAddr, SipUri, escape_user, parse_addresses, parse_uri
 
 TORTURE = sorted((Path(__file__).parent.parent / "torture").glob("*/*.dat"))
 SEEDS = [path.read_bytes() for path in TORTURE]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sipcli.sandbox.config import SandboxConfig
 from sipcli.sandbox.guard import Guard, Refused
-from sipcli.sip.message import Request, parse_message
+from sipcli.sip.syntax.message import Request, parse_message
 from tests.support.transactions import request
 
 BASE = request("REGISTER", uri="sip:sandbox").to_bytes()

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sipcli.errors import LocalProtocolError
 from sipcli.sip.flow import Flow
-from sipcli.sip.message import Response
-from sipcli.sip.tables import MACHINES, In, Machine, State
+from sipcli.sip.syntax.message import Response
+from sipcli.sip.transactions.tables import MACHINES, In, Machine, State
 from tests.support.transactions import TCP, UDP, Bench, Callee, Caller, request, response
 
 FLOWS = {"udp": UDP, "tcp": TCP}

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from sipcli.errors import LocalProtocolError
 from sipcli.sip import events
 from sipcli.sip.flow import Transport
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from tests.support.pair import ANSWER, OFFER, Caller, Gate, Heard, Wire, password, response
 
 STATUSES = st.sampled_from(

@@ -15,7 +15,7 @@ import pytest
 from sipcli.errors import ConfigError
 from sipcli.media.tone import SILENCE, Oscillator, dominant_hz, samples_of
 from sipcli.media.wav import parse_wav_header
-from sipcli.ua.audio import (
+from sipcli.ua.media.audio import (
     AudioSpec,
     Device,
     Echo,
@@ -28,8 +28,8 @@ from sipcli.ua.audio import (
     open_audio,
     parse_audio,
 )
-from sipcli.ua.recorder import WavRecorder, create_private
-from sipcli.ua.sound import PcmRing, StdioPort
+from sipcli.ua.media.recorder import WavRecorder, create_private
+from sipcli.ua.media.sound import PcmRing, StdioPort
 
 
 @pytest.mark.parametrize(

@@ -19,16 +19,16 @@ import pytest
 from sipcli.errors import ConfigError
 from sipcli.media.resample import Resampler
 from sipcli.media.tone import Oscillator, dominant_hz, samples_of
-from sipcli.ua import sound
-from sipcli.ua.convert import _FastResampler
-from sipcli.ua.sound import DevicePort
+from sipcli.ua.media import sound
+from sipcli.ua.media.convert import _FastResampler
+from sipcli.ua.media.sound import DevicePort
 from tests.support.real import ALSA_CONF, require
 
 SCRIPT = """
 import json, time
 from sipcli.media.tone import Oscillator, rms
-from sipcli.ua.convert import _FastResampler
-from sipcli.ua.sound import DevicePort, list_devices
+from sipcli.ua.media.convert import _FastResampler
+from sipcli.ua.media.sound import DevicePort, list_devices
 devices = [device.name for device in list_devices()]
 port, oscillator, loudest = DevicePort(), Oscillator(1000), 0.0
 deadline = time.monotonic() + 10
@@ -73,7 +73,7 @@ def test_a_real_device_is_heard_and_fed(tmp_path: Path) -> None:
 def test_no_sound_card_is_one_sentence(tmp_path: Path) -> None:
     require("portaudio")
     script = (
-        "from sipcli.errors import ConfigError\nfrom sipcli.ua.sound import DevicePort\n"
+        "from sipcli.errors import ConfigError\nfrom sipcli.ua.media.sound import DevicePort\n"
         "try:\n    DevicePort('no such card')\nexcept ConfigError as error:\n    print(error, '|', error.hint)\n"
     )
     done = _run(tmp_path, script, "")

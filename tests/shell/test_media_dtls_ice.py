@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sipcli.ua.icesettings import IceSettings
-from sipcli.ua.media_io import MediaSession
+from sipcli.ua.media.icesettings import IceSettings
+from sipcli.ua.media.media_io import MediaSession
 from tests.shell.test_media_dtls_session import _hears, _session
 from tests.shell.test_media_session import call, until
 from tests.support.real import require

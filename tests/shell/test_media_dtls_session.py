@@ -15,7 +15,7 @@ from sipcli.media.demux import kind_of
 from sipcli.media.dtls import DtlsIdentity
 from sipcli.media.stream import Datagram
 from sipcli.media.tone import dominant_hz, samples_of
-from sipcli.ua.media_io import MediaSession
+from sipcli.ua.media.media_io import MediaSession
 from tests.shell.test_media_session import call, until
 from tests.support.real import require
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from sipcli.ua.rtp_sockets import RtpSockets
+from sipcli.ua.media.rtp_sockets import RtpSockets
 
 
 async def test_E03_what_is_diverted_never_reaches_the_audio_at_either_port() -> None:

@@ -14,10 +14,10 @@ from sipcli.errors import AgentClosed
 from sipcli.sip.engine import Engine, EngineConfig
 from sipcli.sip.events import Event, FlowReleased, FlowWanted, ProtocolWarning, RequestDone
 from sipcli.sip.flow import Flow, Hop, Ticket
-from sipcli.sip.uri import SipUri
-from sipcli.ua.endpoint import Endpoint, EndpointConfig, TlsSettings
-from sipcli.ua.resolve import Naptr, Srv
-from sipcli.ua.wirelog import WireRecord
+from sipcli.sip.syntax.uri import SipUri
+from sipcli.ua.net.endpoint import Endpoint, EndpointConfig, TlsSettings
+from sipcli.ua.net.resolve import Naptr, Srv
+from sipcli.ua.net.wirelog import WireRecord
 from tests.support.certs import certificates
 from tests.support.clock import SteppedLoop, advance, settle, stepped, until
 from tests.support.real import require

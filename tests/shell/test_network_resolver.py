@@ -15,7 +15,7 @@ import pytest
 
 from sipcli.errors import ResolveError
 from sipcli.sip.flow import Hop
-from sipcli.ua.resolve import Candidate, Naptr, Resolver, Srv, SystemRecords, look_up
+from sipcli.ua.net.resolve import Candidate, Naptr, Resolver, Srv, SystemRecords, look_up
 from tests.support.clock import SteppedLoop, advance, stepped, until
 
 ZONE = {

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from sipcli.errors import NetworkError, TlsError
-from sipcli.ua.resolve import Candidate
-from sipcli.ua.stream import FIRST_OCTET, MAX_UNSENT, MESSAGE_TIME, StreamConnection
-from sipcli.ua.tls import TlsSettings, client_context, server_context
-from sipcli.ua.transport import MAX_ACCEPTED, EndpointConfig, Transports
+from sipcli.ua.net.resolve import Candidate
+from sipcli.ua.net.stream import FIRST_OCTET, MAX_UNSENT, MESSAGE_TIME, StreamConnection
+from sipcli.ua.net.tls import TlsSettings, client_context, server_context
+from sipcli.ua.net.transport import MAX_ACCEPTED, EndpointConfig, Transports
 from tests.support.certs import certificates
 from tests.support.clock import advance, settle, stepped, until
 from tests.support.real import require
@@ -248,7 +248,7 @@ async def test_an_answer_on_the_connection_it_came_on(ways: Transports, notebook
 
 
 async def test_T23_strangers_get_so_many_connections(ways: Transports, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sipcli.ua.transport.MAX_ACCEPTED", 3)
+    monkeypatch.setattr("sipcli.ua.net.transport.MAX_ACCEPTED", 3)
     assert MAX_ACCEPTED == 100
     host, port = await ways.listen("tcp", "127.0.0.1", 0)
     pairs = [await asyncio.open_connection(host, port) for _ in range(3)]

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from sipcli.errors import NetworkError
-from sipcli.ua.resolve import Candidate
-from sipcli.ua.transport import EndpointConfig, Transports
-from sipcli.ua.udp import BATCH, MAX_FLOWS, SOURCE_TIME, UdpSocket
+from sipcli.ua.net.resolve import Candidate
+from sipcli.ua.net.transport import EndpointConfig, Transports
+from sipcli.ua.net.udp import BATCH, MAX_FLOWS, SOURCE_TIME, UdpSocket
 from tests.support.clock import advance, settle, stepped, until
 from tests.support.wires import Notebook, Peer, options
 
@@ -152,7 +152,7 @@ async def test_T23_strangers_are_forgotten_those_we_chose_are_not(bind: Bind) ->
 
 @stepped
 async def test_T23_a_host_that_sends_too_much_is_not_listened_to_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sipcli.ua.udp.MAX_RATE", 5)
+    monkeypatch.setattr("sipcli.ua.net.udp.MAX_RATE", 5)
     notebook, noisy, friend = Notebook(), Peer(), Peer()
     udp = UdpSocket(asyncio.get_running_loop(), notebook, "127.0.0.1", 0, itertools.count(1).__next__)
     udp.flow_to("127.0.0.1", friend.port)
@@ -174,7 +174,7 @@ async def test_another_network_is_another_flow(bind: Bind, monkeypatch: pytest.M
     udp, _ = bind()
     before = udp.flow_to("127.0.0.1", 5060)
     assert udp.flow_to("127.0.0.1", 5060) is before
-    monkeypatch.setattr("sipcli.ua.udp._source_for", lambda *_: "192.0.2.77")
+    monkeypatch.setattr("sipcli.ua.net.udp._source_for", lambda *_: "192.0.2.77")
     assert udp.flow_to("127.0.0.1", 5060) is before  # the kernel is not asked for every account that begins
     await advance(SOURCE_TIME)
     after = udp.flow_to("127.0.0.1", 5060)

@@ -21,9 +21,9 @@ from wsproto.events import (
 
 from sipcli.errors import NetworkError
 from sipcli.sip.flow import Flow
-from sipcli.sip.framing import KEEPALIVE, PONG
-from sipcli.ua.resolve import Candidate
-from sipcli.ua.transport import EndpointConfig, Transports
+from sipcli.sip.syntax.framing import KEEPALIVE, PONG
+from sipcli.ua.net.resolve import Candidate
+from sipcli.ua.net.transport import EndpointConfig, Transports
 from tests.support.clock import until
 from tests.support.wires import Notebook, options
 
@@ -147,7 +147,7 @@ async def test_T23_a_message_without_end(site: Site) -> None:
 
 
 async def test_without_the_library_it_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "sipcli.ua.websocket", raising=False)
+    monkeypatch.delitem(sys.modules, "sipcli.ua.net.websocket", raising=False)
     monkeypatch.setitem(sys.modules, "wsproto", None)
     with pytest.raises(NetworkError, match=r"connect: WebSocket needs wsproto: pip install 'sipcli\[ws\]'"):
         await site.open()

@@ -11,7 +11,7 @@ from sipcli.media.tone import dominant_hz, samples_of
 from sipcli.sandbox import Sandbox
 from sipcli.sip.events import CallReanswered, RequestDone
 from sipcli.sip.flow import Transport
-from sipcli.ua.media_io import MediaSession
+from sipcli.ua.media.media_io import MediaSession
 from tests.support.softphone import Softphone, eventually
 
 G711 = ("PCMU", "PCMA")

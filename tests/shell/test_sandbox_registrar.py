@@ -11,7 +11,7 @@ from sipcli.credentials import BearerCredentials, Secret
 from sipcli.errors import LocalProtocolError, NetworkError
 from sipcli.sandbox import Sandbox, SandboxConfig
 from sipcli.sip.flow import Transport
-from sipcli.sip.message import Response, parse_message
+from sipcli.sip.syntax.message import Response, parse_message
 from tests.support.softphone import Softphone, eventually
 from tests.support.transactions import request
 

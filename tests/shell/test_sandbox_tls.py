@@ -8,7 +8,7 @@ import pytest
 
 from sipcli.credentials import BearerCredentials, Secret
 from sipcli.sandbox import Sandbox
-from sipcli.ua.endpoint import EndpointConfig, TlsSettings
+from sipcli.ua.net.endpoint import EndpointConfig, TlsSettings
 from tests.support.certs import certificates
 from tests.support.real import require
 from tests.support.softphone import Softphone

@@ -11,11 +11,11 @@ import pytest
 
 from sipcli.sip.engine import Engine
 from sipcli.sip.events import CallEnded, RequestDone
-from sipcli.sip.message import Request, parse_message
 from sipcli.sip.profile import EngineConfig
-from sipcli.sip.timers import TimerValues
-from sipcli.sip.uri import SipUri
-from sipcli.ua.endpoint import Endpoint
+from sipcli.sip.syntax.message import Request, parse_message
+from sipcli.sip.syntax.uri import SipUri
+from sipcli.sip.transactions.timers import TimerValues
+from sipcli.ua.net.endpoint import Endpoint
 
 FAST = TimerValues(t1=0.04, t2=0.32, t4=0.05)
 

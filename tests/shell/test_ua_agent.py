@@ -26,12 +26,12 @@ from sipcli.errors import (
     ProviderFailed,
     UnregisteredThread,
 )
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.account import Account
 from sipcli.ua.agent import AuthChallengeParam, UserAgent
+from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge
 from sipcli.ua.brokered import BrokeredAccount
-from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
-from sipcli.ua.localhost import local_host, source_towards
+from sipcli.ua.net.localhost import local_host, source_towards
 from tests.support.agentkit import site
 from tests.support.authkit import password
 from tests.support.brokerkit import HANG, FakeProvider, Keeper

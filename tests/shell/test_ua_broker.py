@@ -21,11 +21,11 @@ from sipcli.credentials import (
     UserAction,
 )
 from sipcli.sip.auth import GiveUp
-from sipcli.sip.origin import Origin
-from sipcli.ua.cache import MAX_REALMS, REFUSAL_MEMORY
-from sipcli.ua.chain import Chain
+from sipcli.sip.authn.origin import Origin
+from sipcli.ua.auth.cache import MAX_REALMS, REFUSAL_MEMORY
+from sipcli.ua.auth.chain import Chain
+from sipcli.ua.auth.rations import Ration
 from sipcli.ua.notices import AuthNeeded, AuthProviderNotice, AuthUserAction, WarningNotice
-from sipcli.ua.rations import Ration
 from tests.support.authkit import HOME, HOME_TLS, asks, digest, final, password, proves
 from tests.support.brokerkit import HANG, BrokerRig, FakeProvider, Keeper
 from tests.support.clock import advance, settle, stepped

@@ -19,12 +19,12 @@ from sipcli.errors import (
     NotReachable,
     SipcliError,
 )
-from sipcli.sip.message import Request
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.message import Request
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.account import Account
-from sipcli.ua.call import Call
-from sipcli.ua.callnotices import digit_of_info
-from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
+from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge
+from sipcli.ua.calls.call import Call
+from sipcli.ua.calls.callnotices import digit_of_info
 from tests.support.agentkit import Site, site
 from tests.support.authkit import password
 from tests.support.brokerkit import FakeProvider
@@ -95,7 +95,7 @@ async def test_a_call_of_no_account() -> None:
 
 @stepped
 async def test_the_library_may_bring_its_own_media() -> None:
-    from sipcli.ua.media_io import MediaSession
+    from sipcli.ua.media.media_io import MediaSession
 
     async with site(right()) as s:
         media = MediaSession(audio="null")
@@ -313,7 +313,7 @@ async def test_an_incoming_call_with_no_common_codec_is_488(monkeypatch: pytest.
         errors: list[SipcliError] = []
 
         async def answer(call: Call) -> None:
-            monkeypatch.setattr("sipcli.ua.media_io.MediaSession.answer", _no_codec)
+            monkeypatch.setattr("sipcli.ua.media.media_io.MediaSession.answer", _no_codec)
             try:
                 await call.accept()
             except MediaFailed as error:

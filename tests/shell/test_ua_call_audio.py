@@ -9,8 +9,8 @@ import pytest
 
 from sipcli.errors import LocalProtocolError
 from sipcli.media.tone import Oscillator, dominant_hz, samples_of
-from sipcli.ua.call import Call
-from sipcli.ua.callaudio import DigitQueue
+from sipcli.ua.calls.call import Call
+from sipcli.ua.calls.callaudio import DigitQueue
 from tests.support.agentkit import Site, site
 from tests.support.authkit import password
 from tests.support.brokerkit import FakeProvider

@@ -15,9 +15,9 @@ from sipcli.config.iceserver import IceServer
 from sipcli.errors import ConfigError, MediaFailed
 from sipcli.media.candidates import LocalIce, PeerIce
 from sipcli.media.rtp import RtpPacket
-from sipcli.ua.callmedia import settings_for
-from sipcli.ua.icesettings import IceSettings
-from sipcli.ua.media_io import MediaSession
+from sipcli.ua.calls.callmedia import settings_for
+from sipcli.ua.media.icesettings import IceSettings
+from sipcli.ua.media.media_io import MediaSession
 from tests.shell.test_media_session import call, until
 from tests.support.real import require
 from tests.support.servers.process import free_port
@@ -34,7 +34,7 @@ def _aioice() -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not answer is given up soon, and consent within a second."""
-    monkeypatch.setattr("sipcli.ua.icegather.STUN_WAIT", 0.2)
+    monkeypatch.setattr("sipcli.ua.media.icegather.STUN_WAIT", 0.2)
     monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.05)
     monkeypatch.setattr("aioice.stun.RETRY_RTO", 0.05)
 
@@ -348,7 +348,7 @@ async def test_E04_relay_without_a_relay_is_no_call() -> None:
 def test_E04_where_aioice_is_missing_optional_goes_on_and_required_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sipcli.ua.icesettings.missing", lambda: "the package aioice (pip install 'sipcli[ice]')")
+    monkeypatch.setattr("sipcli.ua.media.icesettings.missing", lambda: "the package aioice (pip install 'sipcli[ice]')")
     assert settings_for(None, {"ice": "optional"}, secure=False)["ice"] is None
     with pytest.raises(ConfigError, match="ICE needs the package aioice"):
         settings_for(None, {"ice": "required"}, secure=False)

@@ -12,10 +12,10 @@ import pytest
 from sipcli.errors import LocalProtocolError, MediaFailed
 from sipcli.media.candidates import Candidate, priority_of
 from sipcli.sandbox import Sandbox
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.agent import UserAgent
-from sipcli.ua.call import Call
-from sipcli.ua.icesettings import IceSettings
+from sipcli.ua.calls.call import Call
+from sipcli.ua.media.icesettings import IceSettings
 from sipcli.ua.notices import Notice
 from tests.shell.test_media_session import until
 from tests.support.agentkit import Site
@@ -112,8 +112,8 @@ async def test_E04_hold_and_resume_go_on_over_the_same_path() -> None:
 
 async def test_E04_no_path_ends_the_call_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every check of ours is lost; the far end's too."""
-    monkeypatch.setattr("sipcli.ua.ice.CONNECT_WAIT", 0.3)
-    monkeypatch.setattr("sipcli.ua.icewire.OwnSocket.sendto", lambda *_: None)
+    monkeypatch.setattr("sipcli.ua.media.ice.CONNECT_WAIT", 0.3)
+    monkeypatch.setattr("sipcli.ua.media.icewire.OwnSocket.sendto", lambda *_: None)
     async with line() as up:
         ends = await asyncio.gather(up.ours.finished(), up.theirs.finished(), return_exceptions=True)
     # Whoever gives up first hangs up, and the other has been hung up on.
@@ -140,10 +140,10 @@ async def test_E04_lost_consent_is_told_and_ice_begins_anew(monkeypatch: pytest.
 async def test_E04_consent_that_does_not_come_back_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.05)
     monkeypatch.setattr("aioice.stun.RETRY_RTO", 0.05)
-    monkeypatch.setattr("sipcli.ua.ice.CONNECT_WAIT", 0.5)
+    monkeypatch.setattr("sipcli.ua.media.ice.CONNECT_WAIT", 0.5)
     async with line() as up:
         await until(lambda: _settled(up.ours) and _settled(up.theirs))
-        monkeypatch.setattr("sipcli.ua.icewire.OwnSocket.sendto", lambda *_: None)
+        monkeypatch.setattr("sipcli.ua.media.icewire.OwnSocket.sendto", lambda *_: None)
         ends = await asyncio.gather(up.ours.finished(), up.theirs.finished(), return_exceptions=True)
     assert [end for end in ends if isinstance(end, MediaFailed)]
 
@@ -157,7 +157,7 @@ async def test_E04_a_peer_of_rfc_5245_is_told_what_was_selected(monkeypatch: pyt
         await real(self, main, host, found)
         found.candidates.append(nat._replace(related=found.candidates[0].address))
 
-    from sipcli.ua.icegather import Gatherer
+    from sipcli.ua.media.icegather import Gatherer
 
     real = Gatherer.gather
     monkeypatch.setattr(Gatherer, "gather", gather)
@@ -171,13 +171,13 @@ async def test_E04_a_peer_of_rfc_5245_is_told_what_was_selected(monkeypatch: pyt
 
 
 async def test_E04_warnings_from_before_the_call_are_told_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sipcli.ua.icegather.STUN_WAIT", 0.1)
+    monkeypatch.setattr("sipcli.ua.media.icegather.STUN_WAIT", 0.1)
     from sipcli.config.iceserver import IceServer
 
     def settings(*_: object) -> IceSettings:
         return IceSettings(policy="required", stun=IceServer("stun", "127.0.0.1", 9))
 
-    monkeypatch.setattr("sipcli.ua.callmedia.ice_for", settings)
+    monkeypatch.setattr("sipcli.ua.calls.callmedia.ice_for", settings)
     async with line() as up:
         (warning,) = [notice for notice in up.told("warning") if notice.code == "stun-failed"]
     assert warning.message == f"call {up.ours.id}: the STUN server stun:127.0.0.1:9 does not answer"

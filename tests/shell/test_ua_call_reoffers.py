@@ -12,12 +12,12 @@ import pytest
 
 from sipcli.errors import LocalProtocolError, MediaFailed, NoAnswer
 from sipcli.media.quality import MediaReport
+from sipcli.sip.calls.invite import OutgoingCall
 from sipcli.sip.events import CallAnswered, CallEnded, CallProgress, CallReanswered, CallRefreshDue, CallReoffered
-from sipcli.sip.invite import OutgoingCall
-from sipcli.sip.message import Request, Response
-from sipcli.sip.uri import NameAddr
-from sipcli.ua.call import Call
-from sipcli.ua.mediafacts import MediaFacts
+from sipcli.sip.syntax.message import Request, Response
+from sipcli.sip.syntax.uri import NameAddr
+from sipcli.ua.calls.call import Call
+from sipcli.ua.media.mediafacts import MediaFacts
 from sipcli.ua.notices import Notice
 
 

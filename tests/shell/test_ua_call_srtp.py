@@ -8,9 +8,9 @@ import pytest
 
 from sipcli.errors import ConfigError
 from sipcli.media.tone import dominant_hz, samples_of
-from sipcli.sip.uri import SipUri
-from sipcli.ua.callmedia import settings_for, speaks_tls
-from sipcli.ua.media_io import MediaSession
+from sipcli.sip.syntax.uri import SipUri
+from sipcli.ua.calls.callmedia import settings_for, speaks_tls
+from sipcli.ua.media.media_io import MediaSession
 from tests.shell.test_media_session import call
 from tests.support.real import require
 

@@ -16,7 +16,7 @@ import pytest
 
 from sipcli.errors import AgentClosed, ChallengeGone, UnregisteredThread
 from sipcli.sip.auth import GiveUp
-from sipcli.ua.challenge import DeferredChallenge, DeferredToken, Verdict, VerdictState, labels_of
+from sipcli.ua.auth.challenge import DeferredChallenge, DeferredToken, Verdict, VerdictState, labels_of
 from tests.support.authkit import asks, digest, password, proves
 from tests.support.challengekit import ACCOUNT, ChallengeRig
 from tests.support.clock import settle, stepped, until

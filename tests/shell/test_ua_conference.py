@@ -11,9 +11,9 @@ import pytest
 
 from sipcli.errors import LocalProtocolError
 from sipcli.sandbox.phone import CallRecord
-from sipcli.ua.audio import AudioSpec, Tone
-from sipcli.ua.call import Call
-from sipcli.ua.conference import Conference
+from sipcli.ua.calls.call import Call
+from sipcli.ua.calls.conference import Conference
+from sipcli.ua.media.audio import AudioSpec, Tone
 from tests.support import wavs
 from tests.support.agentkit import Site, site
 from tests.support.authkit import password

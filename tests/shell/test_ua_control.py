@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 from sipcli.errors import ConfigError
-from sipcli.ua import control
-from sipcli.ua.control import ControlServer, control_path
-from sipcli.ua.controlline import LONGEST_LINE, Request
-from sipcli.ua.controlplace import check_socket, peer_of
+from sipcli.ua.control import server as control
+from sipcli.ua.control.line import LONGEST_LINE, Request
+from sipcli.ua.control.place import check_socket, peer_of
+from sipcli.ua.control.server import ControlServer, control_path
 
 needs_root = pytest.mark.xfail(os.geteuid() != 0, reason="another user is needed, which only root can be", run=False)
 NOBODY = 65534

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from sipcli.errors import AgentClosed, ChallengeGone, SipcliError, TokenSpent
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.account import Account
 from sipcli.ua.agent import AuthChallengeParam
-from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
+from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge
 from tests.support.agentkit import Site, site
 from tests.support.authkit import password
 from tests.support.brokerkit import FakeProvider

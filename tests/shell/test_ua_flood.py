@@ -16,9 +16,9 @@ import pytest
 from sipcli.config import AccountConfig
 from sipcli.credentials import CredentialRequest
 from sipcli.errors import AuthError
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.agent import UserAgent
-from sipcli.ua.endpoint import EndpointConfig
+from sipcli.ua.net.endpoint import EndpointConfig
 from tests.support.authkit import HOME, digest, password
 from tests.support.brokerkit import BrokerRig, FakeProvider
 from tests.support.clock import advance, settle, stepped

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sipcli.ua.inbox import BATCH, Inbox
+from sipcli.ua.lanes.inbox import BATCH, Inbox
 
 
 class CountingLoop(asyncio.SelectorEventLoop):

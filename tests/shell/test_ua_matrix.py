@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.account import Account
 from sipcli.ua.agent import AuthChallengeParam, ChallengeHook
-from sipcli.ua.challenge import AuthChallenge
+from sipcli.ua.auth.challenge import AuthChallenge
 from tests.support.agentkit import Site, site
 from tests.support.authkit import password
 from tests.support.certs import certificates

@@ -12,7 +12,7 @@ from sipcli.errors import AuthAbandoned, AuthExpired, ChallengeGone, SipcliError
 from sipcli.sip.auth import AuthSession
 from sipcli.ua.account import Account
 from sipcli.ua.agent import AuthChallengeParam
-from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
+from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge
 from tests.support.agentkit import Site, site
 from tests.support.authkit import password
 from tests.support.clock import advance, live, live_until, stepped

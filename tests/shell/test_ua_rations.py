@@ -9,10 +9,10 @@ import pytest
 from sipcli.config import PolicyConfig
 from sipcli.credentials import Cancelled, Denied, NotFound, Unavailable
 from sipcli.sip.auth import GiveUp
-from sipcli.sip.origin import Origin
+from sipcli.sip.authn.origin import Origin
+from sipcli.ua.auth.rations import PROMPT_BURST, PROMPT_WINDOW, Ration
+from sipcli.ua.auth.terms import prompt_burst
 from sipcli.ua.notices import WarningNotice
-from sipcli.ua.rations import PROMPT_BURST, PROMPT_WINDOW, Ration
-from sipcli.ua.terms import prompt_burst
 from tests.support.authkit import digest, password, proves
 from tests.support.brokerkit import BrokerRig, FakeProvider
 from tests.support.clock import advance, settle, stepped

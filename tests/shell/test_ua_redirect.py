@@ -8,8 +8,8 @@ import pytest
 
 from sipcli.config import PolicyConfig
 from sipcli.errors import Refused
-from sipcli.sip.uri import SipUri
-from sipcli.ua.redirects import RedirectRequest
+from sipcli.sip.syntax.uri import SipUri
+from sipcli.ua.calls.redirects import RedirectRequest
 from tests.shell.test_ua_transfer import Party, party
 from tests.support.clock import live, live_until, stepped
 

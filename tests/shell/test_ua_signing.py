@@ -12,8 +12,8 @@ import pytest
 from sipcli.credentials import Cancelled, Denied, NotFound, ProviderError, Signature, Unavailable
 from sipcli.errors import ChallengeGone, LocalProtocolError
 from sipcli.sip.auth import AuthChallenged, AuthPolicy, GiveUp
-from sipcli.ua.chain import Chain
-from sipcli.ua.challenge import DeferredChallenge, Verdict
+from sipcli.ua.auth.chain import Chain
+from sipcli.ua.auth.challenge import DeferredChallenge, Verdict
 from sipcli.ua.notices import AuthNeeded, AuthProviderNotice
 from tests.support.agentkit import site
 from tests.support.authkit import HOME_TLS, Rig, digest, final, password, proves

@@ -14,7 +14,7 @@ import pytest
 from sipcli.credentials import BearerCredentials, Secret
 from sipcli.errors import ChallengeGone
 from sipcli.ua.account import Account
-from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
+from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge
 from tests.support.agentkit import site
 from tests.support.authkit import password
 from tests.support.brokerkit import FakeProvider

@@ -11,9 +11,9 @@ import pytest
 
 from sipcli.config import AccountConfig
 from sipcli.errors import Declined, LocalProtocolError, NotReachable, Refused
-from sipcli.sip.packages.dialoginfo import WatchedDialog
-from sipcli.sip.packages.summary import MessageSummary
-from sipcli.sip.uri import SipUri
+from sipcli.sip.subscriptions.packages.dialoginfo import WatchedDialog
+from sipcli.sip.subscriptions.packages.summary import MessageSummary
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.account import Account
 from sipcli.ua.agent import UserAgent
 from tests.support.agentkit import site

@@ -10,8 +10,8 @@ import pytest
 
 from sipcli.config import AccountConfig
 from sipcli.errors import LocalProtocolError, MediaFailed
+from sipcli.ua.calls.switchboard import Switchboard
 from sipcli.ua.notices import Notice
-from sipcli.ua.switchboard import Switchboard
 
 
 class FakeCall:

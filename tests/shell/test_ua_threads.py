@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from sipcli.errors import UnregisteredThread
-from sipcli.ua.threads import ThreadRegistry, running_loop
+from sipcli.ua.lanes.threads import ThreadRegistry, running_loop
 
 
 def test_registration_nests_and_the_innermost_name_is_shown() -> None:

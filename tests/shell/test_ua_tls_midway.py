@@ -14,7 +14,7 @@ from sipcli.cli.exits import ExitStatus, status_of
 from sipcli.config import AccountConfig
 from sipcli.credentials import CredentialRequest, Credentials
 from sipcli.errors import TlsError
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.agent import UserAgent
 from sipcli.ua.brokered import BrokeredAccount
 from tests.support.authkit import password

@@ -15,14 +15,14 @@ from sipcli.config import PolicyConfig
 from sipcli.credentials import PasswordCredentials, Secret
 from sipcli.errors import Busy, Declined, LocalProtocolError, SipcliError
 from sipcli.sandbox import Sandbox
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.agent import UserAgent
 from sipcli.ua.brokered import BrokeredAccount
-from sipcli.ua.call import Call
-from sipcli.ua.callmedia import again
-from sipcli.ua.following import MAX_HOPS, objection, same_domain_objection
+from sipcli.ua.calls.call import Call
+from sipcli.ua.calls.callmedia import again
+from sipcli.ua.calls.following import MAX_HOPS, objection, same_domain_objection
+from sipcli.ua.calls.transfers import TransferRequest
 from sipcli.ua.notices import Notice
-from sipcli.ua.transfers import TransferRequest
 from tests.support.agentkit import Site
 from tests.support.brokerkit import FakeProvider
 from tests.support.clock import advance, live, live_until, stepped

@@ -11,7 +11,7 @@ import pytest
 from sipcli.config.iceserver import IceServer
 from sipcli.credentials import CredentialRequest, Credentials, Ha1Credentials, NotFound, Secret
 from sipcli.errors import ConfigError
-from sipcli.ua.turnkey import TurnKeys
+from sipcli.ua.auth.turnkey import TurnKeys
 from tests.support.agentkit import Site, site
 from tests.support.authkit import password
 from tests.support.brokerkit import FakeProvider, Keeper

@@ -10,8 +10,8 @@ import pytest
 from sipcli.credentials import NotFound, Secret, Unavailable, UserAction
 from sipcli.errors import NoCredentials
 from sipcli.ua.account import Account
+from sipcli.ua.auth.waiting import Answered, NotWaiting
 from sipcli.ua.notices import RegistrationNotice
-from sipcli.ua.waiting import Answered, NotWaiting
 from tests.support.agentkit import Site, site
 from tests.support.brokerkit import FakeProvider
 from tests.support.clock import advance, live, stepped, until
@@ -253,7 +253,7 @@ class TestSigningInElsewhere:
     @staticmethod
     def device(code_life: float) -> FakeProvider:
         def get(request: Any) -> Any:
-            from sipcli.ua.workers import current_job
+            from sipcli.ua.lanes.workers import current_job
 
             job = current_job.get()
             assert job is not None

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from sipcli.credentials import Cancelled, CancelSignal, Secret, Unavailable
-from sipcli.ua.aioworker import AsyncThread
-from sipcli.ua.threads import ThreadRegistry
-from sipcli.ua.workers import GRACE, MAX_ORPHANS, Job, Lane, Workers, current_job
+from sipcli.ua.lanes.aioworker import AsyncThread
+from sipcli.ua.lanes.threads import ThreadRegistry
+from sipcli.ua.lanes.workers import GRACE, MAX_ORPHANS, Job, Lane, Workers, current_job
 from tests.support.clock import advance, settle, stepped, until
 
 
@@ -592,8 +592,8 @@ class _Awaitable:
 def test_T17_a_stuck_provider_does_not_hold_the_exit_of_the_process() -> None:
     code = """
         import asyncio, threading
-        from sipcli.ua.threads import ThreadRegistry
-        from sipcli.ua.workers import Job, Workers
+        from sipcli.ua.lanes.threads import ThreadRegistry
+        from sipcli.ua.lanes.workers import Job, Workers
 
         async def main():
             begun = threading.Event()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sipcli.config import AccountConfig
 from sipcli.sandbox import Sandbox
 from sipcli.sip.flow import Transport
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.account import Account
 from sipcli.ua.agent import UserAgent
 from sipcli.ua.brokered import BrokeredAccount

@@ -9,9 +9,9 @@ from typing import Any
 
 from sipcli.credentials import Credentials, PasswordCredentials, Secret
 from sipcli.sip.auth import AuthEvent, AuthPolicy, AuthSession, GiveUp, Outcome, Pending, RealmState, Retry
-from sipcli.sip.challenge import split_challenges
-from sipcli.sip.message import Request, Response
-from sipcli.sip.origin import Origin
+from sipcli.sip.authn.challenge import split_challenges
+from sipcli.sip.authn.origin import Origin
+from sipcli.sip.syntax.message import Request, Response
 
 HOME = Origin("192.0.2.1", 5060, "udp", None, bound=True)
 HOME_TLS = Origin("192.0.2.1", 5061, "tls", "example.com", bound=True)

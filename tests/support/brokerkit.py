@@ -10,15 +10,15 @@ from typing import Any
 
 from sipcli.credentials import CredentialRequest, Credentials, NotFound, ProviderError
 from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthRejected, AuthSettled
-from sipcli.ua.ask import Ask
-from sipcli.ua.broker import CredentialBroker
-from sipcli.ua.chain import Chain, ChainFailure, Terms
-from sipcli.ua.challenge import DeferredChallenge, Gate, Verdict, VerdictState
+from sipcli.ua.auth.ask import Ask
+from sipcli.ua.auth.broker import CredentialBroker
+from sipcli.ua.auth.chain import Chain, ChainFailure, Terms
+from sipcli.ua.auth.challenge import DeferredChallenge, Gate, Verdict, VerdictState
+from sipcli.ua.auth.rations import Ration
+from sipcli.ua.auth.shelf import Shelf
+from sipcli.ua.lanes.threads import ThreadRegistry
+from sipcli.ua.lanes.workers import Job
 from sipcli.ua.notices import Notice
-from sipcli.ua.rations import Ration
-from sipcli.ua.shelf import Shelf
-from sipcli.ua.threads import ThreadRegistry
-from sipcli.ua.workers import Job
 from tests.support.authkit import HOME, FakeExchange, Rig, asks
 
 HANG: Any = object()

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from sipcli.sip.auth import AuthChallenged, AuthSettled
-from sipcli.ua.challenge import AuthChallenge, DeferredChallenge, Gate, Verdict, VerdictState
-from sipcli.ua.threads import ThreadRegistry
+from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge, Gate, Verdict, VerdictState
+from sipcli.ua.lanes.threads import ThreadRegistry
 from tests.support.authkit import FakeExchange, Rig, digest
 
 ACCOUNT: Any = SimpleNamespace(name="work")

@@ -22,8 +22,8 @@ from typing import Any
 from sipcli.config import AccountConfig
 from sipcli.ua.account import Account
 from sipcli.ua.agent import UserAgent
-from sipcli.ua.challenge import AuthChallenge, DeferredChallenge
-from sipcli.ua.endpoint import EndpointConfig
+from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge
+from sipcli.ua.net.endpoint import EndpointConfig
 from tests.support.authkit import password
 
 STEP = 0.01

@@ -11,7 +11,7 @@ from sipcli.sip import events
 from sipcli.sip.auth import AuthChallenged, AuthPolicy, AuthSession, AuthSettled, ChallengeToken
 from sipcli.sip.engine import AccountProfile, Engine, EngineConfig
 from sipcli.sip.flow import Address, Flow, Transport
-from sipcli.sip.uri import SipUri
+from sipcli.sip.syntax.uri import SipUri
 from tests.support.peer import Caller, Gate, Heard, message, response
 
 __all__ = ["ANSWER", "OFFER", "Caller", "Gate", "Heard", "Wire", "message", "password", "response"]

@@ -81,7 +81,7 @@ def _srtp() -> str | None:
 
 
 def _ice() -> str | None:
-    from sipcli.ua import icesettings
+    from sipcli.ua.media import icesettings
 
     return icesettings.missing() or None
 

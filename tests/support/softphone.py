@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 from sipcli.credentials import Credentials, PasswordCredentials, Secret
 from sipcli.sip.auth import AuthPolicy, AuthSession
+from sipcli.sip.calls.invite import OutgoingCall
 from sipcli.sip.engine import Engine
 from sipcli.sip.events import (
     CallAnswered,
@@ -20,11 +21,10 @@ from sipcli.sip.events import (
     RequestDone,
 )
 from sipcli.sip.flow import Transport
-from sipcli.sip.invite import OutgoingCall
 from sipcli.sip.profile import AccountProfile
-from sipcli.sip.uri import SipUri
-from sipcli.ua.endpoint import Endpoint
-from sipcli.ua.media_io import MediaSession
+from sipcli.sip.syntax.uri import SipUri
+from sipcli.ua.media.media_io import MediaSession
+from sipcli.ua.net.endpoint import Endpoint
 
 E = TypeVar("E")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import count
 
 from sipcli.sip.flow import Flow
-from sipcli.sip.message import Message, Request, Response, parse_message
-from sipcli.sip.timers import TimerValues, Wheel
-from sipcli.sip.transaction import ClientTransaction, ServerTransaction, TransactionLayer
+from sipcli.sip.syntax.message import Message, Request, Response, parse_message
+from sipcli.sip.transactions.timers import TimerValues, Wheel
+from sipcli.sip.transactions.transaction import ClientTransaction, ServerTransaction, TransactionLayer
 
 UDP = Flow(1, "udp", ("192.0.2.1", 5060), ("192.0.2.9", 5060))
 TCP = Flow(2, "tcp", ("192.0.2.1", 40000), ("192.0.2.9", 5060))

@@ -13,9 +13,9 @@ from sipcli.errors import ParseError
 from sipcli.sip.engine import Engine, EngineConfig
 from sipcli.sip.events import CallIncoming, Event, MessageReceived, ProtocolWarning
 from sipcli.sip.flow import Flow
-from sipcli.sip.framing import StreamFramer
-from sipcli.sip.headers import Headers
-from sipcli.sip.message import Response, parse_message
+from sipcli.sip.syntax.framing import StreamFramer
+from sipcli.sip.syntax.headers import Headers
+from sipcli.sip.syntax.message import Response, parse_message
 
 HERE = Path(__file__).parent
 with (HERE / "rfc4475" / "oracle.tsv").open(newline="", encoding="utf-8") as table:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sipcli.errors import ParseError
-from sipcli.sip.message import Request, Response, parse_message
-from sipcli.sip.uri import OpaqueUri, SipUri
+from sipcli.sip.syntax.message import Request, Response, parse_message
+from sipcli.sip.syntax.uri import OpaqueUri, SipUri
 
 HERE = Path(__file__).parent
 with (HERE / "rfc4475" / "oracle.tsv").open(newline="", encoding="utf-8") as table:

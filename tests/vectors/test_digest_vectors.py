@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sipcli.credentials import Ha1Credentials, PasswordCredentials, Secret
-from sipcli.sip.challenge import Challenge, split_challenges
-from sipcli.sip.digest import digest_header, make_ha1
+from sipcli.sip.authn.challenge import Challenge, split_challenges
+from sipcli.sip.authn.digest import digest_header, make_ha1
 
 VECTORS = json.loads((Path(__file__).parent / "digest_published.json").read_text(encoding="utf-8"))
 

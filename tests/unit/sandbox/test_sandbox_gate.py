@@ -12,11 +12,11 @@ from sipcli.credentials import PasswordCredentials, Secret
 from sipcli.errors import ConfigError
 from sipcli.sandbox.config import SandboxConfig
 from sipcli.sandbox.gate import Gate
-from sipcli.sip.digest import compute_response, digest_header, hash_function, parse_challenges
+from sipcli.sip.authn.digest import compute_response, digest_header, hash_function, parse_challenges
 from sipcli.sip.flow import Flow
-from sipcli.sip.message import Request, Response, parse_message
-from sipcli.sip.timers import TimerValues, Wheel
-from sipcli.sip.transaction import TransactionLayer
+from sipcli.sip.syntax.message import Request, Response, parse_message
+from sipcli.sip.transactions.timers import TimerValues, Wheel
+from sipcli.sip.transactions.transaction import TransactionLayer
 from tests.support.transactions import request
 
 HERE = ("127.0.0.1", 5060)

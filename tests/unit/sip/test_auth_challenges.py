@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sipcli.sip.challenge import MAX_CHALLENGES, Challenge, Skipped, parse_challenges, split_challenges
+from sipcli.sip.authn.challenge import MAX_CHALLENGES, Challenge, Skipped, parse_challenges, split_challenges
 from tests.support.authkit import asks, digest
 
 

@@ -8,10 +8,17 @@ import pytest
 
 from sipcli.credentials import BearerCredentials, Ha1Credentials, PasswordCredentials, Secret
 from sipcli.errors import LocalProtocolError
-from sipcli.sip import digest as digest_module
-from sipcli.sip.challenge import Challenge, parse_challenges, split_challenges
-from sipcli.sip.digest import can_answer, choose_qop, compute_response, digest_header, hash_function, verify_rspauth
-from sipcli.sip.sha512_256 import sha512_256
+from sipcli.sip.authn import digest as digest_module
+from sipcli.sip.authn.challenge import Challenge, parse_challenges, split_challenges
+from sipcli.sip.authn.digest import (
+    can_answer,
+    choose_qop,
+    compute_response,
+    digest_header,
+    hash_function,
+    verify_rspauth,
+)
+from sipcli.sip.authn.sha512_256 import sha512_256
 from tests.support.authkit import asks, digest, password, proves
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sipcli.sip.authn.origin import HomeGround, Origin
 from sipcli.sip.flow import Flow
-from sipcli.sip.origin import HomeGround, Origin
 
 LOCAL = ("192.0.2.9", 5060)
 UDP = Flow(1, "udp", LOCAL, ("192.0.2.1", 5060))

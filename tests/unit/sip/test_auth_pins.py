@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from sipcli.sip.auth import AuthRejected, AuthUnanswerable, GiveUp, Pending, PolicyWarning, Retry
-from sipcli.sip.challenge import Challenge
-from sipcli.sip.pins import MAX_REALMS_KEPT, Pins
+from sipcli.sip.authn.challenge import Challenge
+from sipcli.sip.authn.pins import MAX_REALMS_KEPT, Pins
 from tests.support.authkit import HOME, HOME_TLS, FakeExchange, Rig, asks, digest, final, password
 
 SHA256, MD5 = "SHA-256", "MD5"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from sipcli.sip.auth import GiveUp, PolicyWarning, Retry
-from sipcli.sip.challenge import Challenge, parse_challenges
-from sipcli.sip.origin import Origin
-from sipcli.sip.policy import AuthPolicy, Pins, choose
+from sipcli.sip.authn.challenge import Challenge, parse_challenges
+from sipcli.sip.authn.origin import Origin
+from sipcli.sip.authn.policy import AuthPolicy, Pins, choose
 from tests.support.authkit import HOME, HOME_TLS, FakeExchange, Rig, asks, digest, final, password
 
 SHA256, SHA512, MD5 = "SHA-256", "SHA-512-256", "MD5"

@@ -20,9 +20,9 @@ from sipcli.sip.auth import (
     PolicyWarning,
     Retry,
 )
-from sipcli.sip.challenge import Challenge
-from sipcli.sip.origin import Origin
-from sipcli.sip.proof import NonceCounter, Proof, Sent
+from sipcli.sip.authn.challenge import Challenge
+from sipcli.sip.authn.origin import Origin
+from sipcli.sip.authn.proof import NonceCounter, Proof, Sent
 from tests.support.authkit import HOME, HOME_TLS, STRANGER, Rig, asks, digest, final, password, proves
 
 GOOD, BAD = "wonderland", "looking-glass"

@@ -12,9 +12,9 @@ import pytest
 from sipcli.credentials import DigestInput, Signature, SignedCredentials, SigningCredentials
 from sipcli.errors import LocalProtocolError
 from sipcli.sip.auth import AuthAccepted, AuthRejected, AuthUnanswerable, GiveUp, Pending, PolicyWarning
-from sipcli.sip.challenge import parse_challenges
-from sipcli.sip.digest import digest_header
-from sipcli.sip.policy import AuthPolicy
+from sipcli.sip.authn.challenge import parse_challenges
+from sipcli.sip.authn.digest import digest_header
+from sipcli.sip.authn.policy import AuthPolicy
 from tests.support.authkit import FakeExchange, Rig, asks, digest, final, password, proves
 from tests.support.signkit import key, response, signed
 

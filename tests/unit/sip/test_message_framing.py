@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sipcli.errors import ParseError
-from sipcli.sip.framing import KEEPALIVE, PONG, Ping, StreamFramer
-from sipcli.sip.message import MAX_HEADERS, MAX_LINE, MAX_MESSAGE
+from sipcli.sip.syntax.framing import KEEPALIVE, PONG, Ping, StreamFramer
+from sipcli.sip.syntax.message import MAX_HEADERS, MAX_LINE, MAX_MESSAGE
 
 HEAD = b"OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\n"
 GOOD = HEAD + b"l: 2\r\n\r\nhi"

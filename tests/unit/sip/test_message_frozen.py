@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from sipcli.errors import ParseError
-from sipcli.sip.challenge import parse_challenges
-from sipcli.sip.headers import CSeq, Via
-from sipcli.sip.message import MAX_HEADERS, MAX_LINE, Request, Response, parse_message
-from sipcli.sip.uri import SipUri
+from sipcli.sip.authn.challenge import parse_challenges
+from sipcli.sip.syntax.headers import CSeq, Via
+from sipcli.sip.syntax.message import MAX_HEADERS, MAX_LINE, Request, Response, parse_message
+from sipcli.sip.syntax.uri import SipUri
 
 LINES = (
     "Via: SIP/2.0/UDP 192.0.2.1:5080;branch=z9hG4bK1;rport, SIP/2.0/TCP proxy;branch=z9hG4bK0",

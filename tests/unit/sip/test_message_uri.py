@@ -6,7 +6,7 @@ import pytest
 
 from sipcli.errors import ParseError
 from sipcli.sip.flow import Hop
-from sipcli.sip.uri import NameAddr, OpaqueUri, SipUri, escape_user, parse_addresses, parse_uri
+from sipcli.sip.syntax.uri import NameAddr, OpaqueUri, SipUri, escape_user, parse_addresses, parse_uri
 
 
 def test_all_parts() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sipcli.sip.restraint import MAX_TIME, Restraint
+from sipcli.sip.authn.restraint import MAX_TIME, Restraint
 
 
 def longest(low: float, high: float) -> float:

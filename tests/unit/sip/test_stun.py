@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipcli.errors import ParseError
-from sipcli.sip.stun import BindingAnswer, binding_request, is_stun, parse_answer
+from sipcli.sip.registrations.stun import BindingAnswer, binding_request, is_stun, parse_answer
 
 TRANSACTION = bytes.fromhex("b7e7a701bc34d686fa87dfae")
 # RFC 5769 sections 2.1, 2.2 and 2.3.

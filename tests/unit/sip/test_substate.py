@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipcli.errors import ParseError
-from sipcli.sip.substate import EventType, SubscriptionState
+from sipcli.sip.subscriptions.substate import EventType, SubscriptionState
 from tests.support.pair import Wire
 from tests.support.peer import Caller
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from sipcli.sip.client_transaction import ClientTransaction
-from sipcli.sip.server_transaction import ServerTransaction
-from sipcli.sip.tables import CLIENT, INVITE_CLIENT, INVITE_SERVER, MACHINES, SERVER, Do, In, Machine, State
-from sipcli.sip.timers import TimerValues
+from sipcli.sip.transactions.client_transaction import ClientTransaction
+from sipcli.sip.transactions.server_transaction import ServerTransaction
+from sipcli.sip.transactions.tables import (
+    CLIENT,
+    INVITE_CLIENT,
+    INVITE_SERVER,
+    MACHINES,
+    SERVER,
+    Do,
+    In,
+    Machine,
+    State,
+)
+from sipcli.sip.transactions.timers import TimerValues
 
 S = State
 TIMERS = {event for event in In if len(event) == 1} | {In.TRYING, In.LATE_TRYING, In.CANCEL}

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sipcli.sip.tables import MACHINES
+from sipcli.sip.transactions.tables import MACHINES
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipcli.sip.tables import In
-from sipcli.sip.timers import TimerValues, Wheel
+from sipcli.sip.transactions.tables import In
+from sipcli.sip.transactions.timers import TimerValues, Wheel
 
 
 class Owner:

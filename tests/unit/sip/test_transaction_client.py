@@ -6,8 +6,8 @@ import pytest
 
 from sipcli.errors import LocalProtocolError, ParseError
 from sipcli.sip.flow import Flow
-from sipcli.sip.message import Request
-from sipcli.sip.tables import State
+from sipcli.sip.syntax.message import Request
+from sipcli.sip.transactions.tables import State
 from tests.support.transactions import TCP, UDP, Bench, Caller, request, response
 
 

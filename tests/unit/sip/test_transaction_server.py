@@ -6,9 +6,9 @@ import pytest
 
 from sipcli.errors import LocalProtocolError, ParseError
 from sipcli.sip.flow import Flow
-from sipcli.sip.message import Request, Response
-from sipcli.sip.tables import State
-from sipcli.sip.transaction import ServerTransaction
+from sipcli.sip.syntax.message import Request, Response
+from sipcli.sip.transactions.tables import State
+from sipcli.sip.transactions.transaction import ServerTransaction
 from tests.support.transactions import TCP, UDP, Bench, Callee, request
 
 

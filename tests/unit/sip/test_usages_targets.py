@@ -8,8 +8,8 @@ from sipcli.sip.account import AccountState
 from sipcli.sip.auth import AuthSession
 from sipcli.sip.flow import Flow, Hop
 from sipcli.sip.profile import AccountProfile
+from sipcli.sip.syntax.uri import SipUri
 from sipcli.sip.targets import contact_uri, is_literal, loose, out_of_dialog, preferring, sent_by, through, via_of
-from sipcli.sip.uri import SipUri
 
 BOB = SipUri.parse("sip:bob@192.0.2.9")
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from sipcli.errors import NetworkError, TlsError
-from sipcli.ua.eyeballs import connect_first, interleaved, races
-from sipcli.ua.resolve import Candidate
+from sipcli.ua.net.eyeballs import connect_first, interleaved, races
+from sipcli.ua.net.resolve import Candidate
 from tests.support.clock import SteppedLoop, live, settle
 
 V6, V4 = Candidate("tcp", "2001:db8::1", 5060), Candidate("tcp", "192.0.2.1", 5060)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sipcli.ua.identity import certificate_identities, proves
+from sipcli.ua.net.identity import certificate_identities, proves
 
 
 def certificate(*names: tuple[str, str], cn: str = "") -> dict[str, Any]:

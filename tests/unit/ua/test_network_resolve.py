@@ -10,7 +10,7 @@ import pytest
 
 from sipcli.errors import ResolveError
 from sipcli.sip.flow import Hop
-from sipcli.ua.resolve import Candidate, Naptr, Srv, look_up
+from sipcli.ua.net.resolve import Candidate, Naptr, Srv, look_up
 
 
 class Zone:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipcli.ua.wirelog import mask
+from sipcli.ua.net.wirelog import mask
 
 CANARY = b"c4n4ry"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sipcli.errors import TlsError
-from sipcli.ua.tls import TlsSettings, client_context, server_context
+from sipcli.ua.net.tls import TlsSettings, client_context, server_context
 from tests.support.certs import certificates
 from tests.support.real import require
 

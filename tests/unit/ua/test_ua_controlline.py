@@ -7,7 +7,7 @@ import traceback
 
 import pytest
 
-from sipcli.ua.controlline import LONGEST_LINE, ControlError, LineSplitter, parse_request, reply
+from sipcli.ua.control.line import LONGEST_LINE, ControlError, LineSplitter, parse_request, reply
 
 CANARY = "canary-5e1f"
 

@@ -9,7 +9,7 @@ import pytest
 from sipcli import errors
 from sipcli.credentials import Denied, NotFound, Unavailable
 from sipcli.sip.auth import GiveUp
-from sipcli.ua.chain import ChainFailure
+from sipcli.ua.auth.chain import ChainFailure
 from sipcli.ua.failures import AuthStory, answered, failure_of, plain
 
 

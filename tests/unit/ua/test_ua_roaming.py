@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from sipcli.errors import MediaFailed
-from sipcli.sip.uri import SipUri
-from sipcli.ua import network, roaming
-from sipcli.ua.network import NetworkWatch, is_change, still_ours
-from sipcli.ua.roaming import Roaming
+from sipcli.sip.syntax.uri import SipUri
+from sipcli.ua.net import network, roaming
+from sipcli.ua.net.network import NetworkWatch, is_change, still_ours
+from sipcli.ua.net.roaming import Roaming
 
 OLD, NEW = "10.77.0.1", "10.77.0.9"
 

@@ -12,8 +12,8 @@ from sipcli.config import Config, ProviderConfig
 from sipcli.credentials import CancelSignal, NotFound, UserAction
 from sipcli.testing import FakeTerminal, make_request
 from sipcli.ua.agent import UserAgent
-from sipcli.ua.shelf import ELSEWHERE, NoTerminal, RelayTerminal, Shelf
-from sipcli.ua.workers import Job, current_job
+from sipcli.ua.auth.shelf import ELSEWHERE, NoTerminal, RelayTerminal, Shelf
+from sipcli.ua.lanes.workers import Job, current_job
 from tests.support.authkit import password
 from tests.support.brokerkit import FakeProvider, Keeper
 

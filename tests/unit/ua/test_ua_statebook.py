@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from sipcli.config import AccountConfig
-from sipcli.sip.challenge import Challenge
-from sipcli.sip.pins import Pins
-from sipcli.sip.restraint import Restraint
+from sipcli.sip.authn.challenge import Challenge
+from sipcli.sip.authn.pins import Pins
+from sipcli.sip.authn.restraint import Restraint
 from sipcli.ua.statebook import StateBook, default_state_path
 from tests.support.authkit import HOME_TLS
 

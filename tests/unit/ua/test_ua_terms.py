@@ -7,9 +7,9 @@ from types import MappingProxyType
 import pytest
 
 from sipcli.config import AccountConfig, Config, PolicyConfig, ProviderConfig, RealmConfig
-from sipcli.sip.uri import SipUri
-from sipcli.ua.chain import Chain
-from sipcli.ua.terms import auth_policy, chain_for, profile_of, wait_limit
+from sipcli.sip.syntax.uri import SipUri
+from sipcli.ua.auth.chain import Chain
+from sipcli.ua.auth.terms import auth_policy, chain_for, profile_of, wait_limit
 
 
 def account(**fields: object) -> AccountConfig:

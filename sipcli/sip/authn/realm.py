@@ -1,0 +1,200 @@
+"""One realm inside one exchange: which secrets were tried, which was refused, and what a new challenge means.
+
+RFC 3261 section 22.1 (what was refused is not sent again), RFC 7616 section
+3.3 (``stale``).  The four meanings of "401, after we had answered":
+
+* the nonce was stale, or came from an earlier exchange: the secret may be good
+* our answer was late, and the server does not know the word stale: the same, once
+* another server answers than before: it has not seen the secret yet
+* anything else: the secret is wrong
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sipcli.credentials import Credentials, SignedCredentials
+from sipcli.sip.authn.challenge import Challenge
+from sipcli.sip.authn.digest import can_answer
+from sipcli.sip.authn.origin import Origin
+from sipcli.sip.authn.policy import AuthPolicy, GiveUp
+from sipcli.sip.authn.proof import Proof, Sent
+
+__all__ = ["Answers", "Meaning", "RealmState", "pick_all", "state_of"]
+
+
+class Meaning(enum.Enum):
+    """What a challenge says about the secret we have."""
+
+    ASK = "there is none: somebody must decide"
+    AGAIN = "the same secret, this nonce"
+    REFUSED = "the secret was refused"
+    LOOP = "stale once too often"
+
+
+MAX_RESYNCS = 2
+"""How often one exchange asks an AKA server for a newer sequence number; one that then knows it needs no second."""
+
+
+@dataclass(eq=False, slots=True)
+class RealmState:
+    """The story of one realm, at one door (401 or 407), in one exchange.
+
+    *attempt* counts distinct secrets, from 1; *stale_run* the ``stale=true`` in a
+    row; *rejected* holds the very objects that were refused.  *offers* are the
+    challenges last received that policy lets us answer, topmost first.  *proof*
+    is what answers them, None while that is undecided; *sent* is what the last
+    request carried, None if it carried nothing for this realm.
+    """
+
+    realm: str
+    proxy: bool
+    origin: Origin
+    attempt: int = 1
+    stale_run: int = 0
+    offers: tuple[Challenge, ...] = ()
+    proof: Proof | None = None
+    rejected: tuple[Credentials, ...] = ()
+    arrived_at: float = 0.0
+    sent: Sent | None = None
+    accepted: bool = False
+    spared: bool = False
+    """The present secret has had its second chance."""
+    resyncs: int = 0
+    """How often the answer was ``auts``."""
+
+    @property
+    def challenge(self) -> Challenge | None:
+        """The challenge being answered: the proof's, else the topmost offered."""
+        if self.proof is not None:
+            return self.proof.challenge
+        return self.offers[0] if self.offers else None
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """What answers it - of what was signed, the key -, None while undecided."""
+        return None if self.proof is None else self.proof.owner
+
+    @property
+    def sent_at(self) -> float | None:
+        """When the answer last left, None if the last request carried none."""
+        return None if self.sent is None else self.sent.at
+
+    def hear(self, offers: Sequence[Challenge], origin: Origin, now: float, policy: AuthPolicy) -> Meaning:
+        """Take in what *origin* asks now, and say what it means for the secret we answered with."""
+        proof, sent = self.proof, self.sent
+        late = sent is not None and sent.at - self.arrived_at > policy.late_answer
+        self.offers, self.origin, self.arrived_at = tuple(offers), origin, now
+        self.proof = self.sent = None
+        if proof is None:
+            return Meaning.ASK
+        if sent is None:
+            # The request went out without it: another server took over (RFC 3263 section 4.3), the secret is in hand.
+            return self._again(proof, now)
+        if sent.resync:
+            # We refused the server's sequence number, not the server our key (RFC 3310 section 3.4).
+            return Meaning.ASK
+        stale = [challenge for challenge in self.offers if challenge.stale]
+        if stale:
+            self.stale_run += 1
+            if self.stale_run > policy.max_stale or any(challenge.nonce == sent.nonce for challenge in stale):
+                return Meaning.LOOP
+            return self._again(proof, now)
+        self.stale_run = 0
+        if self._deserves_another_chance(sent, late=late):
+            self.spared = True
+            return self._again(proof, now)
+        self.rejected += (proof.owner,)
+        self.attempt += 1
+        self.spared = False
+        return Meaning.REFUSED
+
+    def refuses(self, credentials: Credentials) -> bool:
+        """Was this refused here - this very object, or the same user with the same value?  In constant time.
+
+        Of what was signed it is the key that counts.
+        """
+        if isinstance(credentials, SignedCredentials):
+            credentials = credentials.key
+        return bool(self.rejected) and any(
+            refused is credentials
+            or (refused.username == credentials.username and refused.secret == credentials.secret)
+            for refused in self.rejected
+        )
+
+    def pick(self, candidates: Sequence[Credentials]) -> tuple[Challenge, Credentials] | None:
+        """The topmost challenge that some candidate answers, and that candidate.
+
+        One made for this realm comes before one for any; what was refused does not count.
+        """
+        for challenge in self.offers:
+            general: Credentials | None = None
+            for candidate in candidates:
+                if can_answer(challenge, candidate) and not self.refuses(candidate):
+                    if candidate.realm == self.realm:
+                        return challenge, candidate
+                    general = general or candidate
+            if general is not None:
+                return challenge, general
+        return None
+
+    def may_resync(self) -> bool:
+        return self.resyncs < MAX_RESYNCS
+
+    def _again(self, proof: Proof, now: float) -> Meaning:
+        if proof.usable(now) and not proof.signed:
+            for challenge in self.offers:
+                if can_answer(challenge, proof.credentials):
+                    self.proof = proof.renewed(challenge, now)
+                    return Meaning.AGAIN
+        return Meaning.ASK
+
+    def _deserves_another_chance(self, sent: Sent, *, late: bool) -> bool:
+        """Kamailio (by default) and others do not say ``stale`` when a nonce has expired.
+
+        So a refusal is no verdict if the nonce had time to expire while we
+        waited for the secret, or was left over from an earlier exchange; once,
+        and only if the new nonce really is another.  A quick answer to a fresh
+        nonce gets no such benefit: there the RFC's word stands (22.1).
+        """
+        if self.spared or not sent.nonce or any(challenge.nonce == sent.nonce for challenge in self.offers):
+            return False
+        return late or sent.preemptive
+
+
+def state_of(states: MutableMapping[str, RealmState], challenge: Challenge, origin: Origin) -> RealmState:
+    """The state that *challenge* belongs to, made if it is the first of its realm and door.
+
+    The realm alone defines the protection space (RFC 3261 section 22.1), so it is
+    the key.  A fork may ask the same realm at both doors at once: the second
+    door then gets a key that no realm can spell.
+    """
+    key = challenge.realm
+    if (known := states.get(key)) is not None and known.proxy != challenge.proxy:
+        key = f"\0{challenge.realm}"
+    if key not in states:
+        states[key] = RealmState(challenge.realm, challenge.proxy, origin)
+    return states[key]
+
+
+Answers: TypeAlias = tuple[tuple[RealmState, Challenge, Credentials], ...]
+"""For each door its challenge, and what will answer it."""
+
+
+def pick_all(doors: Sequence[RealmState], candidates: Sequence[Credentials]) -> Answers | GiveUp:
+    """One answer for every door, or why there is none: all or nothing, for half an answer only earns the next 401."""
+    answers = []
+    for state in doors:
+        picked = state.pick(candidates)
+        if picked is not None and isinstance(signed := picked[1], SignedCredentials):
+            if signed.signature.auts is not None and not state.may_resync():
+                return GiveUp.TOO_MANY_ATTEMPTS
+            candidates = [candidate for candidate in candidates if candidate is not signed]  # it goes out once
+        if picked is None:
+            refused = any(state.refuses(candidate) for candidate in candidates)
+            return GiveUp.REFUSED if refused else GiveUp.NO_CREDENTIALS
+        answers.append((state, *picked))
+    return tuple(answers)

@@ -1,0 +1,1 @@
+"""INVITE and all that follows from it: offers, PRACK, UPDATE, timers, transfers."""

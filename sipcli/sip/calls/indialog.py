@@ -1,0 +1,385 @@
+"""What both kinds of call share: hang-up and BYE, requests inside the dialog, answers to theirs.
+
+RFC 3261 sections 12.2, 14 and 15; RFC 3311, RFC 3428, RFC 6086.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Literal, cast
+
+from sipcli.errors import LocalProtocolError
+from sipcli.sip.calls.farewell import Farewell
+from sipcli.sip.calls.infopackage import RECEIVED, is_refused
+from sipcli.sip.calls.refer import Referrals
+from sipcli.sip.calls.reliable import supported
+from sipcli.sip.calls.reoffer import PendingOffer, Reoffer
+from sipcli.sip.calls.session_timer import MIN_INTERVAL, SessionTimer, is_too_brief
+from sipcli.sip.calls.transfer import Transfer
+from sipcli.sip.events import AnyCall, CallEnded, InfoReceived, MessageReceived, Why
+from sipcli.sip.exchange import ExchangeState
+from sipcli.sip.flow import Flow
+from sipcli.sip.oneshot import OneShot, patience_for
+from sipcli.sip.syntax.message import Request, Response
+from sipcli.sip.syntax.uri import NameAddr
+from sipcli.sip.targets import ANONYMOUS_USER, contact_uri
+from sipcli.sip.transactions.transaction import ServerTransaction
+
+if TYPE_CHECKING:
+    from sipcli.sip.account import AccountState
+    from sipcli.sip.auth import AuthSession
+    from sipcli.sip.core import Core
+    from sipcli.sip.dialog import Dialog
+
+__all__ = ["Call", "CallState"]
+
+Party = Literal["local", "remote", "network"]
+
+
+class CallState(Enum):
+    """Outgoing::
+
+        IDLE → INVITING → EARLY → CONFIRMED → ENDING → ENDED
+               INVITING → CANCEL_WANTED (no 1xx yet) → CANCELLING → ENDED
+
+    Incoming: ``RINGING → ACCEPTED (2xx out, no ACK yet) → CONFIRMED → ENDING → ENDED``.
+    """
+
+    IDLE = "idle"
+    INVITING = "inviting"
+    EARLY = "early"
+    CANCEL_WANTED = "cancel wanted"
+    CANCELLING = "cancelling"
+    REDIRECTED = "redirected"
+    RINGING = "ringing"
+    ACCEPTED = "accepted"
+    CONFIRMED = "confirmed"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+class Call:
+    """Base of :class:`~sipcli.sip.calls.invite.OutgoingCall` and :class:`~sipcli.sip.calls.answer.IncomingCall`.
+
+    ``id`` is short and ours, ``sip_call_id`` is the Call-ID on the wire;
+    ``account`` is None for a call of no account.
+    """
+
+    direction: Literal["outgoing", "incoming"]
+
+    def __init__(self, core: Core, account: AccountState | None, sip_call_id: str, remote: NameAddr) -> None:
+        self._core = core
+        self._account = account
+        self._session: AuthSession | None = account.session_for(shared=None) if account is not None else None
+        self.id = core.new_id("call")
+        self.account = account.name if account is not None else None
+        self.sip_call_id = sip_call_id
+        self.remote = remote
+        self.state = CallState.IDLE
+        self.dialog: Dialog | None = None
+        self._reoffer = Reoffer(core, self)
+        self._last_words: tuple[Party, int | None, str, Why, Response | None] = ("local", None, "", None, None)
+        self._bye: Farewell | None = None
+        self._requests: set[OneShot] = set()
+        self.timer = SessionTimer(core, self)
+        self.referrals = Referrals(core, self)
+        self.transfer: Transfer | None = None
+        core.calls[self.id] = self
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.state.value} {self.remote.uri}>"
+
+    @property
+    def me(self) -> AnyCall:
+        """This call, typed as the events want it."""
+        return cast("AnyCall", self)
+
+    @property
+    def owns_call_id(self) -> bool:
+        """Whether we made the Call-ID: after a glare its owner waits longer (RFC 3261 section 14.1)."""
+        return self.direction == "outgoing"
+
+    def belongs_to(self, account: AccountState | None) -> bool:
+        return self._account is account
+
+    @property
+    def settled(self) -> bool:
+        """The first offer, answer and ACK are through: the session may be changed."""
+        raise TypeError("an outgoing or an incoming call")
+
+    @property
+    def over(self) -> bool:
+        return self.state in (CallState.ENDING, CallState.ENDED)
+
+    @property
+    def made_over(self) -> Flow | None:
+        """The flow that its INVITE took."""
+        raise TypeError("an outgoing or an incoming call")
+
+    def may_be_referred(self, dialog: Dialog, flow: Flow) -> bool:
+        """Is a REFER that came over *flow* the other side's?  It came as the call did, or by our own server (T22)."""
+        if dialog is not self.dialog or not self.settled:
+            return False
+        if self._account is not None and dialog.at_home and self._account.origin(flow).bound:
+            return True
+        made = self.made_over
+        return not dialog.at_home and made is not None and made.remote[0] == flow.remote[0]
+
+    @property
+    def adrift(self) -> bool:
+        """The call is up, and what carried it is gone: the other side cannot reach us until a re-INVITE says where."""
+        if self.state is not CallState.CONFIRMED or self.dialog is None:
+            return False
+        flow = self.dialog.flow
+        return flow is None or not self._core.flows.alive(flow)
+
+    @property
+    def answered(self) -> bool:
+        """The first INVITE has its 2xx, and the call is not over."""
+        return self.state in (CallState.CONFIRMED, CallState.ACCEPTED)
+
+    def pending_offer(self, dialog: Dialog) -> PendingOffer:
+        """Of the INVITE's offer and answer, in *dialog*."""
+        raise TypeError("an outgoing or an incoming call")
+
+    def offer_way(self) -> tuple[str, Dialog] | None:
+        """The method, and the dialog, by which a new offer of ours may go now; None: it must wait, or cannot be."""
+        return ("INVITE", self.dialog) if self.settled and self.dialog is not None else None
+
+    # -- commands --------------------------------------------------------------------------------------
+
+    def hangup(self) -> None:
+        """End the call in whatever state it is.  Idempotent; ``CallEnded`` follows."""
+        raise TypeError("an outgoing or an incoming call")
+
+    def reinvite(self, sdp: bytes) -> None:
+        """Offer *sdp* anew (hold, resume…); ``CallReanswered`` follows.  Waits its turn; the latest offer wins.
+
+        Before the call is answered it goes by UPDATE, and only where the first answer came reliably (RFC 3311).
+        """
+        if self.state not in (CallState.CONFIRMED, CallState.ACCEPTED) and self.offer_way() is None:
+            raise LocalProtocolError("a session can be changed once the call is answered, and before it ends")
+        self._reoffer.offer(sdp)
+
+    def replace_offer(self, sdp: bytes) -> None:
+        """Fresh SDP for a re-INVITE that has not gone out yet (``CallOfferStale``).  Nothing waits: nothing is done."""
+        self._reoffer.replace(sdp)
+
+    def answer_reinvite(self, sdp: bytes) -> bool:
+        """Accept their re-INVITE or UPDATE.  False: it was withdrawn meanwhile, and nothing went out."""
+        return self._reoffer.answer(sdp)
+
+    def reject_reinvite(self, code: int = 488) -> bool:
+        """Refuse it: the session stays as it was (RFC 3261 section 14.2)."""
+        return self._reoffer.reject(code)
+
+    def request(
+        self,
+        method: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+    ) -> OneShot:
+        """A request inside the call (INFO, MESSAGE, OPTIONS…); ``RequestDone`` follows."""
+        patience = patience_for(method, self._core.config.timers.f)
+        return self.ask(method, headers, body, content_type, patience=patience)
+
+    def refer(self, target: str, headers: Sequence[tuple[str, str]] = ()) -> Transfer:
+        """Ask the other side to call *target*, a whole Refer-To; ``TransferChanged`` follows.  One at a time."""
+        if self.transfer is not None and not self.transfer.done:
+            raise LocalProtocolError("the call is being transferred already")
+        self.transfer = Transfer(self._core, self, target)
+        self.transfer.start(headers)
+        return self.transfer
+
+    def keep_session(self, interval: int) -> SessionTimer:
+        """Refresh the session every *interval* / 2 seconds, and hang up if that fails (RFC 4028)."""
+        if interval < MIN_INTERVAL:
+            raise LocalProtocolError(f"a session interval is {MIN_INTERVAL} s at least")
+        if self.state is not CallState.CONFIRMED:
+            raise LocalProtocolError("a session can be kept once the call is answered, and before it ends")
+        self.timer.keep(interval)
+        return self.timer
+
+    def ask(
+        self,
+        method: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+        *,
+        patience: float | None = None,
+        on_done: Callable[[Response | None, Why], None] | None = None,
+    ) -> OneShot:
+        """:meth:`request`, whose challenges are of use for *patience* seconds; *on_done* is told its end, too."""
+        if self.dialog is None or self.state in (CallState.ENDING, CallState.ENDED):
+            raise LocalProtocolError("there is no dialog to send this in")
+        if method in ("INVITE", "ACK", "BYE", "CANCEL"):
+            raise LocalProtocolError(f"{method} has a verb of its own")
+        contact = "" if method in ("UPDATE", "REFER", "SUBSCRIBE", "NOTIFY") else None  # they may refresh the target
+        letter = self.dialog.letter(method, contact=contact, headers=headers, body=body, content_type=content_type)
+        oneshot = OneShot(
+            self._core,
+            self._account,
+            letter,
+            call=self.me,
+            patience=patience,
+            flow_home=self.dialog.flow_for,
+            on_done=lambda response, why: self._request_done(oneshot, response, why, on_done),
+        )
+        self._requests.add(oneshot)
+        oneshot.start()
+        return oneshot
+
+    def _request_done(
+        self,
+        oneshot: OneShot,
+        response: Response | None,
+        why: Why,
+        on_done: Callable[[Response | None, Why], None] | None,
+    ) -> None:
+        self._requests.discard(oneshot)
+        if on_done is not None:
+            on_done(response, why)
+        elif response is not None and response.status < 300:
+            self.timer.heard(response)  # an UPDATE that a program sent refreshes, too
+        self.on_request_done(response, why)
+
+    def _hush(self) -> None:
+        """The call ends: what has not gone out by now - a challenge to it may be pending - never does."""
+        self.timer.stop()
+        for oneshot in tuple(self._requests):
+            oneshot.exchange.closing = True
+            if oneshot.exchange.state is not ExchangeState.SENT:
+                oneshot.exchange.abort("closed: the call is over")
+
+    # -- the end ---------------------------------------------------------------------------------------
+
+    def _say_bye(
+        self, by: Party, *, code: int | None = None, reason: str = "", why: Why = None, response: Response | None = None
+    ) -> None:
+        """Hang up a session: BYE, and ``CallEnded`` when it is through (RFC 3261 section 15.1.1)."""
+        if self.state in (CallState.ENDING, CallState.ENDED):
+            return
+        self.state = CallState.ENDING
+        self._reoffer.stop()
+        self._hush()
+        self._core.wheel.disarm(self)
+        self._last_words = (by, code, reason, why, response)
+        assert self.dialog is not None
+        self._bye = Farewell(self._core, self.dialog, self)
+        self._bye.exchange.closing = self._account is not None and self._account.closed
+        self._bye.start()
+
+    def on_farewell(self, response: Response | None, why: Why) -> None:
+        """The BYE ended, well or not: either way the session is over (section 15.1.1)."""
+        by, code, reason, cause, final = self._last_words
+        self._end(by, code=code, reason=reason, why=cause if cause is not None else why, response=final)
+
+    def _end(
+        self, by: Party, *, code: int | None = None, reason: str = "", why: Why = None, response: Response | None = None
+    ) -> None:
+        if self.state is CallState.ENDED:
+            return
+        self.state = CallState.ENDED
+        self._reoffer.stop()
+        self._hush()
+        self._on_end()
+        if self.transfer is not None:
+            self.transfer.call_ended(by)
+        core = self._core
+        core.wheel.disarm(self)
+        core.calls.pop(self.id, None)
+        if self.dialog is not None:
+            self.dialog.close()
+        if response is not None and code is None:
+            code, reason = response.status, response.reason
+        core.emit(CallEnded(self.me, by, code, reason, why, response))
+
+    def _on_end(self) -> None:
+        """What a kind of call has to put away."""
+
+    def on_request_done(self, response: Response | None, why: Why) -> None:
+        """A request inside the dialog ended.  481, 408 and silence end the dialog, too (RFC 3261 section 12.2.1.2)."""
+        if self.state not in (CallState.CONFIRMED, CallState.ACCEPTED):
+            return
+        if response is not None and response.status == 481:
+            self._end("remote", response=response, why="protocol: the other side knows no such call any more")
+        elif (response is not None and response.status == 408) or (response is None and _is_silence(why)):
+            self._say_bye("network", why=why or "timeout: the other side does not answer any more", response=response)
+
+    def on_silence(self, why: str) -> None:
+        """The other side does not answer where it must: hang up (sections 12.2.1.2, 13.3.1.4)."""
+        self._say_bye("network", why=why)
+
+    def on_timer(self, name: str) -> None:
+        """Whatever a state waits for at most."""
+
+    # -- their requests --------------------------------------------------------------------------------
+
+    def on_request(self, dialog: Dialog, tx: ServerTransaction, request: Request) -> None:
+        """A request inside *dialog* that is well formed, in order and of an allowed method."""
+        if self.state in (CallState.ENDING, CallState.ENDED) and request.method != "BYE":
+            tx.reply(481)
+            return
+        if request.method in ("INVITE", "UPDATE") and is_too_brief(request):
+            tx.reply(422, headers=(("Min-SE", str(MIN_INTERVAL)),))
+            return
+        match request.method:
+            case "BYE":
+                self._on_bye(dialog, tx)
+            case "INVITE":
+                self._reoffer.on_invite(dialog, tx, request)
+            case "UPDATE":
+                self._reoffer.on_update(dialog, tx, request)
+            case "PRACK":
+                self._on_prack(tx, request)
+            case "INFO" if is_refused(request):
+                tx.reply(469, headers=(RECEIVED,))
+            case "INFO":
+                tx.reply(200)
+                self._core.emit(InfoReceived(self.me, request))
+            case "MESSAGE":
+                tx.reply(200)
+                self._core.emit(MessageReceived(self.account, request, tx.flow))
+            case "REFER":
+                self.referrals.on_refer(dialog, tx, request)
+            case "SUBSCRIBE":
+                self.referrals.on_subscribe(tx, request)
+            case _:
+                tx.reply(200, headers=self._abilities())
+
+    def acknowledge_again(self, response: Response) -> bool:
+        """A 2xx to an INVITE of ours that has no transaction any more; False if we know nothing of it."""
+        return self._reoffer.acknowledge_again(response.cseq.number)
+
+    def _on_bye(self, dialog: Dialog, tx: ServerTransaction) -> None:
+        tx.reply(200)
+        self._reoffer.stop()  # a re-INVITE of theirs that still waits is answered 487 (section 15.1.2)
+        if self.state is CallState.ENDING:  # both hung up at once: our BYE finds its own end (RFC 5407 section 3.3)
+            by, code, reason, why, response = self._last_words
+            self._end(by, code=code, reason=reason, why=why, response=response)
+        else:
+            self._end("remote")
+
+    def _on_prack(self, tx: ServerTransaction, request: Request) -> None:
+        tx.reply(481)  # we said nothing that wants one (RFC 3262 section 3)
+
+    def _abilities(self) -> tuple[tuple[str, str], ...]:
+        config = self._core.config
+        return (
+            ("Allow", ", ".join(config.allow)),
+            ("Accept", ", ".join(config.accept)),
+            ("Supported", ", ".join(supported(self._core, self._account))),
+        )
+
+    def contact(self, flow: Flow, *, secure: bool) -> str:
+        """Our Contact in a response (section 12.1.1)."""
+        if self._account is None:
+            return f"<{contact_uri(ANONYMOUS_USER, flow, secure=secure)}>"
+        return f"<{self._account.outbound.contact(flow, secure=secure)}>"
+
+
+def _is_silence(why: Why) -> bool:
+    return isinstance(why, str) and why.startswith("timeout:")

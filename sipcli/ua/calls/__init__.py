@@ -1,0 +1,1 @@
+"""Calls as one awaits them: dialled, answered, held, transferred, joined, reported."""

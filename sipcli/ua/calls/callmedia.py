@@ -1,0 +1,146 @@
+"""The audio of a call, opened before the call exists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sipcli.errors import MediaFailed
+from sipcli.sip.flow import ENCRYPTED
+from sipcli.sip.syntax.uri import SipUri
+from sipcli.ua.media.icesettings import ice_for
+from sipcli.ua.media.media_io import MediaSession
+from sipcli.ua.media.srtpsettings import srtp_for
+
+if TYPE_CHECKING:
+    from sipcli.sip.calls.answer import IncomingCall
+    from sipcli.ua.account import Account
+    from sipcli.ua.calls.call import Call
+    from sipcli.ua.media.audio import AudioSpec
+
+__all__ = ["MediaHooks", "again", "open_incoming", "open_media", "settings_for", "speaks_tls"]
+
+
+class MediaHooks:
+    """What a media session calls, before and after its call exists."""
+
+    def __init__(self) -> None:
+        self._call: Call | None = None
+        self._said: list[tuple[str, str]] = []
+
+    @property
+    def call(self) -> Call | None:
+        return self._call
+
+    @call.setter
+    def call(self, call: Call) -> None:
+        """The call exists now, and is told what was said before."""
+        self._call = call
+        said, self._said = self._said, []
+        for code, message in said:
+            call._teller.warning(code, message)  # noqa: SLF001
+
+    def digit(self, digit: str, duration_ms: int) -> None:
+        if self.call is not None:
+            self.call._heard_digit(digit, duration_ms)  # noqa: SLF001 - one room
+
+    def state(self, state: str) -> None:
+        if self.call is not None:
+            self.call._teller.media(state)  # noqa: SLF001
+
+    def warning(self, code: str, message: str) -> None:
+        if self.call is not None:
+            self.call._teller.warning(code, message)  # noqa: SLF001
+        else:
+            self._said.append((code, message))
+
+    def ice(self, state: str) -> None:
+        if self.call is not None:
+            self.call.ice.hear(state)
+
+    def failed(self, error: MediaFailed) -> None:
+        if self.call is not None:
+            self.call.give_up(error)
+
+
+async def open_incoming(
+    call: Call, core: IncomingCall, say: Callable[[bytes], None], media: MediaSession | None, audio: dict[str, Any]
+) -> bytes:
+    """Open our audio of an incoming call, *say* it to the caller in a turn, and begin; returns our SDP.
+
+    *media* is a session of the program's own, open already.  Raises MediaFailed when there is no common codec; the
+    caller then got 488.
+    """
+    hooks = MediaHooks()
+    flow = core.dialog.flow if core.dialog is not None else None
+    if media is None:
+        settings = settings_for(call.account, audio, secure=flow is not None and flow.encrypted)
+        media = await open_media(hooks, flow.local[0] if flow is not None else "127.0.0.1", **settings)
+    try:
+        sdp = media.offer() if core.offer is None else media.answer(core.offer)
+        with call.agent.turn():
+            say(sdp)
+            call.attach(media, hooks)
+            call.wishes = audio
+    except BaseException as error:
+        await media.close()
+        if isinstance(error, MediaFailed):
+            call.reject(488)
+        raise
+    if core.offer is not None:
+        media.start()
+    return sdp
+
+
+def settings_for(account: Account | None, audio: dict[str, Any], *, secure: bool) -> dict[str, Any]:
+    """*audio*, with the account's codecs, SRTP and ICE where nothing else was said.
+
+    *secure*: the signalling is over TLS.  Raises ConfigError where SRTP or ICE is required and cannot be.
+    """
+    settings = dict(audio)
+    if account is not None:
+        settings.setdefault("codecs", account.config.codecs)
+    settings |= srtp_for(account, settings, secure=secure)
+    settings["ice"] = ice_for(account, settings.get("ice"))
+    return settings
+
+
+def again(audio: dict[str, Any]) -> dict[str, Any]:
+    """*audio* for the call that takes this one's place: the same, recorded beside it (``rx.wav``, ``rx-2.wav``…)."""
+    record = audio.get("record")
+    if record is None:
+        return dict(audio)
+    path = Path(record)
+    name, dash, number = path.stem.rpartition("-")
+    counted = bool(dash) and number.isdecimal() and len(number) < 4
+    stem = f"{name}-{int(number) + 1}" if counted else f"{path.stem}-2"
+    return {**audio, "record": path.with_stem(stem)}
+
+
+def speaks_tls(account: Account | None, target: SipUri) -> bool:
+    """Will a call to *target* leave over TLS?  The account's server decides where there is one."""
+    if account is None:
+        return target.scheme == "sips" or (target.param("transport") or "").lower() in ENCRYPTED
+    config, flow = account.config, account.registered_over
+    hop = config.proxy or config.registrar
+    said = config.transport or (hop.param("transport") or "").lower()
+    return hop.scheme == "sips" or said in ENCRYPTED or (flow is not None and flow.encrypted)
+
+
+async def open_media(
+    hooks: MediaHooks, host: str, *, audio: AudioSpec | str | None = None, record: Path | str | None = None, **more: Any
+) -> MediaSession:
+    media = MediaSession(
+        audio="null" if audio is None else audio,
+        record=record,
+        host=host,
+        on_dtmf=hooks.digit,
+        on_state=hooks.state,
+        on_warning=hooks.warning,
+        on_ice=hooks.ice,
+        on_failed=hooks.failed,
+        **more,
+    )
+    await media.open()
+    return media

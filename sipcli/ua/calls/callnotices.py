@@ -1,0 +1,127 @@
+"""What is told of a call: the events ``call``, ``media``, ``stats``, and digits that came by INFO."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Literal, cast
+
+from sipcli.media.quality import MediaReport
+from sipcli.sip.syntax.message import Request
+from sipcli.ua.notices import (
+    CallNotice,
+    CallState,
+    MediaNotice,
+    RemoteFigures,
+    RxFigures,
+    StatsNotice,
+    TxFigures,
+    WarningNotice,
+    address_text,
+)
+
+if TYPE_CHECKING:
+    from sipcli.ua.agent import UserAgent
+    from sipcli.ua.calls.call import Call
+    from sipcli.ua.media.mediafacts import MediaState
+
+__all__ = ["CallTeller", "digit_of_info"]
+
+
+class CallTeller:
+    """Makes the notices of one call."""
+
+    __slots__ = ("_agent", "_call")
+
+    def __init__(self, agent: UserAgent, call: Call) -> None:
+        self._agent = agent
+        self._call = call
+
+    def call(
+        self,
+        state: CallState,
+        *,
+        code: int | None = None,
+        reason: str | None = None,
+        by: Literal["local", "remote", "network"] | None = None,
+    ) -> None:
+        call = self._call
+        self._agent.tell(
+            CallNotice(
+                call=call.id,
+                direction=call.direction,
+                state=state,
+                local=call.local,
+                remote=str(call.remote.uri),
+                remote_name=call.remote.display or None,
+                code=code,
+                reason=reason or None,
+                by=by,
+                sip_call_id=call.sip_call_id,
+            )
+        )
+
+    def media(self, state: str) -> None:
+        media = self._call.media
+        if media is None:
+            return
+        facts = media.facts()
+        remote = None if facts.remote is None else address_text(facts.remote)
+        self._agent.tell(
+            MediaNotice(
+                call=self._call.id,
+                state=cast("MediaState", state),
+                codec=facts.codec,
+                rate=facts.rate,
+                ptime_ms=facts.ptime_ms,
+                local=address_text(facts.local),
+                remote=remote,
+                latched=remote if facts.latched else None,
+                srtp=facts.srtp,
+                srtp_keys=facts.srtp_keys,
+                srtp_verified=facts.srtp_verified,
+                ice=facts.ice,
+            )
+        )
+
+    def stats(self, report: MediaReport) -> None:
+        rx, tx, remote = report.rx, report.tx, report.remote
+        self._agent.tell(
+            StatsNotice(
+                call=self._call.id,
+                rx=RxFigures(
+                    packets=rx.packets,
+                    lost=rx.lost,
+                    lost_pct=rx.lost_pct,
+                    jitter_ms=rx.jitter_ms,
+                    late=rx.late,
+                    rms_dbfs=rx.rms_dbfs,
+                    speech_pct=rx.speech_pct,
+                ),
+                tx=TxFigures(packets=tx.packets),
+                remote=None if remote is None else RemoteFigures(**asdict(remote)),
+                rtt_ms=report.rtt_ms,
+                mos=report.mos,
+            )
+        )
+
+    def warning(self, code: str, message: str) -> None:
+        self._agent.tell(WarningNotice(code=code, message=f"call {self._call.id}: {message}"))
+
+
+def digit_of_info(request: Request) -> tuple[str, int] | None:
+    """The digit and its milliseconds in an INFO body: ``application/dtmf-relay``, or one bare character."""
+    text = request.body.decode("ascii", "replace")
+    if request.content_type == "application/dtmf":
+        digit, duration = text.strip(), 0
+    elif request.content_type == "application/dtmf-relay":
+        fields = dict(re.findall(r"(?im)^\s*(signal|duration)\s*=\s*([^\s]+)", text.lower()))
+        digit, duration = fields.get("signal", ""), int(fields.get("duration", "0")[:5] or 0) if _whole(fields) else 0
+    else:
+        return None
+    digit = {"10": "*", "11": "#"}.get(digit, digit.upper())
+    return (digit, duration) if re.fullmatch(r"[0-9*#A-D]", digit) else None
+
+
+def _whole(fields: dict[str, str]) -> bool:
+    return fields.get("duration", "").isdecimal()

@@ -1,0 +1,1 @@
+"""A call's audio with its sockets: RTP, ICE, DTLS, the sound card, files and recordings."""

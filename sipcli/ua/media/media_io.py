@@ -1,0 +1,399 @@
+"""The shell around one audio stream: sockets, the 20 ms beat, audio in and out, recording, PCM for library users."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sipcli.errors import LocalProtocolError, MediaFailed
+from sipcli.media.agreement import Address, Agreement
+from sipcli.media.codecs import choose
+from sipcli.media.dtmf import check_digits
+from sipcli.media.offer import Negotiator
+from sipcli.media.pacing import Pacer
+from sipcli.media.quality import MediaReport
+from sipcli.media.sdes import KeyPolicy, SrtpPolicy
+from sipcli.media.stream import AudioStream
+from sipcli.ua.media.audio import AudioPort, AudioSpec, parse_audio
+from sipcli.ua.media.audioend import BEHIND_FRAMES, AudioEnd
+from sipcli.ua.media.dtls_io import DtlsDriver
+from sipcli.ua.media.mediafacts import MediaFacts, MediaState, facts_of
+from sipcli.ua.media.recorder import RecordMode
+from sipcli.ua.media.rtp_sockets import RtpSockets
+
+if TYPE_CHECKING:
+    from sipcli.ua.media.ice import IcePath, IceState
+    from sipcli.ua.media.icemedia import IceMedia
+    from sipcli.ua.media.icesettings import IceSettings
+
+__all__ = ["MediaSession"]
+
+_log = logging.getLogger(__name__)
+
+_NTP_EPOCH = 2_208_988_800
+"""Seconds from 1900 to 1970."""
+_SILENT_AFTER_S = 2.0
+
+
+class MediaSession:
+    """One call's audio.
+
+    :meth:`open`; then :meth:`offer` and :meth:`accept_answer`, or :meth:`answer`; :meth:`start`; :meth:`close`.
+    Negotiation raises ``MediaFailed`` and leaves what was agreed before. All of it on one event loop.
+
+    PCM - of the audio port, the recording, :meth:`read` and :meth:`write` - has :attr:`rate` samples a second: that
+    of the codec agreed on, or *rate* if one is given. *codecs*: names, in the order of preference; None: all that
+    this installation can do.
+
+    *srtp* says whether the audio is encrypted, *srtp_keys* how keys are agreed on, *secure* whether the signalling is
+    over TLS: without it no key goes into an SDP.
+
+    *host* is our address, as the peer shall see it. *on_dtmf(digit, duration_ms)*, *on_state(state)*,
+    *on_warning(code, message)* and *on_failed(error)* (no keys came: nothing will be sent or heard) are called on
+    the loop. *clock* and *random* are for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        audio: AudioSpec | str = "null",
+        record: Path | str | None = None,
+        record_mode: RecordMode = "received",
+        codecs: Sequence[str] | None = None,
+        rate: int | None = None,
+        srtp: SrtpPolicy = "off",
+        srtp_keys: KeyPolicy = "sdes",
+        secure: bool = True,
+        ice: IceSettings | None = None,
+        host: str = "127.0.0.1",
+        ports: range | None = None,
+        on_dtmf: Callable[[str, int], None] | None = None,
+        on_state: Callable[[MediaState], None] | None = None,
+        on_warning: Callable[[str, str], None] | None = None,
+        on_failed: Callable[[MediaFailed], None] | None = None,
+        on_ice: Callable[[IceState], None] | None = None,
+        clock: Callable[[], float] | None = None,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._end = AudioEnd(parse_audio(audio) if isinstance(audio, str) else audio, rate, self._warn)
+        self._record = None if record is None else Path(record)
+        self._record_mode: RecordMode = record_mode
+        self._codecs = None if codecs is None else choose(codecs)
+        self._srtp: SrtpPolicy = srtp
+        self._srtp_keys: KeyPolicy = srtp_keys
+        self._secure = secure
+        self._host, self._ports = host, ports
+        self._on_dtmf, self._on_state, self._on_warning, self._on_failed = on_dtmf, on_state, on_warning, on_failed
+        self._ice_settings, self._on_ice = ice, on_ice
+        self.ice: IceMedia | None = None
+        """None: the audio goes where the SDP says."""
+        self._given_clock, self._random = clock, random
+        self._sockets: RtpSockets | IcePath | None = None
+        self._local: Address | None = None
+        self._negotiator: Negotiator | None = None
+        self._stream: AudioStream | None = None
+        self._dtls: DtlsDriver | None = None
+        self._pacer: Pacer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.state: MediaState | None = None
+        self.muted = False
+        """Send silence instead of our audio."""
+
+    # -- life ---------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Bind the ports, open the audio and the recording.  NetworkError, ConfigError; then nothing is left open."""
+        if self._sockets is not None or self._closed:
+            raise LocalProtocolError("a media session is opened once")
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._given_clock or self._loop.time
+        try:
+            await self._end.open(self._record, self._record_mode)
+            self._sockets = self._bind()
+            self._local = self._host, self._sockets.local[1]
+            self._negotiator = Negotiator(
+                rtp=self._local,
+                rtcp_port=self._sockets.rtcp_port,
+                codecs=None if self._codecs is None else [codec.name for codec in self._codecs],
+                session_id=int.from_bytes(self._random(8)) >> 1,
+                srtp=self._srtp,
+                srtp_keys=self._srtp_keys,
+                secure=self._secure,
+                random=self._random,
+            )
+            now = self._clock()
+            self._stream = AudioStream(random=self._random, now=now, ntp_offset=time.time() + _NTP_EPOCH - now)
+            tell = (self._become, self._on_failed, self._warn)
+            self._dtls = DtlsDriver(self._stream, self._sockets, self._clock, *tell, secure=self._secure)
+            if self.ice is not None:
+                await self.ice.open(self._negotiator.ice, self._stream)
+        except BaseException:
+            await self.close()
+            raise
+
+    def _bind(self) -> RtpSockets | IcePath:
+        if self._ice_settings is None:
+            return RtpSockets(self._host, self._ports, self._receive_rtp, self._receive_rtcp)
+        from sipcli.ua.media.icemedia import IceMedia  # whoever does without ICE need not load it
+
+        place = (self._host, self._ports, self._receive_rtp, self._receive_rtcp)
+        self.ice = IceMedia(
+            self._ice_settings, *place, random=self._random, on_change=self._path_changed, warn=self._warn
+        )
+        return self.ice.path
+
+    def _path_changed(self, state: IceState) -> None:
+        if state == "connected":
+            self._shake_hands()
+        if self._on_ice is not None:
+            self._on_ice(state)
+
+    def start(self) -> None:
+        """Begin to send and to play; again, it does nothing."""
+        if self._pacer is not None or self._closed:
+            return
+        if self.agreement is None:
+            raise LocalProtocolError("media cannot start before an offer and its answer")
+        self._started = self._clock()
+        self._pacer = Pacer(self._started)
+        self._shake_hands()
+        self._beat_when_due()
+
+    async def close(self) -> None:
+        """Say good-bye (RTCP BYE), close everything; again, it does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._sockets is not None:
+            if self._dtls is not None:
+                self._dtls.close()
+            if self._stream is not None:
+                self._sockets.send(self._stream.farewell(self._clock()))
+            self._sockets.close()
+        self._end.close()
+        if self.ice is not None:
+            await self.ice.path.finish()
+        if self.state is not None:
+            self._become("stopped")
+
+    # -- negotiation ----------------------------------------------------------
+
+    @property
+    def local(self) -> Address:
+        """Where we receive RTP; known from :meth:`open` on."""
+        if self._local is None:
+            raise LocalProtocolError("the media session is not open")
+        return self._local
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """What holds now; None before the first offer has its answer."""
+        return None if self._negotiator is None else self._negotiator.agreement
+
+    @property
+    def held(self) -> bool:
+        """We hold the call, or want to."""
+        return self._negotiator is not None and self._negotiator.hold
+
+    def offer(self, *, hold: bool | None = None) -> bytes:
+        """An SDP offer; *hold* changes whether we hold, from this offer on."""
+        negotiator = self._opened[1]
+        if hold is not None:
+            negotiator.hold = hold
+        if self.ice is not None:
+            self.ice.offered()
+        return negotiator.offer()
+
+    def accept_answer(self, answer: bytes) -> None:
+        """The answer to our last offer; a later one to the same offer replaces it."""
+        self._opened[1].accept_answer(answer)
+        self._apply(offered=True)
+
+    def answer(self, offer: bytes) -> bytes:
+        """Our answer to *offer*, the first one or a later one."""
+        answer = self._opened[1].answer(offer)
+        self._apply(offered=False)
+        return answer
+
+    async def move(self, host: str) -> None:
+        """Receive at *host* from now on; the next :meth:`offer` says so.  NetworkError: then nothing has moved."""
+        sockets, negotiator, _ = self._opened
+        if self.ice is not None:
+            await self.ice.restart(host)
+        elif isinstance(sockets, RtpSockets):
+            sockets.move(host, self._ports)
+        self._host, self._local = host, (host, sockets.local[1])
+        negotiator.move(self._local, sockets.rtcp_port)
+
+    def withdraw_offer(self) -> None:
+        """Our offer was refused: what was agreed before still holds."""
+        self._opened[1].withdraw()
+
+    def _apply(self, *, offered: bool) -> None:
+        _, negotiator, stream = self._opened
+        if negotiator.agreement is not None:
+            stream.configure(negotiator.agreement)
+            if self.ice is not None:
+                self.ice.agreed(negotiator.agreement, controlling=offered)
+            self._end.tune(negotiator.agreement.codec.sample_rate)
+            self._shake_hands()
+            if not stream.protection.waiting:
+                self._become("negotiated")
+
+    def _shake_hands(self) -> None:
+        """By DTLS, if that is what was agreed on: not before the other side can know it, and a path is there."""
+        agreement = self.agreement
+        if self._dtls is None or self._pacer is None or agreement is None:
+            return
+        ice = None if agreement.ice is None else self.ice
+        place = (agreement.remote, agreement.remote_rtcp) if ice is None else ice.place
+        if place is not None:
+            self._dtls.apply(agreement, self._opened[1].keying, *place)
+
+    def hurry(self) -> None:
+        """The call is answered: whoever has not begun to shake hands soon never will."""
+        if self._dtls is not None:
+            self._dtls.hurry()
+
+    @property
+    def rate(self) -> int:
+        """Samples a second of all PCM here; until there is an agreement, what it would be without one."""
+        return self._end.rate
+
+    @property
+    def _opened(self) -> tuple[RtpSockets | IcePath, Negotiator, AudioStream]:
+        if self._sockets is None or self._negotiator is None or self._stream is None:
+            raise LocalProtocolError("the media session is not open")
+        return self._sockets, self._negotiator, self._stream
+
+    # -- the beat -------------------------------------------------------------
+
+    def _beat_when_due(self) -> None:
+        assert self._pacer is not None
+        now = self._clock()
+        beats = self._pacer.due(now)
+        if beats:
+            self._beat(beats, now)
+        if not self._closed:
+            self._timer = self._loop.call_later(max(0.0, self._pacer.deadline - self._clock()), self._beat_when_due)
+
+    def _beat(self, beats: int, now: float) -> None:
+        """One packet, made of the last of *beats* frames; those before it were missed and are not sent any more."""
+        sockets, _, stream = self._opened
+        silent = self.muted or self.held
+        # After a suspended laptop wakes up, an hour of silence need not be recorded.
+        for _ in range(min(beats - 1, BEHIND_FRAMES)):
+            self._end.exchange(stream.play(now), silent=silent)
+        stream.skip(beats - 1)
+        sent = self._end.exchange(stream.play(now), silent=silent)
+        sockets.send(stream.beat(sent, now))
+        self._tell(stream, now)
+        self._end.wake()
+
+    def _tell(self, stream: AudioStream, now: float) -> None:
+        receiver = stream.receiver
+        while receiver.digits:
+            event = receiver.digits.popleft()
+            if self._on_dtmf is not None:
+                self._on_dtmf(event.digit, event.duration_ms)
+        if self.agreement is None or not self.agreement.may_receive:
+            return
+        last = receiver.last_arrival
+        quiet = stream.ended_by_peer or now - (self._started if last is None else last) > _SILENT_AFTER_S
+        if quiet and self.state != "silent":
+            self._become("silent")
+        elif not quiet and last is not None and self.state != "flowing":
+            self._become("flowing")
+
+    def _become(self, state: MediaState) -> None:
+        self.state = state
+        if self._on_state is not None:
+            self._on_state(state)
+
+    def _warn(self, code: str, message: str) -> None:
+        if self._on_warning is not None:
+            self._on_warning(code, message)
+        else:
+            _log.warning("%s", message)
+
+    def _receive_rtp(self, data: bytes, source: Address) -> None:
+        if self._stream is not None:
+            self._stream.receive_rtp(data, source, self._clock())
+
+    def _receive_rtcp(self, data: bytes, source: Address) -> None:
+        if self._stream is not None:
+            self._stream.receive_rtcp(data, source, self._clock())
+
+    # -- for programs -----------------------------------------------------------
+
+    async def dtmf(self, digits: str) -> str:
+        """Send *digits* (``0-9 * # A-D``, a comma waits half a second); returns when they are out.
+
+        ``rfc4733`` or, where the peer takes no events, ``inband``. LocalProtocolError for another digit.
+        """
+        check_digits(digits)
+        sender = self._opened[2].sender
+        if self._pacer is None:
+            raise LocalProtocolError("DTMF cannot be sent before the media has started")
+        via = sender.dial(digits)
+        while not sender.dtmf_idle and not self._closed:
+            await self._end.next_beat()
+        return via
+
+    def swap_port(self, port: AudioPort) -> AudioPort:
+        """Speak and hear by *port* from the next beat on; the one until now is given back, open."""
+        return self._end.swap_port(port)
+
+    @property
+    def recording(self) -> bool:
+        return self._end.recorder is not None
+
+    def record(self, path: Path | str, mode: RecordMode = "both") -> None:
+        """Record from now on.  LocalProtocolError when that is done already, ConfigError about the file."""
+        self._end.record(Path(path), mode)
+
+    def stop_recording(self) -> bool:
+        """End the recording, the file is whole then; False when there is none."""
+        return self._end.stop_recording()
+
+    async def write(self, pcm: bytes) -> None:
+        """Send *pcm* (16 bit, little-endian, mono, at :attr:`rate`) in place of the source; waits at 200 ms."""
+        await self._end.write(pcm)
+
+    async def drain(self) -> None:
+        """Return when all that was written is sent, or the session is closed."""
+        await self._end.drain()
+
+    def clear(self) -> None:
+        """Forget what was written and is not sent yet."""
+        self._end.clear()
+
+    async def read(self) -> bytes | None:
+        """The next 20 ms that were heard; None after :meth:`close`.  A reader a second behind loses the oldest."""
+        return await self._end.read()
+
+    def frames(self) -> AsyncIterator[bytes]:
+        """Every 20 ms that are heard, until the session closes; each has ``2 * rate // 50`` octets."""
+        return self._end.frames()
+
+    # -- what it came to ----------------------------------------------------------
+
+    def facts(self) -> MediaFacts:
+        """For the ``media`` event."""
+        return facts_of(self._opened[2], self.agreement, self.local, self.ice, secure=self._secure)
+
+    def report(self, *, verdict: bool = True) -> MediaReport:
+        """Counters, quality and (with *verdict*) what was heard; also after :meth:`close`, and before :meth:`open`."""
+        if self._stream is None:
+            return MediaReport()
+        report = self._stream.report(verdict=verdict)
+        return report if self.ice is None else replace(report, strangers=report.strangers + self.ice.path.strangers)

@@ -1,0 +1,289 @@
+"""Audio that has a clock of its own: the sound card (extra ``sipcli[audio]``, imported when asked for) and pipes.
+
+Their threads meet the call's 20 ms beat in small rings: what one side is too fast for is dropped,
+what it is too slow for is silence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sipcli.errors import ConfigError
+from sipcli.media.tone import FRAME, SAMPLE_RATE, SILENCE
+from sipcli.ua.media.convert import FrameConverter
+
+__all__ = ["DeviceInfo", "DevicePort", "PcmRing", "StdioPort", "list_devices"]
+
+_FRAME_OCTETS = 2 * FRAME
+_CARD_RATE = 48000
+"""What nearly every card has of itself, and what Opus needs."""
+_PREFILL_FRAMES = 2
+_RING_FRAMES = 6
+_PIPE_FRAMES = 10
+
+
+class PcmRing:
+    """Octets between two clocks, from any thread: after a bound the oldest go, and reading never waits.
+
+    Once it ran dry, *prefill* octets must gather before it gives again: one gap instead of many.
+    """
+
+    def __init__(self, *, most: int, prefill: int = 0) -> None:
+        self._most, self._prefill = most, prefill
+        self._octets = bytearray()
+        self._lock = threading.Lock()
+        self._filling = prefill > 0
+
+    def write(self, pcm: bytes) -> None:
+        with self._lock:
+            self._octets += pcm
+            if len(self._octets) > self._most:
+                del self._octets[: len(self._octets) - self._most]
+
+    def read(self, octets: int) -> bytes:
+        """Just *octets* of them, silence where there are none."""
+        with self._lock:
+            if self._filling and len(self._octets) < self._prefill:
+                return bytes(octets)
+            self._filling = False
+            out = bytes(self._octets[:octets])
+            del self._octets[:octets]
+            if len(out) < octets:
+                self._filling = self._prefill > 0
+        return out + bytes(octets - len(out))
+
+
+# -- the sound card -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """One device of ``sipcli devices``; *inputs* and *outputs* are channels, *rate* its own in Hz."""
+
+    index: int
+    name: str
+    inputs: int
+    outputs: int
+    rate: int
+    default_input: bool
+    default_output: bool
+
+
+def list_devices() -> list[DeviceInfo]:
+    """What PortAudio sees; ConfigError when the extra, or PortAudio itself, is not installed."""
+    sounddevice = _load()
+    with _quiet_stderr():
+        found = sounddevice.query_devices()
+        default_input, default_output = sounddevice.default.device
+    return [
+        DeviceInfo(
+            index,
+            str(device["name"]),
+            int(device["max_input_channels"]),
+            int(device["max_output_channels"]),
+            int(device["default_samplerate"]),
+            index == default_input,
+            index == default_output,
+        )
+        for index, device in enumerate(found)
+    ]
+
+
+def _load() -> Any:
+    if not _alsa_has_a_configuration():
+        raise ConfigError(
+            "the sound card needs ALSA's configuration, which is not there",
+            hint="Debian and Ubuntu: apt install libasound2-data; is ALSA_CONFIG_PATH set?",
+        )
+    try:
+        with _quiet_stderr():
+            import sounddevice
+    except ImportError as error:
+        raise ConfigError("the sound card needs sounddevice", hint="pip install 'sipcli[audio]'") from error
+    except OSError as error:
+        raise ConfigError(
+            f"the sound card needs PortAudio: {error}", hint="Debian and Ubuntu: apt install libportaudio2"
+        ) from error
+    return sounddevice
+
+
+def _alsa_has_a_configuration() -> bool:
+    """Without one PortAudio does not fail but aborts the process, so ALSA is asked first, as PortAudio would."""
+    if not sys.platform.startswith("linux"):
+        return True
+    try:
+        alsa = ctypes.CDLL("libasound.so.2")
+        root, found = ctypes.c_void_p.in_dll(alsa, "snd_config"), ctypes.c_void_p()
+        search = alsa.snd_config_search
+        search.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]
+        with _quiet_stderr():
+            alsa.snd_config_update()
+            return int(search(root, b"pcm", ctypes.byref(found))) == 0
+    except (OSError, ValueError, AttributeError):
+        return True  # no ALSA, or not one we know: PortAudio may have another way
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """ALSA and JACK write to file descriptor 2 whatever they find missing; nobody asked them."""
+    try:
+        kept = os.dup(2)
+    except OSError:
+        yield
+        return
+    silent = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silent, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(silent)
+
+
+class DevicePort:
+    """Microphone and loudspeaker of one device, at its own rate; what the call has is resampled from and to it.
+
+    PortAudio calls back from its own thread with blocks of its own size; both rings hold some 120 ms.
+    """
+
+    _rate: int
+    _microphone: PcmRing
+    _loudspeaker: PcmRing
+
+    def __init__(self, name: str | None = None) -> None:
+        sounddevice = _load()
+        device: int | str | None = int(name) if name is not None and name.isdigit() else name
+        try:
+            with _quiet_stderr():
+                self._stream = self._open(sounddevice, device)
+                self._stream.start()
+        except (sounddevice.PortAudioError, ValueError) as error:
+            raise ConfigError(
+                f"the sound card {name or '(default)'} cannot be opened: {error}",
+                hint="see `sipcli devices`, or use --audio null",
+            ) from error
+        self.tune(SAMPLE_RATE)
+
+    def _open(self, sounddevice: Any, device: int | str | None) -> Any:
+        def stream(rate: int) -> Any:
+            self._rate = rate
+            octets = 2 * (rate // 50)
+            self._microphone = PcmRing(most=_RING_FRAMES * octets, prefill=_PREFILL_FRAMES * octets)
+            self._loudspeaker = PcmRing(most=_RING_FRAMES * octets, prefill=_PREFILL_FRAMES * octets)
+            return sounddevice.RawStream(
+                samplerate=rate, channels=1, dtype="int16", device=device, latency="low", callback=self._callback
+            )
+
+        try:
+            return stream(_CARD_RATE)
+        except sounddevice.PortAudioError:
+            rate = int(sounddevice.query_devices(device, "output")["default_samplerate"])
+            if rate == _CARD_RATE:
+                raise
+            return stream(rate)
+
+    def tune(self, rate: int) -> None:
+        """The call's PCM has *rate* from now on; the device is not touched."""
+        self._from_card, self._to_card = FrameConverter(self._rate, rate), FrameConverter(rate, self._rate)
+
+    def _callback(self, indata: Any, outdata: Any, frames: int, when: Any, status: Any) -> None:
+        self._microphone.write(bytes(indata))
+        outdata[:] = self._loudspeaker.read(len(outdata))
+
+    def read(self) -> bytes:
+        return self._from_card.push(self._microphone.read(2 * (self._rate // 50)))
+
+    def write(self, pcm: bytes) -> None:
+        self._loudspeaker.write(self._to_card.push(pcm))
+
+    def close(self) -> None:
+        with _quiet_stderr():
+            self._stream.close(ignore_errors=True)
+
+
+# -- pipes --------------------------------------------------------------------
+
+
+class StdioPort:
+    """Standard input is sent, what is heard goes to standard output; a daemon thread each, for both may block.
+
+    Both are 8 kHz whatever the call has, for who writes into a pipe cannot be told of a change.
+
+    Input faster than real time (a file) waits in its pipe; output that nobody reads is dropped after 200 ms.
+    """
+
+    def __init__(self, source: int | None = None, sink: int | None = None) -> None:
+        self._source = _descriptor(sys.stdin, 0) if source is None else source
+        self._sink = _descriptor(sys.stdout, 1) if sink is None else sink
+        self._in: deque[bytes] = deque()
+        self._out: deque[bytes] = deque(maxlen=_PIPE_FRAMES)
+        self._changed = threading.Condition()
+        self._closed = False
+        self.tune(SAMPLE_RATE)
+        for target in (self._pump_in, self._pump_out):
+            threading.Thread(target=target, name=f"sipcli-{target.__name__}", daemon=True).start()
+
+    def tune(self, rate: int) -> None:
+        self._from_pipe, self._to_pipe = FrameConverter(SAMPLE_RATE, rate), FrameConverter(rate, SAMPLE_RATE)
+
+    def read(self) -> bytes:
+        with self._changed:
+            frame = self._in.popleft() if self._in else b""
+            self._changed.notify_all()
+        return self._from_pipe.push(frame + SILENCE[len(frame) :])
+
+    def write(self, pcm: bytes) -> None:
+        pcm = self._to_pipe.push(pcm)
+        with self._changed:
+            self._out.append(pcm)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _pump_in(self) -> None:
+        pending = b""
+        while not self._closed:
+            try:
+                data = os.read(self._source, _FRAME_OCTETS)
+            except OSError:
+                data = b""
+            pending += data
+            while len(pending) >= _FRAME_OCTETS or (not data and pending):
+                frame, pending = pending[:_FRAME_OCTETS], pending[_FRAME_OCTETS:]
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed or len(self._in) < _PIPE_FRAMES)
+                    self._in.append(frame)
+            if not data:
+                return
+
+    def _pump_out(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._out)
+                if not self._out:
+                    return
+                frame = self._out.popleft()
+            try:
+                while frame:
+                    frame = frame[os.write(self._sink, frame) :]
+            except OSError:
+                return
+
+
+def _descriptor(stream: Any, default: int) -> int:
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return default

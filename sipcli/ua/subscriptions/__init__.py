@@ -1,0 +1,1 @@
+"""Subscriptions and publications as one awaits them."""
