@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sipcli.cli.oncall import CallProgram, Chooser, after, choosing
 from sipcli.cli.parameters import (
     GlobalOptions,
+    Seconds,
     account_options,
     control_option,
     follow_option,
@@ -75,7 +77,9 @@ def _matches(uri: str, pattern: str) -> bool:
 
 @verb("listen")
 @click.option(
-    "--answer", default="ask", show_default=True, metavar="ask|auto|busy|decline|CODE[,CODE...]", help="What calls get."
+    "--answer",
+    metavar="ask|auto|busy|decline|CODE[,CODE...]",
+    help="What calls get; ask where nothing else is said.",
 )
 @click.option("--from", "aor", metavar="AOR", help="Who listens: an address, or an account's name.")
 @click.option("--no-register", is_flag=True, help="Just listen, on --port.")
@@ -94,6 +98,14 @@ def _matches(uri: str, pattern: str) -> bool:
 @click.option(
     "--allow", multiple=True, metavar="GLOB", help="Answer automatically only callers like this: '*@example.com'."
 )
+@click.option(
+    "--answer-after", type=Seconds(), metavar="S", help="Let it ring for S seconds before it is answered automatically."
+)
+@click.option(
+    "--on-call",
+    metavar="CMD",
+    help="A program decides: it reads the call as JSON; exit status 0 answers, 6 is busy, all others decline.",
+)
 @click.option("--allow-anonymous", is_flag=True, help="Take calls that did not come through our own server.")
 @click.option("--early-media", is_flag=True, help="Let callers hear --audio while it rings (183).")
 @media_options
@@ -104,12 +116,14 @@ def _matches(uri: str, pattern: str) -> bool:
 def command(
     options: GlobalOptions,
     /,
-    answer: str,
+    answer: str | None,
     aor: str | None,
     no_register: bool,
     max_calls: int | None,
     ready_file: Path | None,
     allow: tuple[str, ...],
+    answer_after: float | None,
+    on_call: str | None,
     allow_anonymous: bool,
     early_media: bool,
     control: Path | None,
@@ -123,8 +137,18 @@ def command(
     async def body(run: Run) -> Outcome:
         from sipcli.sip.profile import EngineConfig
 
-        plan = AnswerPlan(answer, allow)
+        if answer is not None and on_call is not None:
+            raise ConfigError("--answer and --on-call both decide about calls", hint="leave one of them out")
+        plan = AnswerPlan(answer or ("auto" if on_call or answer_after else "ask"), allow)
+        chooser: Chooser | None = None if on_call is None else CallProgram(on_call).decide
+        if answer_after is not None:
+            chooser = after(answer_after, chooser)
         ring = said.pop("ring_timeout") or _RING_S
+        if answer_after is not None and answer_after >= ring:
+            raise ConfigError(
+                f"--answer-after {answer_after:g} is never: it rings for {ring:g} s",
+                hint="--ring-timeout S rings longer",
+            )
         talk = Talk.wanted(run, said)
         account = _account(run, aor, no_register, said)
         run.ends_with_reader = True
@@ -138,7 +162,7 @@ def command(
         ):
             me = agent.account(account.name)
             talk.answers_for(agent)
-            desk = _Desk(run, plan, talk, max_calls, ring, early=early_media)
+            desk = _Desk(run, plan, talk, max_calls, ring, chooser, early=early_media)
             # A caller who names none of our contacts belongs to no account.
             me.incoming = agent.on_incoming = desk.incoming
             if not direct:
@@ -175,7 +199,15 @@ class _Desk:
     """Takes the calls, counts them, and knows when enough were taken."""
 
     def __init__(
-        self, run: Run, plan: AnswerPlan, talk: Talk, max_calls: int | None, ring: float, *, early: bool
+        self,
+        run: Run,
+        plan: AnswerPlan,
+        talk: Talk,
+        max_calls: int | None,
+        ring: float,
+        chooser: Chooser | None,
+        *,
+        early: bool,
     ) -> None:
         self._run = run
         self._plan = plan
@@ -183,6 +215,7 @@ class _Desk:
         self._limit = max_calls
         self._at_once = max_calls or 2
         self._ring = ring
+        self._chooser = chooser
         self._early = early
         self._tasks: set[asyncio.Task[None]] = set()
         self._first = asyncio.Event()
@@ -224,9 +257,10 @@ class _Desk:
             if isinstance(step, int):
                 call.reject(step)
                 return
+            chooser = self._chooser if step == "auto" else None
+            if (step == "ask" or chooser is not None) and not await self._asked(call, chooser):
+                return
             if step == "ask":
-                if not await self._asked(call):
-                    return
                 await call.agent.switchboard.hold_others(call)  # a person talks to one; a bot may talk to many
             await call.accept(**self._talk.media, record=self._talk.recording(call.id, self._answered + 1))
             self._answered += 1
@@ -238,14 +272,15 @@ class _Desk:
             # One caller's trouble must not end the service for the next.
             call.agent.tell(WarningNotice(code="call_failed", message=f"call from {uri}: {error}", hint=error.hint))
 
-    async def _asked(self, call: Call) -> bool:
-        """Ring, and let the person decide; False when the call was refused, or went away."""
+    async def _asked(self, call: Call, chooser: Chooser | None) -> bool:
+        """Ring, and let the person decide, or *chooser*; False when the call was refused, or went away."""
         if self._early:
             await call.early(**self._talk.media, record=self._talk.recording(call.id, self._answered + 1))
         else:
             call.ring()
         self._run.console.say(f"[a]nswer  [r]eject  [R] decline   rings {self._ring:g} s")
-        decision = await self._talk.decision(call, self._ring)
+        async with choosing(call, chooser):
+            decision = await self._talk.decision(call, self._ring)
         if decision == "answer":
             return True
         if decision is not None:
