@@ -22,6 +22,7 @@ WAIT = 60.0
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_T08_A27_ten_thousand_challenges_wait_for_a_minute_and_each_has_its_end() -> None:
     """In a process of its own, without Python's development mode, whose allocator is another.

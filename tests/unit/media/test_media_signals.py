@@ -103,6 +103,36 @@ def test_a_lost_frame_of_a_tone_is_hardly_heard() -> None:
     assert rms(pcm_of(error)) < 0.05 * rms(lost)
 
 
+@pytest.mark.parametrize("rate", [8000, 16000])
+@pytest.mark.parametrize("period", [40, 47, 61, 80, 99, 113, 120])
+def test_the_period_of_a_voice_is_found_to_a_sample(period: int, rate: int) -> None:
+    """A buzz of many harmonics, as the voice is; the quick search must find what a search of all lags would."""
+    concealer, scale = Concealer(rate), rate // 8000
+    buzz = array("h", (int(12000 * (n % (period * scale)) / (period * scale)) - 6000 for n in range(4 * 160 * scale)))
+    for at in range(0, len(buzz), 160 * scale):
+        concealer.heard(pcm_of(buzz[at : at + 160 * scale]))
+    goes_on = array(
+        "h",
+        (
+            int(12000 * (n % (period * scale)) / (period * scale)) - 6000
+            for n in range(4 * 160 * scale, 5 * 160 * scale)
+        ),
+    )
+    half = 80 * scale
+    invented = samples_of(concealer.lost())[:half]
+    error = array("h", (a - b for a, b in zip(invented, goes_on[:half], strict=True)))
+    assert rms(pcm_of(error)) < 0.1 * rms(pcm_of(goes_on))
+
+
+def test_a_gap_in_silence_is_silence_and_costs_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with too much to do is late with every packet: what a gap costs then is what breaks it."""
+    concealer = Concealer()
+    for _ in range(4):
+        concealer.heard(bytes(320))
+    monkeypatch.setattr("sipcli.media.conceal._best_lag", None)
+    assert concealer.lost() == bytes(320)
+
+
 def test_a_long_gap_fades_into_silence() -> None:
     oscillator, concealer = Oscillator(400), Concealer()
     for _ in range(10):
