@@ -74,7 +74,8 @@ def _config(run: Run) -> Iterator[Finding]:
             yield Finding("configuration", "broken", line, error.hint)
         return
     if config.path is None:
-        yield Finding("configuration", "missing", "none, and none is needed", f"sipcli config init writes {place}")
+        step = f"sipcli config init writes {place}" if place else "name one with --config FILE: there is no home folder"
+        yield Finding("configuration", "missing", "none, and none is needed", step)
         return
     yield Finding("configuration", "ok", f"{config.path}, accounts: {', '.join(config.accounts) or 'none'}")
     from sipcli.cli.config_cmd import missing_files

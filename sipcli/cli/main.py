@@ -21,7 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "subscribe": ("sipcli.cli.subscribe", "Be told of waiting messages, presence, or somebody's calls."),
     "options": ("sipcli.cli.options", "Ping a server or a phone."),
     "auth": ("sipcli.cli.auth", "Save, forget and test secrets, and answer who waits for one."),
-    "ctl": ("sipcli.cli.ctl", "Command a call of a running sipcli: hang up, hold, mute, digits."),
+    "ctl": ("sipcli.cli.ctl", "Command a running sipcli: hold, transfer, record, join, answer."),
     "status": ("sipcli.cli.status", "What running sipclis do, and who waits for a password."),
     "providers": ("sipcli.cli.providers", "Who could know your secrets, and whether they answer."),
     "accounts": ("sipcli.cli.accounts", "The accounts of the configuration."),

@@ -345,7 +345,7 @@ def near(wrong: str, right: Iterable[str]) -> str | None:
     import difflib  # only a mistake needs it
 
     names = sorted(right)
-    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.65)
     if close:
         return f"did you mean “{close[0]}”?"
     return "known are " + ", ".join(names) if names else None

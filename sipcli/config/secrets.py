@@ -21,7 +21,7 @@ RIGHT_PLACES = (
 )
 
 _SECRET_KEY = re.compile(
-    r"(?:.*[_-])?(?:password|passwd|passphrase|pass|pw|pwd|pin|secret|secret_id|client_secret|token|jwt|ha1|api_?key|private_key)",
+    r"(?:.*[_-])?(?:pass?w(?:or)?[dt]|passphrase|pass|pw|pwd|pin|secret|secret_id|client_secret|token|jwt|ha1|api_?key|private_key)",
     re.IGNORECASE,
 )
 _LARGEST = 1 << 20

@@ -45,13 +45,13 @@ def choose(names: Sequence[str] | None = None) -> tuple[Codec, ...]:
     for name in names:
         codec = CODECS.get(name.upper())
         if codec is None:
-            raise ConfigError(f"no such codec: {name}", hint=f"there are {', '.join(CODECS)}")
+            raise ConfigError(f"no such codec: {name}", hint=f"there are {', '.join(CODECS).lower()}")
         what = _MISSING[codec.name]() if codec.name in _MISSING else ""
         if what:
             raise ConfigError(f"{codec.name} needs {what}", hint="leave it out of the codecs, or install it")
         chosen.setdefault(codec.name, codec)
     if not chosen:
-        raise ConfigError("no codec is left to offer", hint=f"there are {', '.join(CODECS)}")
+        raise ConfigError("no codec is left to offer", hint=f"there are {', '.join(CODECS).lower()}")
     return tuple(chosen.values())
 
 

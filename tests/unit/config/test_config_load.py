@@ -140,6 +140,13 @@ class TestWhatIsWrong:
             == "/etc/sipcli.toml: [accounts.work] regitrar: is not known here \N{EN DASH} did you mean “registrar”?"
         )
 
+    def test_a_mistyped_password_is_a_secret_and_no_aor(self) -> None:
+        """A key that is near nothing is answered by the list; one that can only be a password, by where those go."""
+        [line] = problems(MINIMAL + 'pasword = "hunter2"\n')
+        assert "pasword: a secret does not belong in the configuration" in line
+        [line] = problems(MINIMAL + 'sword = "x"\n')
+        assert "known are " in line
+
     def test_all_mistakes_at_once(self) -> None:
         lines = problems(
             """
