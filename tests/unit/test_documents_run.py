@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TABLE = re.compile(r"^\[(defaults|policy|accounts\.|providers\.)", re.MULTILINE)
 
+TYPED = re.compile(r"(?:^|^\$ |\| |\$\(|^ExecStart=\S*/|sudo -u \w+ )(sipcli [^)|]+)")
+
 
 def blocks(*languages: str) -> Iterator[tuple[Path, str]]:
     """The fenced blocks of all pages that are written in one of *languages*, each with its page."""
@@ -44,8 +46,7 @@ def command_lines() -> list[tuple[Path, str]]:
     found = []
     for page, block in blocks("", "sh", "bash", "ini"):
         for line in block.replace("\\\n", " ").splitlines():
-            for typed in re.findall(r"(?:^|^\$ |\| |\$\(|^ExecStart=\S*/|sudo -u \w+ )(sipcli [^)|]+)", line):
-                found.append((page, typed))
+            found += [(page, typed) for typed in TYPED.findall(line)]
     for page in PAGES:
         prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
         found += [(page, words) for words in re.findall(r"(?<!service )`(sipcli [a-z][^`]*)`", prose)]
