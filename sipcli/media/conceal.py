@@ -53,6 +53,9 @@ class Concealer:
         if not self._steps_lost:
             period = self._scale * self._find_period()
             self._period, self._phase = self._history[-period:], 0
+        if not any(self._period):
+            self._steps_lost += 2
+            return self._silence
         out: array[int] = array("h")
         for _ in range(2):
             start = self._gain()
