@@ -115,8 +115,13 @@ class OAuthClient:
         endpoints: Endpoints,
         http: _http.Http,
         token_issuer: str | None = None,
+        bearer: bool = True,
     ) -> None:
-        """*token_issuer*: what a token may name as its issuer, the server's own by default."""
+        """*token_issuer*: what a token may name as its issuer, the server's own by default.
+
+        *bearer*: the token is sent as one, and so must be of that type (RFC 6749 section 7.1).
+        """
+        self._bearer = bearer
         self.client_id = client_id
         self._token_issuer = token_issuer or endpoints.issuer
         self.scope = scope
@@ -252,6 +257,9 @@ class OAuthClient:
         access, refresh, seconds = answer.get("access_token"), answer.get("refresh_token"), answer.get("expires_in")
         if not isinstance(access, str) or not access:
             raise Unavailable(f"{self.what} answered without a token")
+        kind = answer.get("token_type", "Bearer")  # servers that leave it out mean this one
+        if self._bearer and (not isinstance(kind, str) or kind.lower() != "bearer"):
+            raise Denied(f"{self.what} gave a token of another type than Bearer: let this client have Bearer tokens")
         claims = claims_of(access)
         check_claims(claims, self.what, self._token_issuer, self._audience)
         lives = [life_of(claims, server_time), float(seconds) if isinstance(seconds, int | float) else None]

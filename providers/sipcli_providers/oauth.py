@@ -102,6 +102,7 @@ class OAuthProvider:
             endpoints=endpoints,
             http=http,
             token_issuer=options.optional("token_issuer"),
+            bearer=self._use != "password",
         )
         self._terminal = context.terminal
         self._signin = _sign_in(options, self.name, self._client, context.terminal)

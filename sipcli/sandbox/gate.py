@@ -49,7 +49,7 @@ class Gate:
         """True when *tx* is dealt with; False when the engine may have it.  ParseError for what makes no sense."""
         request, now = tx.request, self._layer.clock()
         headers: Headers = ()
-        if request.method in self._config.challenged:
+        if self._is_challenged(tx):
             verdict = self.guard.judge(request, now)
             if not isinstance(verdict, Passed):
                 self._answer(tx, verdict.status, verdict.headers)
@@ -66,6 +66,12 @@ class Gate:
             self.relay.follow(tx)
             return True
         return request.to.tag is None and self._dial(tx, now)
+
+    def _is_challenged(self, tx: ServerTransaction) -> bool:
+        """Not whoever was called, inside the call: no phone that guards against its caller's challenges answers there
+        (decision 16), and so no proxy asks."""
+        asked = tx.request.method in self._config.challenged
+        return asked and not self.relay.comes_from_the_callee(tx.request, tx.flow)
 
     def forget_flow(self, flow: Flow) -> None:
         self.location.forget_flow(flow)

@@ -49,6 +49,10 @@ class Relay:
         """Whether *request* belongs to a dialog that runs through us."""
         return request.to.tag is not None and request.call_id in self._legs
 
+    def comes_from_the_callee(self, request: Request, flow: Flow) -> bool:
+        """Whether *request* belongs to such a dialog, and *flow* leads to the side that was called."""
+        return self.knows(request) and _same_way(flow, self._legs[request.call_id].callee)
+
     def start(self, tx: ServerTransaction, contact: NameAddr, flow: Flow) -> None:
         """Forward the request that begins a dialog, or stands alone, to *contact* over *flow*."""
         request = tx.request

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sipcli.sip.subscriptions.publication import Publication
     from sipcli.sip.subscriptions.subscription import Subscription
     from sipcli.sip.subscriptions.substate import SubscriptionState
+    from sipcli.sip.subscriptions.unasked import UnaskedNotify
     from sipcli.sip.syntax.message import Request, Response
     from sipcli.sip.syntax.uri import SipUri
 
@@ -380,6 +381,7 @@ if TYPE_CHECKING:
         | RequestDone
         | MessageReceived
         | NotifyReceived
+        | UnaskedNotify
         | PublicationChanged
         | SubscriptionChanged
         | ProtocolWarning

@@ -11,7 +11,8 @@ from sipcli.sip.calls.session_timer import MIN_INTERVAL, is_too_brief
 from sipcli.sip.calls.takeover import judge_replaces, misplaced
 from sipcli.sip.events import MessageReceived
 from sipcli.sip.flow import Flow
-from sipcli.sip.subscriptions.notified import bad_event
+from sipcli.sip.subscriptions.notified import allowed_events
+from sipcli.sip.subscriptions.unasked import take_unasked
 from sipcli.sip.syntax.bodies import is_optional, read_session
 from sipcli.sip.syntax.grammar import KNOWN_METHODS
 from sipcli.sip.syntax.letterbody import MESSAGE_TYPES, words_of
@@ -30,7 +31,7 @@ _Refusal: TypeAlias = tuple[int, tuple[tuple[str, str], ...]]
 # Bodies that we would have to understand; those of other methods are ignored.
 _READ_BODIES = frozenset(("INVITE", "UPDATE", "PRACK", "MESSAGE"))
 # Requests that mean nothing without a dialog or transaction of ours.
-_NEED_DIALOG = frozenset(("BYE", "UPDATE", "INFO", "PRACK", "NOTIFY"))
+_NEED_DIALOG = frozenset(("BYE", "UPDATE", "INFO", "PRACK"))
 
 
 class Reception:
@@ -162,7 +163,10 @@ class Reception:
                 tx.reply(200)
                 self._core.emit(MessageReceived(account.name if account else None, request, tx.flow))
             case "SUBSCRIBE":  # what we notify of begins otherwise: with a REFER
-                tx.reply(489, headers=bad_event(config))
+                tx.reply(489, headers=allowed_events(config))
+            case "NOTIFY":
+                arrival = self._core.arrival or tx.flow
+                take_unasked(self._core, self._callee(request, arrival), tx, request, arrival)
             case method if method in _NEED_DIALOG:
                 tx.reply(481)
             case _:
@@ -173,6 +177,7 @@ class Reception:
                         ("Accept", ", ".join(config.accept)),
                         ("Accept-Encoding", "identity"),
                         ("Supported", ", ".join(config.supported)),
+                        *allowed_events(config),
                         ("User-Agent", config.user_agent),
                     ),
                 )

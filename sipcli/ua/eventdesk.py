@@ -40,6 +40,7 @@ from sipcli.sip.events import (
     SubscriptionChanged,
     TransferChanged,
 )
+from sipcli.sip.subscriptions.unasked import UnaskedNotify
 from sipcli.ua.calls.answering import hand_over
 from sipcli.ua.net.wirelog import WireRecord, mask
 from sipcli.ua.notices import (
@@ -98,6 +99,7 @@ class EventDesk:
             MessageReceived: agent.soft.on_message,
             SubscriptionChanged: agent.soft.on_subscription,
             NotifyReceived: agent.soft.on_notify,
+            UnaskedNotify: agent.soft.on_unasked,
             PublicationChanged: agent.soft.on_publication,
             ProtocolWarning: self._on_warning,
         }

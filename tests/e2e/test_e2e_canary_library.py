@@ -148,7 +148,7 @@ def registrar() -> Iterator[Registrar]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_T14_a_hook_with_the_secret_in_hand_leaves_it_in_no_log(tmp_path: Path, registrar: Registrar, way: str) -> None:
-    """Fails, where it answers, if ``Secret.__repr__`` shows its octets."""
+    """Fails, where it raises and for ``configured``, if ``Secret.__repr__`` shows its octets."""
     secret = canary("library")
     (tmp_path / "program.py").write_text(PROGRAM)
     done = subprocess.run(

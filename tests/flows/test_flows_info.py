@@ -14,6 +14,14 @@ def test_D05_our_invite_says_that_we_take_no_package() -> None:
     assert wire.one().all("recv-info") == [""]
 
 
+def test_D05_a_change_of_the_session_says_it_again() -> None:
+    """RFC 6086 section 5.2.3: what a target refresh leaves out is taken back."""
+    wire = Wire()
+    call, _, _ = wire.established()
+    wire.do(lambda: call.reinvite(OFFER))
+    assert wire.one().all("recv-info") == [""]
+
+
 @pytest.mark.parametrize("asked", [True, False])
 def test_D05_our_200_says_so_to_whoever_asks(asked: bool) -> None:
     wire = Wire()

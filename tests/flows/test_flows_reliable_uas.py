@@ -164,6 +164,31 @@ class TestRinging:
         if lines:
             assert int(again.header("rseq")) == int(first.header("rseq")) + 1
 
+    @pytest.mark.parametrize("how", ["reject", "cancel"])
+    def test_D02_a_prack_that_was_on_its_way_when_it_was_refused_is_answered(self, how: str) -> None:
+        """RFC 3262 section 3: we "MUST be prepared to process PRACK requests for those outstanding responses"."""
+        wire, call, bob = called(CAN)
+        wire.do(lambda: call.ring(183, ANSWER))
+        said = wire.one()
+        if how == "reject":
+            wire.do(lambda: call.reject(486))
+        else:
+            wire.deliver(bob.request("CANCEL", cseq=1, branch=f"z9hG4bK-{bob.call_id}-1"))
+        wire.take()
+        wire.deliver(prack(bob, said))
+        answered = wire.one()
+        assert (answered.method, answered.status) == ("PRACK", 200)
+        wire.deliver(prack(bob, said))
+        assert wire.one().status == 481, "once"
+        wire.deliver(bob.request("INFO"))
+        assert wire.one().status == 481
+        assert len(wire.told(events.CallEnded)) == 1 and not wire.told(events.CallConfirmed)
+        wire.drain()
+        wire.take()
+        wire.deliver(bob.request("PRACK", "RAck: 1 1 INVITE"))
+        assert wire.one().status == 481
+        assert not wire.engine._core.dialogs
+
     def test_cancel_ends_the_repetition(self) -> None:
         wire, call, bob = called(CAN)
         wire.do(call.ring)

@@ -9,6 +9,7 @@ import pytest
 
 from sipcli.sip import events
 from sipcli.sip.subscriptions.subscription import MAX_NOTIFIERS, Phase, Subscription
+from sipcli.sip.subscriptions.unasked import UnaskedNotify
 from sipcli.sip.syntax.uri import SipUri
 from tests.support.pair import SERVER, Caller, Gate, Heard, Wire, password, response
 
@@ -453,3 +454,68 @@ def test_T01_a_notifier_behind_our_proxy_gets_no_credentials_for_a_realm_of_his_
     box.notify("active;expires=600", record_route=("<sip:192.0.2.1;lr>",))
     wire.deliver(Gate("voicemail.example").ask(box.request()))
     assert wire.silent()
+
+
+# -- what nobody subscribed to, and what we say that we notify of ------------------------------------------
+
+
+def unasked(*lines: str, body: bytes = BODY, kind: str = SUMMARY, uri: str = "sip:alice@example.com") -> bytes:
+    pbx = Caller(uri=uri, to="<sip:alice@example.com>")
+    return pbx.request("NOTIFY", *lines, body=body, kind=kind)
+
+
+@pytest.mark.parametrize("state", [(), ("Subscription-State: active",)])
+def test_D05_our_own_server_may_tell_of_waiting_messages_unasked(state: tuple[str, ...]) -> None:
+    wire, gate = Wire(), Gate()
+    wire.register(gate)
+    wire.deliver(unasked("Event: message-summary", *state))
+    assert wire.one().status == 200
+    told = wire.last(UnaskedNotify)
+    assert (told.account, told.request.body) == ("work", BODY)
+
+
+def test_T20_D05_nobody_else_may_tell_of_waiting_messages_unasked() -> None:
+    """Fails without ``account.origin(arrival).bound`` in sip/subscriptions/unasked.py."""
+    wire, gate = Wire(), Gate()
+    wire.register(gate)
+    for uri in ("sip:alice@example.com", "sip:u7x@192.0.2.99:5062"):
+        wire.deliver(unasked("Event: message-summary", uri=uri), wire.flow(STRANGER))
+        assert wire.one().status == 481
+    assert not wire.told(UnaskedNotify)
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "status"),
+    [
+        (("Event: presence",), SUMMARY, 481),
+        ((), SUMMARY, 481),
+        (("Event: ;x",), SUMMARY, 481),
+        (("Event: message-summary",), "text/html", 415),
+    ],
+)
+def test_D04_anything_else_unasked_is_refused(lines: tuple[str, ...], kind: str, status: int) -> None:
+    wire, gate = Wire(), Gate()
+    wire.register(gate)
+    wire.deliver(unasked(*lines, kind=kind))
+    assert wire.one().status == status
+    assert not wire.told(UnaskedNotify)
+
+
+def test_D04_the_answer_to_a_notify_says_where_we_are() -> None:
+    mailbox = Mailbox(Wire())
+    mailbox.accept()
+    assert mailbox.notify("active").header("contact") == "<sip:u7x@192.0.2.99:5062>"
+
+
+def test_D04_what_we_notify_of_is_said_in_what_makes_dialogs() -> None:
+    """RFC 6665 section 8.2.2."""
+    wire = Wire()
+    wire.call()
+    assert wire.one().header("allow-events") == "refer"
+    wire = Wire()
+    _, ok, caller = wire.answered()
+    assert ok.header("allow-events") == "refer"
+    wire.deliver(caller.request("OPTIONS"))
+    assert wire.one().header("allow-events") == "refer"
+    wire.deliver(Caller().request("OPTIONS"))
+    assert wire.one().header("allow-events") == "refer"

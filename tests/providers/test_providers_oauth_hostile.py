@@ -258,6 +258,19 @@ class TestBadAnswers:
         assert str(error).isprintable()
         assert "canary" not in str(error)
 
+    @pytest.mark.parametrize("kind", ["DPoP", "mac", 7, None, ""])
+    def test_a_token_of_a_type_that_we_cannot_use_is_refused(self, login: Login, secret_file: str, kind: Any) -> None:
+        """RFC 6749 section 7.1."""
+        login.answers["/token"] = answer_json({"access_token": "canary-token", "token_type": kind})
+        error = error_of(login.provider(client_secret_file=secret_file), login.request())
+        assert isinstance(error, Denied)
+        assert "than Bearer" in str(error) and "canary" not in str(error)
+
+    @pytest.mark.parametrize("kind", [{"token_type": "bearer"}, {"token_type": "BEARER"}, {}])
+    def test_a_bearer_token_is_one_however_it_is_spelt(self, login: Login, secret_file: str, kind: Any) -> None:
+        login.answers["/token"] = answer_json({"access_token": "t", **kind})
+        assert login.provider(client_secret_file=secret_file).get(login.request()).secret.reveal() == b"t"
+
     def test_a_token_with_a_line_break_is_refused(self, login: Login, secret_file: str) -> None:
         login.answers["/token"] = answer_json({"access_token": "a\r\nVia: b", "token_type": "Bearer"})
         error = error_of(login.provider(client_secret_file=secret_file), login.request())

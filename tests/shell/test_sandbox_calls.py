@@ -9,7 +9,7 @@ import pytest
 from sipcli.errors import LocalProtocolError
 from sipcli.media.tone import dominant_hz, samples_of
 from sipcli.sandbox import Sandbox
-from sipcli.sip.events import CallReanswered, RequestDone
+from sipcli.sip.events import CallReanswered, CallReoffered, RequestDone
 from sipcli.sip.flow import Transport
 from sipcli.ua.media.media_io import MediaSession
 from tests.support.softphone import Softphone, eventually
@@ -240,6 +240,42 @@ async def test_requests_inside_a_call_are_challenged_when_told(method: str) -> N
             await media.close()
         assert sandbox.statuses(method)[-1] == 200
         assert sandbox.requests(method)[-1].find("Proxy-Authorization") is not None
+
+
+async def test_whoever_was_called_may_hold_too() -> None:
+    """The sandbox once challenged that re-INVITE, which no phone may answer (decision 16)."""
+    async with (
+        Sandbox() as sandbox,
+        Softphone("alice", "wonderland", sandbox.uri()) as alice,
+        Softphone("bob", "builder", sandbox.uri()) as bob,
+    ):
+        await bob.register()
+        ours, theirs = MediaSession(codecs=G711), MediaSession(codecs=G711)
+        await ours.open()
+        await theirs.open()
+        try:
+            call = await alice.call("bob", ours)
+            incoming = (await bob.incoming()).call
+            assert incoming.offer is not None
+            with bob.endpoint.turn():
+                incoming.accept(theirs.answer(incoming.offer))
+            answer = await alice.answered(call)
+            assert answer.sdp is not None
+            ours.accept_answer(answer.sdp)
+            await bob.confirmed(incoming)
+            with bob.endpoint.turn():
+                incoming.reinvite(theirs.offer(hold=True))
+            offered = (await alice.wait_for(CallReoffered)).offer
+            assert offered is not None
+            with alice.endpoint.turn():
+                call.answer_reinvite(ours.answer(offered))
+            reanswered = await bob.wait_for(CallReanswered)
+            assert reanswered.code == 200, reanswered.why
+            bob.hangup(incoming)
+            await alice.ended(call)
+        finally:
+            await ours.close()
+            await theirs.close()
 
 
 async def test_a_call_on_hold_and_back() -> None:

@@ -144,12 +144,37 @@ async def test_what_they_offer_cannot_be_agreed_on(rig: Any) -> None:
 async def test_our_offer_is_refused_and_what_was_agreed_before_holds(rig: Any) -> None:
     task = asyncio.ensure_future(rig.call.hold())
     await asyncio.sleep(0)
-    with pytest.raises(LocalProtocolError, match="being changed already"):
-        await rig.call.hold()
     rig.call.changes.on_reanswered(CallReanswered(rig.core, None, 488, "Not Acceptable Here"))
     with pytest.raises(MediaFailed):
         await task
     assert not rig.media.held and "withdrawn" in rig.media.done
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_two_who_ask_at_once_are_served_one_after_the_other(rig: Any, refused: bool) -> None:
+    first, second = asyncio.ensure_future(rig.call.hold()), asyncio.ensure_future(rig.call.resume())
+    await asyncio.sleep(0)
+    assert (len(rig.core.said), rig.media.held) == (1, True)
+    held = CallReanswered(rig.core, None, 488) if refused else CallReanswered(rig.core, b"held")
+    rig.call.changes.on_reanswered(held)
+    await asyncio.wait({first})
+    await asyncio.sleep(0)
+    assert (len(rig.core.said), rig.media.held) == (2, False)
+    rig.call.changes.on_reanswered(CallReanswered(rig.core, b"resumed"))
+    await second
+    assert rig.call.state == "answered"
+    assert isinstance(first.exception(), MediaFailed) is refused
+
+
+async def test_whoever_waits_while_the_call_ends_is_told(rig: Any) -> None:
+    first, second = asyncio.ensure_future(rig.call.hold()), asyncio.ensure_future(rig.call.resume())
+    await asyncio.sleep(0)
+    rig.call.on_ended(CallEnded(rig.core, "remote"))
+    with pytest.raises(NoAnswer):
+        await first
+    with pytest.raises(LocalProtocolError, match="is over"):
+        await second
+    assert len(rig.core.said) == 1
 
 
 @pytest.mark.parametrize("refused", [False, True])

@@ -234,3 +234,18 @@ async def test_D05_info_goes_only_to_who_takes_its_package() -> None:
         assert (await call.info("foo", b"x", "text/plain")).code == 469
         assert s.box.requests("INFO")[-1].find("Info-Package") == "foo"
         await call.hangup()
+
+
+async def test_D05_waiting_messages_that_the_server_tells_of_unasked() -> None:
+    async with served() as (notifier, account, notices):
+        done = asyncio.ensure_future(account.register())
+        await eventually(lambda: bool(notifier.requests("REGISTER")))
+        await done
+        pbx = Caller(uri=f"sip:{sent_to(account)}", to="<sip:alice@127.0.0.1>")
+        notifier.send(pbx.request("NOTIFY", "Event: message-summary", body=b"Messages-Waiting: yes\r\n", kind=SUMMARY))
+        await eventually(lambda: bool(told(notices, "notification")))
+        [heard] = told(notices, "notification")
+        fields = heard.to_json()
+        assert (fields["subscription"], fields["account"], fields["mwi"]["waiting"]) == (None, "work", True)
+        notifier.send(pbx.request("NOTIFY", "Event: message-summary", body=b"\xff: ?", kind=SUMMARY))
+        await eventually(lambda: bool(told(notices, "warning")))

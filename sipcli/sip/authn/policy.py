@@ -41,7 +41,7 @@ class GiveUp(enum.Enum):
     NO_CREDENTIALS = "nobody has credentials for this realm"
     TOO_MANY_ATTEMPTS = "the server refused too many answers"
     UNSUPPORTED = "the server offers no scheme or algorithm that we may use"
-    FOREIGN_ORIGIN = "the challenge came from a server that is not the account's own"
+    FOREIGN_ORIGIN = "the challenge came from a server that is not the account's own, or from the other end of a call"
     ABANDONED = "the challenge was abandoned"
     LOST = "the challenge was dropped without an answer"
     DEADLINE = "nobody answered the challenge in time"

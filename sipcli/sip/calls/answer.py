@@ -14,6 +14,7 @@ from sipcli.sip.calls.reoffer import PendingOffer
 from sipcli.sip.dialog import Dialog
 from sipcli.sip.events import CallConfirmed, CallEarlyAnswer, CallIncoming
 from sipcli.sip.flow import Flow
+from sipcli.sip.subscriptions.notified import allowed_events
 from sipcli.sip.syntax.bodies import session_of
 from sipcli.sip.syntax.message import Request
 from sipcli.sip.transactions.transaction import ServerTransaction
@@ -187,6 +188,7 @@ class IncomingCall(Call):
             ("Allow", ", ".join(config.allow)),
             ("Supported", ", ".join((*supported(self._core, self._account), *tags))),
             ("User-Agent", config.user_agent),
+            *allowed_events(config),
             *receives(self.invite),
         )
 
@@ -230,6 +232,10 @@ class IncomingCall(Call):
 
     def _on_end(self) -> None:
         self._reliable.stop()
+
+    def _after_end(self) -> None:
+        if self._acceptance is None and self.dialog is not None:
+            self._reliable.linger(self.dialog)
 
     # -- as the user of the INVITE's transaction -------------------------------------------------------
 

@@ -21,6 +21,7 @@ from sipcli.sip.events import AnyCall, CallEnded, InfoReceived, MessageReceived,
 from sipcli.sip.exchange import ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.oneshot import OneShot, patience_for
+from sipcli.sip.subscriptions.notified import allowed_events
 from sipcli.sip.syntax.message import Request, Response
 from sipcli.sip.syntax.uri import NameAddr
 from sipcli.sip.targets import ANONYMOUS_USER, contact_uri
@@ -293,12 +294,16 @@ class Call:
         core.calls.pop(self.id, None)
         if self.dialog is not None:
             self.dialog.close()
+        self._after_end()
         if response is not None and code is None:
             code, reason = response.status, response.reason
         core.emit(CallEnded(self.me, by, code, reason, why, response))
 
     def _on_end(self) -> None:
         """What a kind of call has to put away."""
+
+    def _after_end(self) -> None:
+        """What a kind of call has yet to answer when its dialog has closed."""
 
     def on_request_done(self, response: Response | None, why: Why) -> None:
         """A request inside the dialog ended.  481, 408 and silence end the dialog, too (RFC 3261 section 12.2.1.2)."""
@@ -372,6 +377,7 @@ class Call:
             ("Allow", ", ".join(config.allow)),
             ("Accept", ", ".join(config.accept)),
             ("Supported", ", ".join(supported(self._core, self._account))),
+            *allowed_events(config),
         )
 
     def contact(self, flow: Flow, *, secure: bool) -> str:

@@ -19,6 +19,7 @@ from sipcli.sip.events import CallAnswered, CallProgress, CallRedirected, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
+from sipcli.sip.subscriptions.notified import allowed_events
 from sipcli.sip.syntax.bodies import session_of
 from sipcli.sip.syntax.message import Response
 from sipcli.sip.syntax.uri import NameAddr, SipUri
@@ -76,6 +77,7 @@ class OutgoingCall(Call):
                 RECEIVED,
                 *_options(core, account, late=sdp is None),
                 ("Accept", SDP),
+                *allowed_events(core.config),
             ),
             body=sdp or b"",
             content_type=SDP if sdp is not None else None,

@@ -14,7 +14,7 @@ from sipcli.sip.calls.replaces import Replaces
 from sipcli.sip.events import CallReferred, Why
 from sipcli.sip.oneshot import OneShot
 from sipcli.sip.reasons import REASONS
-from sipcli.sip.subscriptions.notified import bad_event
+from sipcli.sip.subscriptions.notified import allowed_events
 from sipcli.sip.subscriptions.substate import EventType
 from sipcli.sip.syntax.grammar import unescape
 from sipcli.sip.syntax.message import Request, Response
@@ -263,7 +263,7 @@ class Referrals:
             return
         last = self._last
         if event.package != "refer":
-            tx.reply(489, headers=bad_event(self._core.config))
+            tx.reply(489, headers=allowed_events(self._core.config))
         elif last is None or not last.covers(event):
             tx.reply(403)
         elif request.expires == 0:

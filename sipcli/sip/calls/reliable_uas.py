@@ -20,6 +20,7 @@ from sipcli.sip.transactions.transaction import ServerTransaction
 
 if TYPE_CHECKING:
     from sipcli.sip.core import Core
+    from sipcli.sip.dialog import Dialog
 
 __all__ = ["PrackOwner", "ReliableResponses"]
 
@@ -130,16 +131,18 @@ class ReliableResponses:
             self._interval *= 2  # without the cap of T2 that a 2xx has (section 3)
             self._core.arm(self, "repeat", self._interval)
 
+    def linger(self, dialog: Dialog) -> None:
+        """The INVITE was refused: a PRACK that is on its way is awaited, in *dialog*, which has closed."""
+        if self._response is not None:
+            _LatePrack(self._core, dialog, self).start()
+
     # -- their PRACK -----------------------------------------------------------------------------------
 
     def take(self, tx: ServerTransaction, request: Request) -> None:
         """Answer the PRACK *request*: 481 unless it is to the response that waits for one (section 3)."""
-        response = self._response
-        rack = (request.find("RAck") or "").split()
-        if response is None or rack != [str(self._rseq), str(self._tx.request.cseq.number), self._tx.request.method]:
+        if not self._acknowledges(request):
             tx.reply(481)
             return
-        self._response = None
         self._core.wheel.disarm(self)
         body = session_of(request)
         if self._exchange == "offered":
@@ -153,3 +156,43 @@ class ReliableResponses:
         self._next()
         if self._response is None:
             self._owner.on_all_pracked()
+
+    def take_late(self, tx: ServerTransaction, request: Request) -> None:
+        """The same, when nothing follows from it any more."""
+        tx.reply(200 if self._acknowledges(request) else 481)
+
+    def _acknowledges(self, request: Request) -> bool:
+        """Is the PRACK *request* to the response that waits for one?  Then none does any more."""
+        rack = (request.find("RAck") or "").split()
+        mine = [str(self._rseq), str(self._tx.request.cseq.number), self._tx.request.method]
+        if self._response is None or rack != mine:
+            return False
+        self._response = None
+        return True
+
+
+class _LatePrack:
+    """The early dialog of a refused INVITE: outstanding PRACKs "MUST" still be processed (section 3)."""
+
+    __slots__ = ("_core", "_dialog", "_reliable")
+
+    def __init__(self, core: Core, dialog: Dialog, reliable: ReliableResponses) -> None:
+        self._core = core
+        self._dialog = dialog
+        self._reliable = reliable
+
+    def start(self) -> None:
+        self._dialog.open(self)
+        self._core.arm(self, "over", self._core.config.timers.h)
+
+    def on_request(self, dialog: Dialog, tx: ServerTransaction, request: Request) -> None:
+        if request.method == "PRACK":
+            self._reliable.take_late(tx, request)
+        else:
+            tx.reply(481)
+
+    def acknowledge_again(self, response: Response) -> bool:
+        return False
+
+    def on_timer(self, name: str) -> None:
+        self._dialog.close()

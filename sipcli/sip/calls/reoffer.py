@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sipcli.sip.calls.acknowledge import Acceptance, Acknowledgement
-from sipcli.sip.calls.infopackage import receives
+from sipcli.sip.calls.infopackage import RECEIVED, receives
 from sipcli.sip.events import CallOfferStale, CallReanswered, CallReoffered, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.syntax.bodies import session_of
@@ -145,7 +145,7 @@ class Reoffer:
         letter = dialog.letter(
             method,
             contact="",
-            headers=(("Allow", ", ".join(self._core.config.allow)), *self._call.timer.headers()),
+            headers=(("Allow", ", ".join(self._core.config.allow)), RECEIVED, *self._call.timer.headers()),
             body=self._wanted,
             content_type=SDP,
         )

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from sipcli.sip.syntax.message import Request
     from sipcli.sip.transactions.transaction import ServerTransaction
 
-__all__ = ["NotifyBook", "NotifyTaker", "bad_event"]
+__all__ = ["NotifyBook", "NotifyTaker", "allowed_events"]
 
 
-def bad_event(config: EngineConfig) -> tuple[tuple[str, str], ...]:
-    """The headers of a 489: what we do notify of (RFC 6665 section 8.3.2)."""
+def allowed_events(config: EngineConfig) -> tuple[tuple[str, str], ...]:
+    """What we notify of: in INVITE, its responses, those to OPTIONS, and in a 489 (RFC 6665 sections 8.2.2, 8.3.2)."""
     return (("Allow-Events", ", ".join(config.allow_events)),)
 
 
@@ -75,6 +75,6 @@ class NotifyBook:
             return
         taker = next((taker for taker in takers if taker.takes(event)), None)
         if taker is None:
-            tx.reply(489, headers=bad_event(self._config))
+            tx.reply(489, headers=allowed_events(self._config))
         else:
             taker.on_notify(dialog, tx, request, state, flow)

@@ -271,7 +271,7 @@ class Subscription:
                 return
         elif dialog is not None:
             dialog.refresh(request)
-        tx.reply(200)
+        tx.reply(200, headers=self._reached_at(flow))
         self._core.wheel.disarm(self, "notify")
         over = state.over or self.expires == 0  # who asked once is told once, however the notifier puts it
         if not over:
@@ -281,6 +281,11 @@ class Subscription:
             self._terminated(notifier, state)
         elif self.phase in (Phase.TRYING, Phase.ALIVE):
             self._alive()
+
+    def _reached_at(self, flow: Flow) -> tuple[tuple[str, str], ...]:
+        """Our Contact, in the 2xx to what refreshes the target (RFC 3261 section 12.2.2)."""
+        account = self._account
+        return () if account is None else (("Contact", f"<{account.outbound.contact(flow, secure=False)}>"),)
 
     def _join(self, tx: ServerTransaction, request: Request, state: SubscriptionState, flow: Flow) -> Notifier | None:
         """The first NOTIFY of a notifier makes its dialog; None: it was answered otherwise (section 4.4.1)."""

@@ -26,16 +26,22 @@ class SessionChanges:
     def __init__(self, agent: UserAgent, call: Call) -> None:
         self._agent = agent
         self._call = call
+        self._one_by_one = asyncio.Lock()
         self._waiter: asyncio.Future[None] | None = None
         self._refresh: asyncio.Future[None] | None = None  # the session timer's own offer
 
     async def reoffer(self, *, hold: bool) -> None:
         """Offer the session anew, held or not; returns when the other side agreed.
 
+        What is asked meanwhile - at the keyboard, over the control socket - is offered after it, in that order.
         Raises MediaFailed, or what the refusal says; the session is then as it was.
         """
-        if self._waiter is not None:
-            raise LocalProtocolError("the session is being changed already")
+        async with self._one_by_one:
+            if self._call.is_over:
+                raise LocalProtocolError(f"{self._call.id} is over")
+            await self._reoffer(hold=hold)
+
+    async def _reoffer(self, *, hold: bool) -> None:
         call, media = self._call, self._call.session
         before = media.held
         self._waiter = quiet_future(asyncio.get_running_loop())

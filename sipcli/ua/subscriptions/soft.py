@@ -10,9 +10,10 @@ from sipcli.sip.events import MessageReceived, NotifyReceived, PublicationChange
 from sipcli.sip.subscriptions.packages import PACKAGES, EventPackage
 from sipcli.sip.subscriptions.publication import Publication as CorePublication
 from sipcli.sip.subscriptions.subscription import Subscription as CoreSubscription
+from sipcli.sip.subscriptions.unasked import UnaskedNotify
 from sipcli.sip.syntax.letterbody import COMPOSING, words_of
 from sipcli.sip.syntax.uri import SipUri
-from sipcli.ua.notices import MessageNotice
+from sipcli.ua.notices import MessageNotice, WarningNotice
 
 if TYPE_CHECKING:
     from sipcli.ua.account import Account
@@ -87,6 +88,31 @@ class SoftStates:
         found = self._subscriptions.get(event.subscription)
         if found is not None:
             found.on_notify(event)
+
+    def on_unasked(self, event: UnaskedNotify) -> None:
+        """Waiting messages that our server tells of by itself."""
+        from sipcli.sip.subscriptions.packages.summary import parse_summary
+        from sipcli.ua.subscriptions.softnotices import NotificationNotice, content_fields
+
+        request = event.request
+        try:
+            content = parse_summary(request.body) if request.body else None
+        except ParseError as error:
+            words = f"a NOTIFY of message-summary could not be read: {error}"
+            self._agent.tell(WarningNotice(code="malformed", message=words))
+            return
+        self._agent.tell(
+            NotificationNotice(
+                subscription=None,
+                account=event.account,
+                target=str(request.to.uri),
+                package="message-summary",
+                notifier=1,
+                state="active",
+                content_type=request.content_type if request.body else None,
+                **content_fields(content),
+            )
+        )
 
     def on_publication(self, event: PublicationChanged) -> None:
         found = self._publications.get(event.publication)

@@ -31,10 +31,14 @@ class SubscriptionNotice(Notice):
 
 
 class NotificationNotice(Notice):
-    """One NOTIFY.  *notifier* counts those whom the SUBSCRIBE reached; what the body says is under its package."""
+    """One NOTIFY.  *notifier* counts those whom the SUBSCRIBE reached; what the body says is under its package.
+
+    *subscription* None: nobody subscribed; the server of *account* tells by itself.
+    """
 
     event: ClassVar[str] = "notification"
-    subscription: str
+    subscription: str | None
+    account: str | None = maybe()
     target: str
     package: str
     notifier: int
