@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 WORKERS ?= 2
 
-.PHONY: help demo test test-fast prove check format cover bench docs servers clean
+.PHONY: help demo test test-fast prove check format cover bench networks docs servers clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ cover: .venv/.installed-dev  ## branch coverage, a report in htmlcov/
 
 bench: .venv/.installed-dev  ## measure, beside peers, and write docs/performance.md
 	@$(PY) -m bench
+
+networks: .venv/.installed-dev servers  ## call over bad networks (root), and write the figures into docs/networks.md
+	@$(PY) scripts/measure_networks.py
 
 docs: .venv/.installed-dev  ## write the generated documents again
 	@$(PY) scripts/make_docs.py

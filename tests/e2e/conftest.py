@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.certs import make_ca
 from tests.support.cli import Cli
+from tests.support.figures import figures as figures
 from tests.support.real import require
 from tests.support.servers.baresip import Baresip
 from tests.support.servers.kamailio import Kamailio

@@ -13,6 +13,7 @@ from tests.e2e.conftest import FILE_PROVIDER, account
 from tests.e2e.test_e2e_networks import another_address, phone
 from tests.support import wavs
 from tests.support.cli import Cli, Result, Running
+from tests.support.figures import Figures
 from tests.support.natlab import PUBLIC, Homes, Nat, two_homes
 from tests.support.netns import two_hosts
 from tests.support.real import require
@@ -70,7 +71,7 @@ def _ways(done: Result) -> set[str | None]:
     ("left", "right", "ways"),
     [("cone", "cone", {"srflx", "prflx"}), ("symmetric", "symmetric", {"relay"}), ("cone", "symmetric", {"relay"})],
 )
-def test_E04_between_two_homes(tmp_path: Path, left: Nat, right: Nat, ways: set[str]) -> None:
+def test_E04_between_two_homes(tmp_path: Path, figures: Figures, left: Nat, right: Nat, ways: set[str]) -> None:
     require("root", "kamailio", "coturn", "ice", "nft")
     with two_homes(left, right) as homes:
         done, other, heard = _call(tmp_path, homes, "required")
@@ -79,6 +80,9 @@ def test_E04_between_two_homes(tmp_path: Path, left: Nat, right: Nat, ways: set[
     wavs.assert_tone(heard["alice"], 880, seconds=2.0)
     wavs.assert_tone(heard["bob"], 440, seconds=2.0)
     assert _ways(done) <= ways and _ways(other) <= ways, (_ways(done), _ways(other))
+    hearings = [wavs.hear(heard["alice"], 880), wavs.hear(heard["bob"], 440)]
+    how = f"up to the end, by {' and '.join(sorted(filter(None, _ways(done) | _ways(other))))}"
+    figures(f"NAT: {left} and {right}", "sipcli, sipcli (ICE, coturn)", done, hearings, how)
 
 
 def test_E04_between_two_homes_without_ice_nobody_is_heard(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.conftest import FILE_PROVIDER, account
 from tests.support import wavs
 from tests.support.cli import Cli, Running
+from tests.support.figures import Figures
 from tests.support.netns import Namespace, two_hosts
 from tests.support.real import require
 from tests.support.servers.kamailio import USERS, Kamailio
@@ -56,6 +57,7 @@ def test_C05_another_address_in_the_middle_of_a_call(
     tmp_path: Path,
     hosts: tuple[Namespace, Namespace],
     running: list[Running],
+    figures: Figures,
     transport: str,
     moves: str,
 ) -> None:
@@ -90,7 +92,10 @@ def test_C05_another_address_in_the_middle_of_a_call(
         wavs.assert_tone(heard, 440, seconds=6)
         gaps = wavs.tone_gaps(heard, 440)
         assert max(gaps) < 5, gaps
-        print(f"{moves} moved, {transport}: silent for {max(gaps):.2f} s")
+        hearing = wavs.hear(heard, 440)
+        figures(
+            "another address", f"sipcli, sipcli ({moves} moves; {transport})", done, [hearing], "both are heard again"
+        )
     finally:
         server.stop()
 
@@ -117,7 +122,9 @@ def registered(process: Running) -> list[dict[str, object]]:
 
 
 @pytest.mark.slow
-def test_C05_a_rebooted_proxy(tmp_path: Path, start: Start, certs: Path, running: list[Running]) -> None:
+def test_C05_a_rebooted_proxy(
+    tmp_path: Path, start: Start, certs: Path, running: list[Running], figures: Figures
+) -> None:
     """It comes back and knows nobody: the broken connection says so, both bind anew, and the call is told.
 
     While it is away the first new REGISTER is refused, and the next is due 30 to 60 s later (section 4.5).
@@ -139,7 +146,7 @@ def test_C05_a_rebooted_proxy(tmp_path: Path, start: Start, certs: Path, running
     server.restart()
     back_at = time.monotonic()
     listening.wait_for("registration", state="registered", timeout=65)
-    print(f"registered {time.monotonic() - back_at:.1f} s after the proxy was back")
+    bound_after_s = time.monotonic() - back_at
     assert server.contacts("bob")
     # The caller hangs up through the new proxy, and the callee hears of it: each knows where the other is now.
     done = calling.finish(90)
@@ -148,6 +155,8 @@ def test_C05_a_rebooted_proxy(tmp_path: Path, start: Start, certs: Path, running
     assert ended["by"] == "remote"
     gaps = wavs.tone_gaps(heard, 440)
     assert max(gaps, default=0) < 5, gaps
+    how = f"registered {bound_after_s:.0f} s after it was back, ended by BYE"
+    figures("a rebooted proxy", "sipcli, sipcli (tls, GRUU)", done, [wavs.hear(heard, 440)], how)
     wavs.assert_tone(heard, 440, seconds=60)
 
 

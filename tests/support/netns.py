@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -18,6 +22,7 @@ class Namespace:
     """One host.  Its name is unique on this machine."""
 
     def __init__(self, name: str) -> None:
+        _sweep()
         self.name = f"sipcli-{os.getpid()}-{name}"
         _ip("netns", "add", self.name)
         self.ip("link", "set", "lo", "up")
@@ -52,6 +57,18 @@ class Namespace:
 
     def close(self) -> None:
         subprocess.run(["ip", "netns", "del", self.name], check=False, capture_output=True)
+
+
+@cache
+def _sweep() -> None:
+    """What a test run that was killed has left behind: its namespaces, and who still runs in them."""
+    for name in re.findall(r"^sipcli-\d+-\S+", _ip("netns", "list"), re.MULTILINE):
+        if not Path(f"/proc/{name.split('-')[1]}").exists():
+            pids = subprocess.run(["ip", "netns", "pids", name], check=False, capture_output=True, text=True).stdout
+            for pid in pids.split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 
 def read_wav(path: Path) -> tuple[array.array[int], int]:
@@ -58,6 +59,44 @@ def tone_gaps(path: Path, hertz: float) -> list[float]:
     clear = [share_of(part, rate, hertz) > 0.8 for part in parts]
     runs = "".join("x" if good else "." for good in clear).strip(".").split("x")
     return [len(run) / 20 for run in runs if run]
+
+
+class Hearing(NamedTuple):
+    """What somebody heard of a tone, between its first and its last 20 ms."""
+
+    seconds: float
+    """From the first to the last."""
+    tone_pct: float
+    """How much of the power was the tone; the rest is noise that the network made."""
+    heard_pct: float
+    """How much of the time was a clear tone."""
+    longest_gap_ms: int
+    """Without a clear tone; what was concealed well is no gap, for nobody hears one."""
+    gaps: int
+    """Longer than 60 ms."""
+
+    @property
+    def snr_db(self) -> float:
+        """The tone's power over that of everything else; 60 for whatever is beyond."""
+        return min(60.0, 10 * math.log10(self.tone_pct / max(1e-9, 100 - self.tone_pct)))
+
+
+def hear(path: Path, hertz: float) -> Hearing:
+    """Judged in steps of 20 ms, the packet of every codec that we speak."""
+    samples, rate = read_wav(path)
+    step = rate // 50
+    parts = [samples[at : at + step] for at in range(0, len(samples) - step, step)]
+    shares = [share_of(part, rate, hertz) for part in parts]
+    powers = [sum(value * value for value in part) for part in parts]
+    judged = zip(shares, powers, strict=True)
+    marks = "".join("x" if share > 0.8 and power > step * 1e4 else "." for share, power in judged)
+    first, end = marks.find("x"), marks.rfind("x") + 1
+    assert end, f"{path}: no {hertz} Hz in {len(samples) / rate:.2f} s"
+    gaps = [20 * len(run) for run in marks[first:end].split("x") if run]
+    heard = sum(share * power for share, power in zip(shares[first:end], powers[first:end], strict=True))
+    tone = 100 * min(1.0, heard / sum(powers[first:end]))
+    clear = 100 * marks.count("x") / (end - first)
+    return Hearing((end - first) / 50, tone, clear, max(gaps, default=0), sum(gap > 60 for gap in gaps))
 
 
 def wait_for_growth(path: Callable[[], Path], seconds: float, *, rate: int = 8000, timeout: float = 15) -> None:

@@ -8,6 +8,7 @@ import socket
 import time
 from pathlib import Path
 
+from tests.support.netns import Namespace
 from tests.support.servers.process import Server, free_port
 
 
@@ -38,7 +39,10 @@ class Baresip:
         encryption: str | None = None,
         nat: str | None = None,
         stun: str = "",
+        host: str = "127.0.0.1",
+        inside: Namespace | None = None,
     ) -> None:
+        """*inside*: it runs in that network namespace, at *host*."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.control = free_port()
@@ -60,7 +64,7 @@ class Baresip:
                 for name in ("g711", "g722", "opus", "srtp", "dtls_srtp", "ice", "ausine", "sndfile")
             ),
             *(f"module_app {name}.so" for name in ("account", "ctrl_tcp", "menu")),
-            f"sip_listen 127.0.0.1:{sip}",
+            f"sip_listen {host}:{sip}",
             *([f"sip_cafile {ca}"] if ca else []),
             *([f"sip_certificate {directory / 'identity.pem'}"] if identity else []),
             f"rtp_ports {rtp}-{rtp + 18}",
@@ -70,7 +74,7 @@ class Baresip:
             "ausrc_srate 48000",
             "ausrc_channels 2",
             f"snd_path {directory}",
-            "net_interface 127.0.0.1",
+            f"net_interface {host}",
             "audio_buffer 20-160",
         ]
         (directory / "accounts").write_text(account)
@@ -78,7 +82,9 @@ class Baresip:
             (directory / "identity.pem").write_text(identity)
         (directory / "contacts").write_text("")
         (directory / "config").write_text("\n".join(config) + "\n")
-        self.server = Server(["baresip", "-f", str(directory)], directory / "baresip.log")
+        self._inside = inside
+        argv = ["baresip", "-f", str(directory)]
+        self.server = Server(argv if inside is None else inside.command(argv), directory / "baresip.log")
         self.server.wait_until(lambda: "200 OK" in self.server.text(), timeout=10)
 
     @staticmethod
@@ -87,6 +93,11 @@ class Baresip:
 
     def say(self, command: str, params: str = "") -> str:
         """One command over the control port (netstring JSON); its answer's text."""
+        return (
+            self._say(command, params) if self._inside is None else self._inside.run(lambda: self._say(command, params))
+        )
+
+    def _say(self, command: str, params: str) -> str:
         body = json.dumps({"command": command, "params": params, "token": "t"}).encode()
         deadline = time.monotonic() + 5
         with socket.create_connection(("127.0.0.1", self.control), 3) as control:
