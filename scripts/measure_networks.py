@@ -66,7 +66,7 @@ def table(found: list[dict[str, Any]]) -> str:
     lines = [
         f"{machine}; two tests at a time. Of the two sides the worse one.",
         "",
-        "| network | between | answered after | codec | clear tone | signal to noise | longest gap | over 60 ms | the call |",
+        "| network | between | answered after | codec | clear tone | over noise | longest gap | > 60 ms | the call |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found:
