@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from sipcli.ua.brokered import BrokeredAccount as BrokeredAccount
     from sipcli.ua.calls.call import Call as Call
     from sipcli.ua.calls.call import CallReport as CallReport
+    from sipcli.ua.media.audio import AudioFile as AudioFile
+    from sipcli.ua.media.audio import Device as Device
     from sipcli.ua.media.audio import Echo as Echo
     from sipcli.ua.media.audio import Null as Null
     from sipcli.ua.media.audio import Tone as Tone
@@ -64,7 +66,7 @@ _HOMES = {
     "sipcli.ua.account": ("Account",),
     "sipcli.ua.brokered": ("BrokeredAccount",),
     "sipcli.ua.agent": ("UserAgent",),
-    "sipcli.ua.media.audio": ("Echo", "Null", "Tone", "WavFile"),
+    "sipcli.ua.media.audio": ("AudioFile", "Device", "Echo", "Null", "Tone", "WavFile"),
     "sipcli.ua.calls.call": ("Call", "CallReport"),
     "sipcli.ua.auth.challenge": ("AuthChallenge", "DeferredChallenge"),
     "sipcli.ua.notices": ("Notice",),

@@ -57,7 +57,7 @@ class Talk:
             if run.options.json:
                 raise ConfigError("--json and --audio stdio both want stdout", hint="leave one of them out")
             run.console.stdout_taken = True
-        media: dict[str, Any] = {"audio": audio}
+        media: dict[str, Any] = {"audio": audio, "record_mode": said.pop("record_mode")}
         if (named := said.pop("codec")) is not None:
             from sipcli.media.codecs import choose
 

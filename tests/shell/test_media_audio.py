@@ -16,6 +16,7 @@ from sipcli.errors import ConfigError
 from sipcli.media.tone import SILENCE, Oscillator, dominant_hz, samples_of
 from sipcli.media.wav import parse_wav_header
 from sipcli.ua.media.audio import (
+    AudioFile,
     AudioSpec,
     Device,
     Echo,
@@ -28,8 +29,9 @@ from sipcli.ua.media.audio import (
     open_audio,
     parse_audio,
 )
-from sipcli.ua.media.recorder import WavRecorder, create_private
-from sipcli.ua.media.sound import PcmRing, StdioPort
+from sipcli.ua.media.pipes import StdioPort
+from sipcli.ua.media.recorder import Recorder, WavSink, create_private
+from sipcli.ua.media.sound import PcmRing
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,8 @@ from sipcli.ua.media.sound import PcmRing, StdioPort
         ("device", Device(None)),
         ("device:USB: 2", Device("USB: 2")),
         ("music.wav", WavFile(Path("music.wav"))),
+        ("music.flac", AudioFile(Path("music.flac"))),
+        ("/a/music.MP3", AudioFile(Path("/a/music.MP3"))),
         ("/a/B.WAV", WavFile(Path("/a/B.WAV"))),
     ],
 )
@@ -52,7 +56,7 @@ def test_what_audio_may_be(text: str, expected: AudioSpec) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "tone:", "tone:x", "tone:0", "tone:4000", "tone:-5", "tone:¹", "device:", "echo:1", "music.mp3", "Tone"],
+    ["", "tone:", "tone:x", "tone:0", "tone:4000", "tone:-5", "tone:¹", "device:", "echo:1", "music.mid", "Tone"],
 )
 def test_what_it_may_not_be(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -124,7 +128,7 @@ def test_T32_a_recording_is_private(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     before = os.umask(0)
     try:
-        recorder = WavRecorder(path)
+        recorder = Recorder(path)
     finally:
         os.umask(before)
     recorder.write(SILENCE, Oscillator(440).read())
@@ -139,7 +143,7 @@ def test_an_old_file_becomes_private_and_is_emptied(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     path.write_bytes(b"x" * 100_000)
     path.chmod(0o666)
-    WavRecorder(path).close()
+    Recorder(path).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.stat().st_size == 44
 
@@ -153,7 +157,7 @@ def test_T32_never_through_a_link(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.wav")
     for name in ("soft.wav", "dangling.wav", "hard.wav", "fifo.wav"):
         with pytest.raises(ConfigError, match=name):
-            WavRecorder(tmp_path / name)
+            Recorder(tmp_path / name)
     assert target.read_text() == "keep me"
     assert not (tmp_path / "nowhere").exists()
 
@@ -165,18 +169,18 @@ def test_places_that_cannot_be_written(path: str) -> None:
     assert "cannot write" in str(caught.value)
 
 
-def test_a_full_disk_is_noticed_once() -> None:
+def test_a_full_disk_is_noticed_once(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
-    recorder = WavRecorder.__new__(WavRecorder)
-    recorder._channels, recorder._octets, recorder.failure = 1, 0, None
-    recorder._rate, recorder._resamplers = 8000, None
-    recorder._file = io.open("/dev/full", "wb", buffering=512)  # noqa: SIM115, UP020 - the recorder closes it
+    recorder = Recorder(tmp_path / "rx.wav")
+    recorder._sink.close()
+    file = io.open("/dev/full", "wb", buffering=512)  # noqa: SIM115, UP020 - the recorder closes it
+    recorder._sink = WavSink(file)
     for _ in range(5):
         recorder.write(SILENCE, SILENCE)
     recorder.close()
     assert recorder.failure == "No space left on device"
-    assert recorder._file.closed
+    assert file.closed
 
 
 # -- rings and pipes --------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import importlib
 import importlib.util
 import os
 import shutil
@@ -92,6 +93,14 @@ def _dtls() -> str | None:
     return dtls.missing() or None
 
 
+def _libsndfile() -> str | None:
+    try:
+        importlib.import_module("soundfile")
+    except (ImportError, OSError) as error:
+        return str(error)
+    return None
+
+
 def _root() -> str | None:
     if os.geteuid() != 0:
         return "only root may make a mount or network namespace"
@@ -109,6 +118,7 @@ _MISSING: dict[str, Callable[[], str | None]] = {
     "ice": _ice,
     "dtls": _dtls,
     "kamailio": _program("kamailio"),
+    "libsndfile": _libsndfile,
     "keyring": _keyring,
     "oidc": _oidc,
     "nft": _program("nft", "ip", "sysctl"),

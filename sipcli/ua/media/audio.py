@@ -1,4 +1,4 @@
-"""Where a call's audio comes from and goes to: tone, echo, silence, WAV files, the sound card, a pipe.
+"""Where a call's audio comes from and goes to: tone, echo, silence, files, the sound card, a pipe.
 
 An :data:`AudioSpec` is a value that says what is wanted (``--audio``); :func:`open_audio` makes
 an :class:`AudioPort` of it, which is read and written once every 20 ms, on the loop, without waiting.
@@ -18,26 +18,32 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, TypeAlias
 
 from sipcli.errors import ConfigError, ParseError
-from sipcli.media.resample import Resampler
 from sipcli.media.tone import FRAME, SAMPLE_RATE, SILENCE, Oscillator, pcm_of
 from sipcli.media.wav import WavHeader, parse_wav_header, to_mono
+from sipcli.ua.media.convert import make_resampler
 
 __all__ = [
+    "AudioFile",
     "AudioPort",
     "AudioSpec",
     "Device",
     "Echo",
     "Melody",
     "Null",
+    "SampledPort",
     "Stdio",
     "Tone",
     "WavFile",
+    "WavPort",
+    "check_rate",
     "open_audio",
+    "open_regular",
     "parse_audio",
 ]
 
 _HEADER_SEARCH = 1 << 20
-_DEVICE_HINT = "pip install 'sipcli[audio]'"
+_ODD_RATES = (11025, 18900, 22050, 37800, 44100, 88200, 176_400)
+_COMPRESSED = (".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf")
 
 
 # -- what is wanted ---------------------------------------------------------
@@ -75,6 +81,13 @@ class WavFile:
 
 
 @dataclass(frozen=True, slots=True)
+class AudioFile:
+    """The same of a FLAC, Ogg, MP3, AIFF, AU or CAF file; needs ``sipcli[files]``."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """The sound card: *name* is a part of its name or its number, None the default."""
 
@@ -86,11 +99,11 @@ class Stdio:
     """16-bit little-endian mono at 8 kHz: standard input is sent, what comes goes to standard output."""
 
 
-AudioSpec: TypeAlias = Tone | Melody | Echo | Null | WavFile | Device | Stdio
+AudioSpec: TypeAlias = Tone | Melody | Echo | Null | WavFile | AudioFile | Device | Stdio
 
 
 def parse_audio(text: str) -> AudioSpec:
-    """The value of ``--audio``: ``tone[:HZ]|echo|null|FILE.wav|device[:NAME]|stdio``; ConfigError on anything else."""
+    """The value of ``--audio``: ``tone[:HZ]|echo|null|FILE|device[:NAME]|stdio``; ConfigError on anything else."""
     kind, colon, rest = text.partition(":")
     if kind == "tone":
         if not colon:
@@ -105,8 +118,11 @@ def parse_audio(text: str) -> AudioSpec:
         return plain[text]
     if text.lower().endswith(".wav"):
         return WavFile(Path(text).expanduser())
+    if text.lower().endswith(_COMPRESSED):
+        return AudioFile(Path(text).expanduser())
     raise ConfigError(
-        f"--audio {text!r} is nothing that sounds", hint="tone[:HZ], echo, null, FILE.wav, device[:NAME] or stdio"
+        f"--audio {text!r} is nothing that sounds",
+        hint="tone[:HZ], echo, null, device[:NAME], stdio, or a file: .wav, .flac, .opus, .ogg, .mp3",
     )
 
 
@@ -144,12 +160,16 @@ def open_audio(spec: AudioSpec) -> AudioPort:
             return _NullPort()
         case WavFile(path):
             return WavPort(path)
+        case AudioFile(path):
+            from sipcli.ua.media.soundfiles import FilePort
+
+            return FilePort(path)
         case Device(name):
             from sipcli.ua.media.sound import DevicePort
 
             return DevicePort(name)
         case Stdio():
-            from sipcli.ua.media.sound import StdioPort
+            from sipcli.ua.media.pipes import StdioPort
 
             return StdioPort()
 
@@ -225,16 +245,14 @@ class _EchoPort(_NullPort):
         self._heard.append(pcm)
 
 
-class WavPort(_NullPort):
-    """Reads a second at a time from a regular file and converts it as it goes; silence after its end."""
+class SampledPort(_NullPort):
+    """Samples of a rate of their own, converted as they are read, 20 ms at a time; silence after their end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, rate: int) -> None:
         super().__init__()
-        self._file, header = _open_wav(path)
-        self._format = header.format
-        self._left = header.data_octets if header.data_octets is not None else float("inf")
+        self._rate = rate
         self._frame = FRAME
-        self._resampler = Resampler(header.format.rate, SAMPLE_RATE)
+        self._resampler = make_resampler(rate, SAMPLE_RATE)
         self._samples: array[int] = array("h")
         self.finished = False
 
@@ -242,50 +260,81 @@ class WavPort(_NullPort):
         if rate // 50 != self._frame:
             super().tune(rate)
             self._frame = rate // 50
-            self._resampler = Resampler(self._format.rate, rate)
+            self._resampler = make_resampler(self._rate, rate)
             self._samples = array("h")  # some milliseconds are lost where a call changes its codec in the middle
 
     def read(self) -> bytes:
         while len(self._samples) < self._frame and not self.finished:
-            self._fill()
+            # 20 ms at a time: the conversion in pure Python takes some 4 ms of them.
+            samples = self._take(-(-self._rate // 50))
+            if samples is None:
+                self.finished = True
+                self._samples += self._resampler.flush()
+            else:
+                self._samples += self._resampler.push(samples)
         frame = pcm_of(self._samples[: self._frame])
         del self._samples[: self._frame]
         return frame + bytes(2 * self._frame - len(frame))
 
-    def _fill(self) -> None:
-        # 20 ms at a time: the conversion in pure Python takes some 4 ms of them.
-        wanted = -(-self._format.rate // 50) * self._format.frame_octets
+    def _take(self, count: int) -> array[int] | None:
+        """Some *count* samples, mono; None at the end."""
+        raise NotImplementedError
+
+
+class WavPort(SampledPort):
+    """Plays a regular WAV file, once."""
+
+    def __init__(self, path: Path) -> None:
+        self._file, header = _open_wav(path)
         try:
-            data = self._file.read(int(min(wanted, self._left)))
+            check_rate(path, header.format.rate)
+        except ConfigError:
+            self.close()
+            raise
+        self._format = header.format
+        self._left = header.data_octets if header.data_octets is not None else float("inf")
+        super().__init__(header.format.rate)
+
+    def _take(self, count: int) -> array[int] | None:
+        try:
+            data = self._file.read(int(min(count * self._format.frame_octets, self._left)))
         except OSError:
             data = b""
         self._left -= len(data)
-        if not data:
-            self.finished = True
-            self._samples += self._resampler.flush()
-            return
-        self._samples += self._resampler.push(to_mono(data, self._format))
+        return to_mono(data, self._format) if data else None
 
     def close(self) -> None:
         self._file.close()
 
 
-def _open_wav(path: Path) -> tuple[BinaryIO, WavHeader]:
+def check_rate(path: Path, rate: int) -> None:
+    """ConfigError for a rate that no sound has: a filter to convert it would take seconds to compute."""
+    if not 1000 <= rate <= 192_000 or (rate % 1000 and rate not in _ODD_RATES):
+        raise ConfigError(f"cannot play {path}: it has {rate} samples a second", hint="convert it to 48000")
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor of a file that can be played; ConfigError when there is none."""
     try:
         # O_NONBLOCK: a FIFO of that name must not stop the program before it can be refused.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="give a WAV file to --audio") from error
-    file = os.fdopen(descriptor, "rb")
+        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="give a sound file to --audio") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ConfigError(f"cannot play {path}: it is not a file", hint="give a sound file to --audio")
+    return descriptor
+
+
+def _open_wav(path: Path) -> tuple[BinaryIO, WavHeader]:
+    file = os.fdopen(open_regular(path), "rb")
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigError(f"cannot play {path}: it is not a file", hint="give a WAV file to --audio")
         header = parse_wav_header(file.read(_HEADER_SEARCH))
         file.seek(header.data_offset)
     except ParseError as error:
         file.close()
         raise ConfigError(f"cannot play {path}: {error}", hint="16-bit PCM at 8 kHz is always right") from error
-    except (ConfigError, OSError):
+    except OSError:
         file.close()
         raise
     return file, header

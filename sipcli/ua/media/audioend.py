@@ -12,7 +12,7 @@ from sipcli.errors import LocalProtocolError
 from sipcli.media.tone import SAMPLE_RATE
 from sipcli.ua.media.audio import AudioPort, AudioSpec, Device, Null, open_audio
 from sipcli.ua.media.convert import FrameConverter
-from sipcli.ua.media.recorder import RecordMode, WavRecorder
+from sipcli.ua.media.recorder import Recorder, RecordMode
 
 __all__ = ["BEHIND_FRAMES", "AudioEnd"]
 
@@ -37,7 +37,7 @@ class AudioEnd:
         self._from_line: FrameConverter | None = None
         self._to_line: FrameConverter | None = None
         self._port: AudioPort | None = None
-        self.recorder: WavRecorder | None = None
+        self.recorder: Recorder | None = None
         self._closed = False
         self._to_send = bytearray()
         self._heard: deque[bytes] | None = None
@@ -51,7 +51,7 @@ class AudioEnd:
         else:
             self._port = open_audio(self._spec)
         if record is not None:
-            self.recorder = WavRecorder(record, mode)
+            self.recorder = Recorder(record, mode)
 
     def close(self) -> None:
         """Let go of everything, and of everybody who waits; again, it does nothing."""
@@ -89,7 +89,7 @@ class AudioEnd:
             raise LocalProtocolError("the call is being recorded already")
         if self._closed:
             raise LocalProtocolError("the media session is closed")
-        self.recorder = WavRecorder(path, mode)
+        self.recorder = Recorder(path, mode)
         self.recorder.tune(self.rate)
 
     def stop_recording(self) -> bool:

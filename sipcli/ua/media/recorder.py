@@ -1,4 +1,4 @@
-"""Recordings on disk: 16-bit WAV at the call's rate, readable by their owner only, never through a link."""
+"""Recordings on disk: WAV, FLAC or Ogg Opus at the call's rate, readable by their owner only, never through a link."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeAlias
+from typing import BinaryIO, Literal, Protocol, TypeAlias
 
 from sipcli.errors import ConfigError
 from sipcli.media.resample import Resampler
 from sipcli.media.tone import SAMPLE_RATE, pcm_of, samples_of
 from sipcli.media.wav import HEADER_SIZE, wav_header
 
-__all__ = ["RecordMode", "WavRecorder", "create_private"]
+__all__ = ["RecordMode", "Recorder", "Sink", "create_private"]
 
 RecordMode: TypeAlias = Literal["received", "both"]
 """``received``: mono, what we heard. ``both``: stereo, left what we sent, right what we heard."""
@@ -47,21 +47,38 @@ def create_private(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "wb", buffering=1 << 13)
 
 
-class WavRecorder:
-    """One frame per beat; after a full disk it keeps quiet, *failure* says why."""
+class Sink(Protocol):
+    """A file that takes 16-bit PCM.  All of it may raise OSError: the disk is full, the file has become too large."""
+
+    def begin(self, rate: int, channels: int) -> None:
+        """Before the first :meth:`write`, once."""
+        ...
+
+    def write(self, pcm: bytes) -> None: ...
+
+    def close(self) -> None:
+        """The file is whole then; the descriptor is closed whatever happens."""
+        ...
+
+
+class Recorder:
+    """One frame per beat; after a full disk it keeps quiet, *failure* says why.
+
+    ``.flac`` is FLAC, ``.opus`` and ``.ogg`` are Ogg Opus, any other name is WAV.
+    """
 
     def __init__(self, path: Path, mode: RecordMode = "received") -> None:
         self._channels = 2 if mode == "both" else 1
-        self._octets = 0
+        self._begun = False
         self._rate = SAMPLE_RATE
         self._resamplers: tuple[Resampler, Resampler] | None = None
         self.failure: str | None = None
-        self._file = create_private(path)
-        self._write(wav_header(0, channels=self._channels))
+        self.closed = False
+        self._sink = _open_sink(path)
 
     def tune(self, rate: int) -> None:
         """From now on PCM has *rate* samples a second.  The first frame decides what the file has."""
-        if not self._octets:
+        if not self._begun:
             self._rate = rate
         same = rate == self._rate
         self._resamplers = None if same else (Resampler(rate, self._rate), Resampler(rate, self._rate))
@@ -79,30 +96,68 @@ class WavRecorder:
             for offset, pcm in ((0, sent), (2, heard)):
                 both[offset::4], both[offset + 1 :: 4] = pcm[0::2], pcm[1::2]
             data = bytes(both)
-        self._octets += len(data)
-        self._write(data)
-
-    def _write(self, data: bytes) -> None:
         if self.failure is not None:
             return
         try:
-            self._file.write(data)
+            self._begin()
+            self._sink.write(data)
         except OSError as error:
             self.failure = error.strerror or str(error)
 
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._sink.begin(self._rate, self._channels)
+
     def close(self) -> None:
-        """Puts the length into the header; again, it does nothing."""
-        if self._file.closed:
+        """Make the file whole; again, it does nothing."""
+        if self.closed:
             return
+        self.closed = True
+        try:
+            if self.failure is None:
+                self._begin()  # an empty recording is a sound file, too
+        except OSError as error:
+            self.failure = error.strerror or str(error)
+        try:
+            self._sink.close()
+        except OSError as error:
+            self.failure = self.failure or error.strerror or str(error)
+
+
+def _open_sink(path: Path) -> Sink:
+    if path.suffix.lower() in (".flac", ".opus", ".ogg"):
+        from sipcli.ua.media.soundfiles import FileSink
+
+        return FileSink(path)
+    return WavSink(create_private(path))
+
+
+class WavSink:
+    """WAV of 16 bits; the length goes into its header at the end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._rate, self._channels, self._octets = SAMPLE_RATE, 1, 0
+
+    def begin(self, rate: int, channels: int) -> None:
+        self._rate, self._channels = rate, channels
+        self._file.write(wav_header(0, rate=rate, channels=channels))
+
+    def write(self, pcm: bytes) -> None:
+        self._octets += len(pcm)
+        self._file.write(pcm)
+
+    def close(self) -> None:
         try:
             self._file.flush()
             self._file.seek(0)
             self._file.write(
-                wav_header(min(self._octets, 0xFFFFFFFF), channels=self._channels, rate=self._rate)[:HEADER_SIZE]
+                wav_header(min(self._octets, 0xFFFFFFFF), rate=self._rate, channels=self._channels)[:HEADER_SIZE]
             )
             self._file.close()
-        except OSError as error:
-            self.failure = self.failure or error.strerror or str(error)
+        except OSError:
             # A full disk again at the second flush: the descriptor is closed all the same.
             with contextlib.suppress(OSError):
                 self._file.close()
+            raise

@@ -1,33 +1,28 @@
-"""Audio that has a clock of its own: the sound card (extra ``sipcli[audio]``, imported when asked for) and pipes.
+"""The sound card, which has a clock of its own (extra ``sipcli[audio]``, imported when asked for).
 
-Their threads meet the call's 20 ms beat in small rings: what one side is too fast for is dropped,
+Its thread meets the call's 20 ms beat in small rings: what one side is too fast for is dropped,
 what it is too slow for is silence.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import os
 import sys
 import threading
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from sipcli.errors import ConfigError
-from sipcli.media.tone import FRAME, SAMPLE_RATE, SILENCE
+from sipcli.media.tone import SAMPLE_RATE
 from sipcli.ua.media.convert import FrameConverter
+from sipcli.ua.media.quiet import quiet_stderr
 
-__all__ = ["DeviceInfo", "DevicePort", "PcmRing", "StdioPort", "list_devices"]
+__all__ = ["DeviceInfo", "DevicePort", "PcmRing", "list_devices"]
 
-_FRAME_OCTETS = 2 * FRAME
 _CARD_RATE = 48000
 """What nearly every card has of itself, and what Opus needs."""
 _PREFILL_FRAMES = 2
 _RING_FRAMES = 6
-_PIPE_FRAMES = 10
 
 
 class PcmRing:
@@ -80,7 +75,7 @@ class DeviceInfo:
 def list_devices() -> list[DeviceInfo]:
     """What PortAudio sees; ConfigError when the extra, or PortAudio itself, is not installed."""
     sounddevice = _load()
-    with _quiet_stderr():
+    with quiet_stderr():
         found = sounddevice.query_devices()
         default_input, default_output = sounddevice.default.device
     return [
@@ -104,7 +99,7 @@ def _load() -> Any:
             hint="Debian and Ubuntu: apt install libasound2-data; is ALSA_CONFIG_PATH set?",
         )
     try:
-        with _quiet_stderr():
+        with quiet_stderr():
             import sounddevice
     except ImportError as error:
         raise ConfigError("the sound card needs sounddevice", hint="pip install 'sipcli[audio]'") from error
@@ -124,29 +119,11 @@ def _alsa_has_a_configuration() -> bool:
         root, found = ctypes.c_void_p.in_dll(alsa, "snd_config"), ctypes.c_void_p()
         search = alsa.snd_config_search
         search.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_void_p)]
-        with _quiet_stderr():
+        with quiet_stderr():
             alsa.snd_config_update()
             return int(search(root, b"pcm", ctypes.byref(found))) == 0
     except (OSError, ValueError, AttributeError):
         return True  # no ALSA, or not one we know: PortAudio may have another way
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """ALSA and JACK write to file descriptor 2 whatever they find missing; nobody asked them."""
-    try:
-        kept = os.dup(2)
-    except OSError:
-        yield
-        return
-    silent = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(silent, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(silent)
 
 
 class DevicePort:
@@ -163,7 +140,7 @@ class DevicePort:
         sounddevice = _load()
         device: int | str | None = int(name) if name is not None and name.isdigit() else name
         try:
-            with _quiet_stderr():
+            with quiet_stderr():
                 self._stream = self._open(sounddevice, device)
                 self._stream.start()
         except (sounddevice.PortAudioError, ValueError) as error:
@@ -206,84 +183,5 @@ class DevicePort:
         self._loudspeaker.write(self._to_card.push(pcm))
 
     def close(self) -> None:
-        with _quiet_stderr():
+        with quiet_stderr():
             self._stream.close(ignore_errors=True)
-
-
-# -- pipes --------------------------------------------------------------------
-
-
-class StdioPort:
-    """Standard input is sent, what is heard goes to standard output; a daemon thread each, for both may block.
-
-    Both are 8 kHz whatever the call has, for who writes into a pipe cannot be told of a change.
-
-    Input faster than real time (a file) waits in its pipe; output that nobody reads is dropped after 200 ms.
-    """
-
-    def __init__(self, source: int | None = None, sink: int | None = None) -> None:
-        self._source = _descriptor(sys.stdin, 0) if source is None else source
-        self._sink = _descriptor(sys.stdout, 1) if sink is None else sink
-        self._in: deque[bytes] = deque()
-        self._out: deque[bytes] = deque(maxlen=_PIPE_FRAMES)
-        self._changed = threading.Condition()
-        self._closed = False
-        self.tune(SAMPLE_RATE)
-        for target in (self._pump_in, self._pump_out):
-            threading.Thread(target=target, name=f"sipcli-{target.__name__}", daemon=True).start()
-
-    def tune(self, rate: int) -> None:
-        self._from_pipe, self._to_pipe = FrameConverter(SAMPLE_RATE, rate), FrameConverter(rate, SAMPLE_RATE)
-
-    def read(self) -> bytes:
-        with self._changed:
-            frame = self._in.popleft() if self._in else b""
-            self._changed.notify_all()
-        return self._from_pipe.push(frame + SILENCE[len(frame) :])
-
-    def write(self, pcm: bytes) -> None:
-        pcm = self._to_pipe.push(pcm)
-        with self._changed:
-            self._out.append(pcm)
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    def _pump_in(self) -> None:
-        pending = b""
-        while not self._closed:
-            try:
-                data = os.read(self._source, _FRAME_OCTETS)
-            except OSError:
-                data = b""
-            pending += data
-            while len(pending) >= _FRAME_OCTETS or (not data and pending):
-                frame, pending = pending[:_FRAME_OCTETS], pending[_FRAME_OCTETS:]
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closed or len(self._in) < _PIPE_FRAMES)
-                    self._in.append(frame)
-            if not data:
-                return
-
-    def _pump_out(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._out)
-                if not self._out:
-                    return
-                frame = self._out.popleft()
-            try:
-                while frame:
-                    frame = frame[os.write(self._sink, frame) :]
-            except OSError:
-                return
-
-
-def _descriptor(stream: Any, default: int) -> int:
-    try:
-        return int(stream.fileno())
-    except (AttributeError, OSError, ValueError):
-        return default

@@ -1,0 +1,74 @@
+"""Sound files and devices at the command line, between two processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sipcli.media.tone import dominant_hz, samples_of
+from tests.support.cli import Cli, Running
+from tests.support.real import require
+
+Starts = Callable[..., Running]
+
+
+@pytest.fixture
+def starts() -> Iterator[Starts]:
+    """Starts a sipcli on a machine, and ends it with the test."""
+    started: list[Running] = []
+
+    def start(machine: Cli, *arguments: str) -> Running:
+        started.append(machine.start(*arguments))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.leave()
+
+
+@pytest.fixture
+def port(starts: Starts, tmp_path: Path) -> int:
+    """Somebody listens there and sends 1000 Hz."""
+    place = ("--json", "--no-register", "--port", "0")
+    phone = starts(Cli(tmp_path / "listener"), "listen", *place, "--answer", "auto", "--audio", "tone:1000")
+    [at] = [at for at in phone.wait_for("ready")["listen"] if at["transport"] == "udp"]
+    number: int = at["port"]
+    return number
+
+
+def test_E05_both_sides_of_a_call_go_into_a_flac(cli: Cli, port: int, tmp_path: Path) -> None:
+    require("libsndfile")
+    import soundfile
+
+    path = tmp_path / "both.flac"
+    done = cli.run(
+        "call", f"sip:alice@127.0.0.1:{port}", "--json", "--from", "sip:bob@there.invalid", "--no-register",
+        "--codec", "pcmu", "--duration", "1", "--audio", "tone:440", "--record", str(path), "--record-mode", "both",
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    assert path.stat().st_mode & 0o777 == 0o600
+    with soundfile.SoundFile(path) as file:
+        assert (file.format, file.channels, file.samplerate) == ("FLAC", 2, 8000)
+        samples = samples_of(bytes(file.buffer_read(dtype="int16")))
+    assert dominant_hz(samples[0::2][-6000:-2000]) == pytest.approx(440, abs=2)
+    assert dominant_hz(samples[1::2][-6000:-2000]) == pytest.approx(1000, abs=2)
+
+
+@pytest.mark.parametrize("words", [("--audio", "broken.flac"), ("--record", "rx.opus")])
+def test_what_cannot_be_played_or_recorded_is_said_before_anything_is_sent(
+    words: tuple[str, str], cli: Cli, tmp_path: Path
+) -> None:
+    require("libsndfile")
+    broken = tmp_path / words[1]
+    broken.write_bytes(b"fLaC and nothing else")
+    if words[0] == "--record":
+        os.link(broken, tmp_path / "another name")
+    done = cli.run(
+        "call", "sip:alice@127.0.0.1:9", "--from", "sip:bob@there.invalid", "--no-register", words[0], str(broken)
+    )
+    assert done.code == 2, done.stderr
+    assert str(broken) in done.stderr
+    assert "Traceback" not in done.stderr
