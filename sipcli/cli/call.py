@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from sipcli.cli.incoming import AnswerPlan, CallDesk
 from sipcli.cli.parameters import (
     GlobalOptions,
     account_options,
@@ -18,12 +19,13 @@ from sipcli.cli.parameters import (
     media_options,
     verb,
 )
+from sipcli.cli.phone import Phone, person_there
 from sipcli.cli.restrained import register
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.talk import Talk
 from sipcli.cli.who import target_uri
 from sipcli.config import AccountConfig
-from sipcli.errors import NoAnswer
+from sipcli.errors import NoAnswer, SipcliError
 
 __all__ = ["command"]
 
@@ -49,25 +51,36 @@ def command(
     control: Path | None,
     **said: Any,
 ) -> int:
-    """Call TARGET; registers first, if the account does.  On a terminal h or q hangs up, and digits are sent."""
+    """Call TARGET; registers first, if the account does.
+
+    On a terminal keys command the call: h hangs up, digits are sent, m mutes, o holds, and ? lists all of them.
+    """
 
     async def body(run: Run) -> Outcome:
         talk = Talk.wanted(run, said)
         account = run.account(sender, **said)
         uri = target_uri(target, account)
         run.ends_with_reader = True
-        async with run.agent([account]) as agent, run.controlled(agent, control):
-            me = agent.account(account.name)
-            talk.answers_for(agent)
+        at_hand = person_there(run)
+        async with run.agent([account], trace=at_hand) as agent, run.controlled(agent, control):
+            me, phone = agent.account(account.name), Phone(run, agent, talk)
             if account.register and not no_register:
                 async with run.patience(run.options.timeout, f"{account.registrar} did not answer"):
                     await register(run, agent, account, retry_now=said["retry_now"])
-            async with AsyncExitStack() as keys:
-                async with _answered_in_time(run, account, said["ring_timeout"]):
-                    call = await me.call(uri, **talk.media, record=talk.record, late_offer=late_offer)
-                    await keys.enter_async_context(talk.hot_keys(call))
-                    await call.answered()
-                await talk.until_the_end(call)
+            desk = CallDesk(run, AnswerPlan("ask"), talk.beside(), at_once=1)
+            if at_hand:
+                me.incoming = desk.incoming
+            async with AsyncExitStack() as hands:
+                try:
+                    async with _answered_in_time(run, account, said["ring_timeout"]):
+                        call = await me.call(uri, **talk.media, record=talk.record, late_offer=late_offer)
+                        await hands.enter_async_context(phone.at_hand())
+                        await call.answered()
+                    await talk.until_the_end(call)
+                except SipcliError:
+                    await phone.until_free(desk)
+                    raise
+                await phone.until_free(desk)
         return talk.outcome(str(uri))
 
     return run_verb("call", options, body)

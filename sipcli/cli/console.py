@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, TextIO
 
 from sipcli.cli.environment import Environment
 from sipcli.cli.exits import ExitStatus
 from sipcli.observe.text import json_line, safe_line
+
+if TYPE_CHECKING:
+    from sipcli.cli.bottomline import BottomLine
 
 __all__ = ["Console", "Style"]
 
@@ -49,6 +53,8 @@ class Console:
         """Stdout could not be written for another reason than that nobody reads: a full disk."""
         self.on_reader_gone: Callable[[], None] | None = None
         self.print_line: Callable[[str], None] = self.write_error
+        self.below: BottomLine | None = None
+        """A line that stays below what is printed."""
         self.stdout_taken = False
         """Something else goes out on stdout (``--audio stdio``): words must not get between its samples."""
         self._color = color
@@ -153,15 +159,20 @@ class Console:
     def write_error(self, line: str) -> None:
         """*line*, as it is, on stderr.  A closed stderr loses it: there is nobody to tell."""
         try:
-            print(line, file=self.environment.stderr, flush=True)  # this is where sipcli prints
+            with self._above():
+                print(line, file=self.environment.stderr, flush=True)  # this is where sipcli prints
         except (OSError, ValueError):
             pass
+
+    def _above(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.below is None else self.below.aside()
 
     def _write(self, line: str) -> None:
         if self.reader_gone:
             return
         try:
-            print(line, file=self.environment.stdout, flush=True)
+            with self._above():
+                print(line, file=self.environment.stdout, flush=True)
         except (OSError, ValueError) as error:
             self.reader_gone = True
             _silence(self.environment.stdout)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sipcli.cli.oncall import CallProgram, Chooser, after, choosing
+from sipcli.cli.incoming import RING_S, AnswerPlan, CallDesk
+from sipcli.cli.oncall import CallProgram, Chooser, after
 from sipcli.cli.parameters import (
     GlobalOptions,
     Seconds,
@@ -22,57 +21,18 @@ from sipcli.cli.parameters import (
     media_options,
     verb,
 )
+from sipcli.cli.phone import Phone, person_there
 from sipcli.cli.restrained import register
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.talk import Talk
 from sipcli.cli.who import listener
 from sipcli.config import AccountConfig
-from sipcli.errors import ConfigError, MediaFailed, NetworkError, NoAnswer, SipcliError
+from sipcli.errors import ConfigError, NetworkError
 
 if TYPE_CHECKING:
     from sipcli.ua.agent import UserAgent
-    from sipcli.ua.calls.call import Call
 
-__all__ = ["AnswerPlan", "command"]
-
-_RING_S = 30.0
-_BUSY, _FORBIDDEN, _NOBODY = 486, 403, 480
-_WORDS = {"busy": 486, "decline": 603}
-
-
-class AnswerPlan:
-    """What each call gets: ``ask``, ``auto``, or a final status; the last of a list serves all that follow."""
-
-    def __init__(self, text: str, allow: tuple[str, ...] = ()) -> None:
-        self._plan = [self._step(word.strip()) for word in text.split(",")]
-        self._allow = allow
-        self._taken = 0
-
-    @staticmethod
-    def _step(word: str) -> str | int:
-        if word in ("ask", "auto"):
-            return word
-        if word in _WORDS:
-            return _WORDS[word]
-        if word.isdigit() and 300 <= int(word) <= 699:
-            return int(word)
-        raise ConfigError(
-            f"--answer cannot be “{word}”", hint="it is ask, auto, busy, decline, or codes from 300 to 699: 486,603"
-        )
-
-    def next_for(self, uri: str) -> str | int:
-        """For a call from *uri*.  ``--allow`` keeps ``auto`` for those it names; others are refused with 403."""
-        step = self._plan[min(self._taken, len(self._plan) - 1)]
-        self._taken += 1
-        if step == "auto" and self._allow and not any(_matches(uri, pattern) for pattern in self._allow):
-            return _FORBIDDEN
-        return step
-
-
-def _matches(uri: str, pattern: str) -> bool:
-    """Globs are written with the scheme or without."""
-    bare = uri.partition(":")[2]
-    return fnmatchcase(uri, pattern) or fnmatchcase(bare, pattern)
+__all__ = ["command"]
 
 
 @verb("listen")
@@ -131,7 +91,7 @@ def command(
 ) -> int:
     """Register and wait for calls; with --timeout, leave when none came in that time.
 
-    On a terminal a answers, r rejects (486) and R declines (603); in a call h or q hangs up, and digits are sent.
+    On a terminal keys command the calls: a answers, r rejects, h hangs up, digits are sent, and ? lists all of them.
     """
 
     async def body(run: Run) -> Outcome:
@@ -143,7 +103,7 @@ def command(
         chooser: Chooser | None = None if on_call is None else CallProgram(on_call).decide
         if answer_after is not None:
             chooser = after(answer_after, chooser)
-        ring = said.pop("ring_timeout") or _RING_S
+        ring = said.pop("ring_timeout") or RING_S
         if answer_after is not None and answer_after >= ring:
             raise ConfigError(
                 f"--answer-after {answer_after:g} is never: it rings for {ring:g} s",
@@ -155,14 +115,14 @@ def command(
         # Without a registrar there is no server of ours that calls could come through.
         direct = no_register or not account.register
         engine = EngineConfig(accept_calls="any" if direct or allow_anonymous else "bound")
-        port = said.pop("port")
+        port, there = said.pop("port"), person_there(run)
         async with (
-            run.agent([account], engine_config=engine, bind_port=0 if direct else port) as agent,
+            run.agent([account], engine_config=engine, bind_port=0 if direct else port, trace=there) as agent,
             run.controlled(agent, control),
         ):
             me = agent.account(account.name)
-            talk.answers_for(agent)
-            desk = _Desk(run, plan, talk, max_calls, ring, chooser, early=early_media)
+            desk = CallDesk(run, plan, talk, limit=max_calls, ring=ring, chooser=chooser, early=early_media)
+            phone = Phone(run, agent, talk, leave=desk.stop)
             # A caller who names none of our contacts belongs to no account.
             me.incoming = agent.on_incoming = desk.incoming
             if not direct:
@@ -173,7 +133,8 @@ def command(
             run.ready()
             if ready_file is not None:
                 await run.in_thread(partial(_write_ready, ready_file, run.readiness()))
-            await desk.serve(run.options.timeout)
+            async with phone.at_hand(f"listening as {account.aor}"):
+                await desk.serve(run.options.timeout)
         return desk.outcome()
 
     return run_verb("listen", options, body)
@@ -193,105 +154,6 @@ def _account(run: Run, aor: str | None, no_register: bool, said: dict[str, Any])
     if no_register and aor is None and run.options.account is None and not run.load_config().accounts:
         return run.adopt(listener(), **said)
     return run.account(aor, **said)
-
-
-class _Desk:
-    """Takes the calls, counts them, and knows when enough were taken."""
-
-    def __init__(
-        self,
-        run: Run,
-        plan: AnswerPlan,
-        talk: Talk,
-        max_calls: int | None,
-        ring: float,
-        chooser: Chooser | None,
-        *,
-        early: bool,
-    ) -> None:
-        self._run = run
-        self._plan = plan
-        self._talk = talk
-        self._limit = max_calls
-        self._at_once = max_calls or 2
-        self._ring = ring
-        self._chooser = chooser
-        self._early = early
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._first = asyncio.Event()
-        self._enough = asyncio.Event()
-        self._seen = self._answered = 0
-        self._deaf: MediaFailed | None = None
-
-    def incoming(self, call: Call) -> None:
-        """Hook of the account: decides nothing itself, so that the stack goes on."""
-        self._first.set()
-        self._seen += 1
-        if len(self._tasks) >= self._at_once:
-            call.reject(_BUSY)
-            return
-        task = asyncio.get_running_loop().create_task(self._take(call), name=f"call-{call.id}")
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if self._limit is not None and self._seen >= self._limit and not self._tasks:
-            self._enough.set()
-
-    async def serve(self, timeout: float | None) -> None:
-        """Until enough calls were taken.  NoAnswer when the first did not come within *timeout*."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._first.wait()
-        except TimeoutError:
-            raise NoAnswer(f"no call came in {timeout:g} s") from None
-        await self._enough.wait()
-
-    async def _take(self, call: Call) -> None:
-        from sipcli.ua.notices import WarningNotice
-
-        uri = str(call.remote.uri)
-        step = self._plan.next_for(uri)
-        try:
-            if isinstance(step, int):
-                call.reject(step)
-                return
-            chooser = self._chooser if step == "auto" else None
-            if (step == "ask" or chooser is not None) and not await self._asked(call, chooser):
-                return
-            if step == "ask":
-                await call.agent.switchboard.hold_others(call)  # a person talks to one; a bot may talk to many
-            await call.accept(**self._talk.media, record=self._talk.recording(call.id, self._answered + 1))
-            self._answered += 1
-            async with self._talk.hot_keys(call):
-                await self._talk.until_the_end(call)
-        except SipcliError as error:
-            if isinstance(error, MediaFailed):
-                self._deaf = error
-            # One caller's trouble must not end the service for the next.
-            call.agent.tell(WarningNotice(code="call_failed", message=f"call from {uri}: {error}", hint=error.hint))
-
-    async def _asked(self, call: Call, chooser: Chooser | None) -> bool:
-        """Ring, and let the person decide, or *chooser*; False when the call was refused, or went away."""
-        if self._early:
-            await call.early(**self._talk.media, record=self._talk.recording(call.id, self._answered + 1))
-        else:
-            call.ring()
-        self._run.console.say(f"[a]nswer  [r]eject  [R] decline   rings {self._ring:g} s")
-        async with choosing(call, chooser):
-            decision = await self._talk.decision(call, self._ring)
-        if decision == "answer":
-            return True
-        if decision is not None:
-            call.reject({"reject": 486, "decline": 603}.get(decision, _NOBODY))
-        return False
-
-    def outcome(self) -> Outcome:
-        if self._deaf is not None and not self._answered:
-            raise self._deaf
-        words = f"{self._seen} call{'s' * (self._seen != 1)}, {self._answered} answered"
-        return Outcome("served", words, more={"calls": self._seen, "answered": self._answered})
 
 
 def _write_ready(path: Path, fields: dict[str, Any]) -> None:

@@ -183,7 +183,7 @@ class Run:
         aors = {account.name: str(account.aor) for account in accounts}
         self.talker = Talker(aors, can_ask=lambda: self.terminal.available)
         settings.setdefault("state", self.state)
-        settings.setdefault("trace", bool(self._trace or self._ladder or self.options.verbose))
+        settings["trace"] = bool(settings.get("trace") or self._trace or self._ladder or self.options.verbose)
         agent = UserAgent(
             self.config,
             terminal=self.terminal,

@@ -15,19 +15,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sipcli.cli.silent import NoTerminal, action_words
 from sipcli.cli.tty import TtyModes, in_foreground, open_tty
 from sipcli.credentials import Cancelled, CancelSignal, Secret, Unavailable, UserAction
 from sipcli.observe.text import safe_line
 
+if TYPE_CHECKING:
+    from sipcli.cli.bottomline import BottomLine
+
 __all__ = ["TtyTerminal"]
 
 _LONGEST = 4096
 """What a terminal's own line editor holds (termios(3), MAX_CANON)."""
 _BACKGROUND_POLL = 0.25
+_MOST_KEYS = 4096
 # select(2) ends at descriptor 1023, and macOS polls no terminal.
 _Selector = selectors.PollSelector if sys.platform == "linux" else selectors.SelectSelector
 
@@ -64,6 +69,8 @@ class TtyTerminal:
         self._nobody_asks = threading.Event()
         self._nobody_asks.set()
         self._yield_keys: CancelSignal | None = None
+        self.below: BottomLine | None = None
+        """A line that makes room for prompts, and for a shell."""
         atexit.register(self.restore)
 
     # ── asking ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -94,7 +101,7 @@ class TtyTerminal:
     def ask(self, prompt: str, *, secret: bool = True, cancel: CancelSignal, timeout: float | None = None) -> Secret:
         """One line from the person.  Raises NoTerminal, Cancelled (^C, ^D, *cancel*), Unavailable in time-out."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._instead_of_keys():
+        with self._instead_of_keys(), nullcontext() if self.below is None else self.below.put_away():
             tty = open_tty(self._path)
             current = _Prompt(tty, safe_line(prompt), CancelSignal())
             try:
@@ -165,44 +172,53 @@ class TtyTerminal:
     def restore(self) -> None:
         """Echo on, as it was found.  For signal handlers and ``atexit``: takes no lock, idempotent."""
         self._modes.restore()
+        if self.below is not None:
+            self.below.end()
 
     def suspend(self) -> None:
         """SIGTSTP is about to stop us: the shell must find its terminal in order."""
         self._modes.restore()
+        if self.below is not None:
+            self.below.suspend()
 
     def resume(self) -> None:
         """SIGCONT: ask again, from an empty line."""
         prompt = self._prompt
         if self._modes.again() and prompt is not None:
             _write(prompt.tty, "\n" + prompt.text)
+        if self.below is not None:
+            self.below.resume()
 
     # ── hot-keys ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def start_keys(self, on_key: Callable[[str], None], stop: CancelSignal) -> threading.Thread | None:
-        """Read single keys on a thread until *stop*; None where there is no terminal.  Prompts suspend it."""
-        if not self.available:
+    def start_keys(self, on_keys: Callable[[str], None], stop: CancelSignal) -> threading.Thread | None:
+        """Read keys on a thread until *stop*; None where there is no terminal.  Prompts suspend it.
+
+        *on_keys* gets, on that thread, what was read in one go: one key, unless somebody is quick, or pastes.
+        """
+        if not self.exists:
             return None
-        thread = threading.Thread(target=self._read_keys, args=(on_key, stop), name="sipcli-keys", daemon=True)
+        thread = threading.Thread(target=self._read_keys, args=(on_keys, stop), name="sipcli-keys", daemon=True)
         thread.start()
         return thread
 
-    def _read_keys(self, on_key: Callable[[str], None], stop: CancelSignal) -> None:
+    def _read_keys(self, on_keys: Callable[[str], None], stop: CancelSignal) -> None:
         while not stop.is_set():
             self._nobody_asks.wait(0.5)
             if not self._nobody_asks.is_set():
                 continue
             try:
                 with self._reading:
-                    self._read_keys_until_asked(on_key, stop)
+                    self._read_keys_until_asked(on_keys, stop)
             except (NoTerminal, OSError):
                 # Moved to the background, or hung up: keys are a convenience.
                 if stop.wait(1.0):
                     return
 
-    def _read_keys_until_asked(self, on_key: Callable[[str], None], stop: CancelSignal) -> None:
+    def _read_keys_until_asked(self, on_keys: Callable[[str], None], stop: CancelSignal) -> None:
         tty, give_way = open_tty(self._path), CancelSignal()
         self._yield_keys = give_way
-        buffer = bytearray(16)
+        buffer = bytearray(_MOST_KEYS)
         try:
             self._modes.enter(tty, echo=False, lines=False)
             with _Selector() as selector:
@@ -215,8 +231,8 @@ class TtyTerminal:
                     got = _read(tty, memoryview(buffer))
                     if got == 0:
                         raise NoTerminal("the terminal is gone")
-                    for key in buffer[: max(got, 0)].decode("ascii", "ignore"):
-                        on_key(key)
+                    if typed := buffer[: max(got, 0)].decode("ascii", "ignore"):
+                        on_keys(typed)
         finally:
             self._yield_keys = None
             self._modes.leave()

@@ -183,7 +183,7 @@ def _call(fields: Fields) -> Sentence | None:
         case "answered":
             return Sentence(f"in call with {who}", Style.GOOD)
         case "held":
-            return Sentence(f"{who} put the call on hold")
+            return Sentence(f"the call with {who} is on hold")
         case "ended":
             return Sentence(f"call with {who} ended, {_ended(fields)}")
     return None
