@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 WORKERS ?= 2
 
-.PHONY: help demo test test-fast prove check format cover bench networks docs servers clean
+.PHONY: help demo test test-fast interop prove check format cover bench networks docs servers clean
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,10 @@ test: .venv/.installed-dev servers  ## run every test, the ones against real ser
 
 test-fast: .venv/.installed-dev  ## run the tests that need no server and no long time
 	@$(PY) -m pytest -q -n $(WORKERS) -m "not real and not slow"
+
+interop: .venv/.installed-dev servers  ## run the tests behind docs/interop.md: calls with telephones nobody here wrote
+	@$(PY) scripts/make_interop.py --check
+	@tests=$$($(PY) scripts/make_interop.py --tests) && SIPCLI_REQUIRE_REAL=1 scripts/run-tests $$tests
 
 prove: .venv/.installed-dev servers  ## take each defence of tests/defences.toml out and see its tests fail
 	@$(PY) scripts/prove_defences.py

@@ -101,6 +101,12 @@ def _libsndfile() -> str | None:
     return None
 
 
+def _twinkle() -> str | None:
+    return _program("twinkle-console")() or (
+        None if ALSA_CONF.exists() else f"ALSA's plug-ins are not installed: no {ALSA_CONF}"
+    )
+
+
 def _root() -> str | None:
     if os.geteuid() != 0:
         return "only root may make a mount or network namespace"
@@ -119,6 +125,7 @@ _MISSING: dict[str, Callable[[], str | None]] = {
     "dtls": _dtls,
     "kamailio": _program("kamailio"),
     "libsndfile": _libsndfile,
+    "linphone": _program("linphonec"),
     "keyring": _keyring,
     "oidc": _oidc,
     "nft": _program("nft", "ip", "sysctl"),
@@ -128,10 +135,12 @@ _MISSING: dict[str, Callable[[], str | None]] = {
     "portaudio": _portaudio,
     "presence": _presence,
     "root": _root,
+    "rtpengine": _program("rtpengine"),
     "sipp": _program("sipp"),
     "srtp": _srtp,
     "pass": _program("pass", "gpg"),
     "systemd-creds": _program("systemd-creds"),
+    "twinkle": _twinkle,
 }
 
 

@@ -6,6 +6,7 @@ import array
 import math
 import struct
 import time
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,20 @@ def read_wav(path: Path) -> tuple[array.array[int], int]:
     return samples[::channels], rate
 
 
+def write_wav(path: Path, pcm: bytes, rate: int) -> None:
+    """Mono, 16 bits."""
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        out.writeframes(pcm)
+
+
+def write_tone(path: Path, hertz: float, *, seconds: int, rate: int = 8000) -> None:
+    samples = (round(9000 * math.sin(2 * math.pi * hertz * n / rate)) for n in range(seconds * rate))
+    write_wav(path, array.array("h", samples).tobytes(), rate)
+
+
 def share_of(samples: array.array[int], rate: int, hertz: float) -> float:
     """How much of the power is at *hertz*: 1.0 for a pure tone, near 0 for anything else."""
     coefficient, p, q, total = 2 * math.cos(2 * math.pi * hertz / rate), 0.0, 0.0, 0.0
@@ -49,6 +64,18 @@ def assert_tone(path: Path, hertz: float, *, seconds: float, rms_dbfs: float = -
         loud = rms > 0 and 20 * math.log10(rms / 32768) > rms_dbfs
         good += loud and share_of(part, rate, hertz) > 0.8
     assert good / 20 >= seconds, f"{path}: {good / 20:.2f} s of {hertz} Hz in {len(samples) / rate:.2f} s"
+
+
+def assert_last(path: Path, hertz: float, *, seconds: float) -> None:
+    """The last *seconds* of *path* in which anything is heard are a clear tone at *hertz*."""
+    samples, rate = read_wav(path)
+    frame = rate // 20
+    parts = [samples[at : at + frame] for at in range(0, len(samples) - frame, frame)]
+    while parts and max(map(abs, parts[-1])) < 300:
+        parts.pop()
+    last = parts[-round(seconds * 20) :]
+    good = sum(share_of(part, rate, hertz) > 0.8 for part in last)
+    assert good >= 0.8 * seconds * 20, f"{path}: {good / 20:.2f} s of {hertz} Hz in the last {len(last) / 20:.2f} s"
 
 
 def tone_gaps(path: Path, hertz: float) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import time
@@ -41,6 +42,7 @@ class Baresip:
         stun: str = "",
         host: str = "127.0.0.1",
         inside: Namespace | None = None,
+        contacts: tuple[str, ...] = (),
     ) -> None:
         """*inside*: it runs in that network namespace, at *host*."""
         directory.mkdir(parents=True, exist_ok=True)
@@ -63,8 +65,8 @@ class Baresip:
                 f"module {name}.so"
                 for name in ("g711", "g722", "opus", "srtp", "dtls_srtp", "ice", "ausine", "sndfile")
             ),
-            *(f"module_app {name}.so" for name in ("account", "ctrl_tcp", "menu")),
-            f"sip_listen {host}:{sip}",
+            *(f"module_app {name}.so" for name in ("account", "contact", "ctrl_tcp", "menu")),
+            f"sip_listen {f'[{host}]' if ':' in host else host}:{sip}",
             *([f"sip_cafile {ca}"] if ca else []),
             *([f"sip_certificate {directory / 'identity.pem'}"] if identity else []),
             f"rtp_ports {rtp}-{rtp + 18}",
@@ -80,7 +82,7 @@ class Baresip:
         (directory / "accounts").write_text(account)
         if identity:
             (directory / "identity.pem").write_text(identity)
-        (directory / "contacts").write_text("")
+        (directory / "contacts").write_text("".join(f'"{name}" <sip:{name}@sip.test>\n' for name in contacts))
         (directory / "config").write_text("\n".join(config) + "\n")
         self._inside = inside
         argv = ["baresip", "-f", str(directory)]
@@ -120,6 +122,31 @@ class Baresip:
 
     def hang_up(self) -> None:
         self.say("hangup")
+
+    def hold(self) -> None:
+        self.say("hold")
+
+    def resume(self) -> None:
+        self.say("resume")
+
+    def transfer(self, uri: str) -> None:
+        self.say("transfer", uri)
+
+    def press(self, digits: str) -> None:
+        for digit in digits:
+            self.say("sndcode", digit)
+
+    def write(self, uri: str, text: str) -> None:
+        """To its one contact, for it knows no other way to say whom."""
+        self.say("contact_next")
+        self.say("message", text)
+
+    def pressed(self) -> str:
+        heard = re.findall(r"received (?:DTMF|event): '(.)' \(end=(\d)\)", self.text(), re.IGNORECASE)
+        return "".join(digit for digit, end in heard if end == "1")
+
+    def text(self) -> str:
+        return self.server.text()
 
     @property
     def heard(self) -> Path:

@@ -1,0 +1,63 @@
+"""A telephone that is commanded by typing: its process on a pseudo-terminal, and all that it ever printed."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pexpect
+
+from tests.support.servers.process import ServerDied
+
+
+class Console:
+    """One process on a pseudo-terminal; what it prints is read all the time, so that it never waits for a reader."""
+
+    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> None:
+        self.name = argv[0]
+        self._child = pexpect.spawn(
+            argv[0], list(argv[1:]), env=dict(env), cwd=str(cwd), encoding="utf-8", codec_errors="replace",
+            dimensions=(50, 300), echo=False,
+        )  # fmt: skip
+        self._child.delaybeforesend = None
+        self._said: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                self._said.append(self._child.read_nonblocking(4096, timeout=None))
+            except (pexpect.EOF, OSError, ValueError):
+                return
+
+    def text(self) -> str:
+        return "".join(self._said)
+
+    def type(self, line: str) -> None:
+        self._child.sendline(line)
+
+    def wait_until(self, ready: Callable[[], bool], *, timeout: float = 10.0) -> None:
+        """Poll *ready*; raises :class:`ServerDied` at the deadline, with what was printed last."""
+        deadline = time.monotonic() + timeout
+        while not ready():
+            if time.monotonic() > deadline:
+                raise ServerDied(f"{self.name}: not in {timeout} s\n{self.text()[-2000:]}")
+            time.sleep(0.02)
+
+    def wait_for(self, pattern: str, *, times: int = 1, timeout: float = 10.0) -> None:
+        """Until it has printed *pattern*, a regular expression, so many times."""
+        self.wait_until(lambda: len(re.findall(pattern, self.text())) >= times, timeout=timeout)
+
+    def stop(self, goodbye: str, *, patience: float = 5.0) -> None:
+        """Type *goodbye*, wait until it has gone, and end it if it does not."""
+        if self._child.isalive():
+            self.type(goodbye)
+            deadline = time.monotonic() + patience
+            while self._child.isalive() and time.monotonic() < deadline:
+                time.sleep(0.02)
+        self._child.close(force=True)
+        self._reader.join(5)

@@ -1,0 +1,105 @@
+"""linphonec (linphone-cli 5.1) as the other phone: a file instead of a microphone, another instead of a loudspeaker."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from tests.support import wavs
+from tests.support.servers.console import Console
+
+CODECS = {"pcmu": ("PCMU", 8000), "pcma": ("PCMA", 8000), "g722": ("G722", 8000), "opus": ("opus", 48000)}
+
+
+class Linphone:
+    """A registered linphonec that answers by itself.  ``heard`` is what reached it in its last call, as a WAV."""
+
+    def __init__(
+        self,
+        directory: Path,
+        proxy: str,
+        *,
+        user: str = "bob",
+        password: str = "bobpass",
+        tone: int = 880,
+        transport: str = "udp",
+        ca: Path | None = None,
+        codec: str = "pcmu",
+        encryption: str = "none",
+        stun: str | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
+        """*encryption*: ``srtp`` (SDES), ``dtls`` or ``none``; *stun*: ``host:port``, and with it ICE."""
+        for place in (".local/share/linphone", ".config/linphone"):  # it makes neither, and wants both
+            (directory / place).mkdir(parents=True, exist_ok=True)
+        self._tone, self.heard = directory / "said.wav", directory / "heard.wav"
+        wavs.write_tone(self._tone, tone, seconds=60)
+        if transport == "tls":  # it finds no address in a certificate, only names
+            proxy = proxy.replace("127.0.0.1", "localhost")
+        server = f"<sip:{proxy};transport={transport}"
+        codecs = "".join(
+            f"[audio_codec_{n}]\nmime={mime}\nrate={rate}\nenabled={int(name == codec)}\n"
+            for n, (name, (mime, rate)) in enumerate(CODECS.items())
+        )
+        config = directory / "linphonerc"
+        config.write_text(
+            f"[sip]\nsip_port=-1\nsip_tcp_port=-1\nsip_tls_port=-1\nbind_address={host}\nuse_ipv6={int(':' in host)}\n"
+            f"default_proxy=0\nregister_only_when_network_is_up=0\nmedia_encryption={encryption}\n"
+            f"media_encryption_mandatory={int(encryption != 'none')}\n"
+            + (f"root_ca={ca}\n" if ca else "")
+            + f"[rtp]\nbind_address={host}\naudio_rtp_port=-1--1\n"
+            + "[net]\n"
+            + ("nat_policy_ref=policy\n[nat_policy_0]\nref=policy\n" if stun else "firewall_policy=0\n")
+            + (f"stun_server={stun}\nprotocols=stun,ice\n" if stun else "")
+            + f"[auth_info_0]\nusername={user}\npasswd={password}\nrealm=sip.test\n"
+            f"[proxy_0]\nreg_proxy={server}>\nreg_route={server};lr>\nreg_identity=sip:{user}@sip.test\n"
+            f"reg_expires=60\nreg_sendregister=1\npublish=0\n"
+            + ("nat_policy_ref=policy\n" if stun else "")
+            + codecs
+            + "[sound]\nechocancellation=0\n"
+        )
+        env = {"PATH": os.environ["PATH"], "HOME": str(directory), "TERM": "dumb", "LANG": "C.UTF-8"}
+        self.console = Console(["linphonec", "-c", str(config), "-a"], env=env, cwd=directory)
+        self.console.wait_for("linphonec> ")
+        for line in ("soundcard use files", f"play {self._tone}", f"record {self.heard}"):
+            self.console.type(line)
+        self.console.wait_for(r"linphonec> \s*linphonec> \s*linphonec> ")  # it says nothing of its registration
+
+    def dial(self, uri: str) -> None:
+        self.console.type(f"call {uri}")
+
+    def hang_up(self) -> None:
+        self.console.type("terminate")
+
+    def hold(self) -> None:
+        self.console.type("pause")
+
+    def resume(self) -> None:
+        self.console.type("resume")
+
+    def transfer(self, uri: str) -> None:
+        self.console.type(f"transfer {uri}")
+
+    def dial_second(self, uri: str) -> None:
+        """With a call up, which waits meanwhile."""
+        self.console.type(f"call {uri}")
+
+    def join(self) -> None:
+        """Connect the far ends of its first and second call with each other."""
+        self.console.type("transfer 1 --to-call 2")
+
+    def press(self, digits: str) -> None:
+        self.console.type(digits)
+
+    def pressed(self) -> str:
+        return "".join(re.findall(r"Receiving tone (.) from", self.console.text()))
+
+    def write(self, uri: str, text: str) -> None:
+        self.console.type(f"chat {uri} {text}")
+
+    def text(self) -> str:
+        return self.console.text()
+
+    def stop(self) -> None:
+        self.console.stop("quit")
