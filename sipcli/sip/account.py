@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sipcli.sip.authn.origin import HomeGround, Origin
@@ -83,6 +84,13 @@ class AccountState:
 
     def learn(self, flow: Flow) -> None:
         self.home.learn(flow)
+        self._origins.clear()
+
+    def moved(self, flows: Iterable[Flow]) -> None:
+        """An address of ours is gone; *flows* still lead to hops of the account."""
+        self.home.leave()
+        for flow in flows:
+            self.home.learn(flow)
         self._origins.clear()
 
     def origin(self, flow: Flow) -> Origin:

@@ -151,6 +151,10 @@ class FlowBook:
         """Every way that is known, a flow to several hops more than once."""
         return iter((*self._by_key.values(), *self._open.values()))
 
+    def own(self, account: AccountState) -> list[Flow]:
+        """Those that were opened for hops of *account*."""
+        return [flow for (name, hop), flow in self._by_key.items() if name == account.name and account.owns(hop)]
+
     def alive(self, flow: Flow) -> bool:
         return not flow.reliable or flow.id in self._open
 

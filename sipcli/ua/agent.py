@@ -168,6 +168,7 @@ class UserAgent:
             for task in self.attending:
                 task.cancel()
             self.roaming.close()
+            self.transfers.close()
             self._gate.closed = True
             self._broker.close()
             self._workers.close()

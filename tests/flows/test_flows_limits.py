@@ -142,6 +142,17 @@ def test_T23_more_forks_than_anybody_needs() -> None:
     assert not wire.engine._core.dialogs
 
 
+def test_T23_more_answers_than_anybody_forks() -> None:
+    """Fails without the limit in ``OutgoingCall._on_success``: each 2xx is kept, and costs an ACK and a BYE."""
+    wire = Wire()
+    wire.call()
+    invite = wire.one()
+    for number in range(200):
+        wire.deliver(response(invite, 200, "OK", "Contact: <sip:bob@192.0.2.1>", to_tag=f"f{number}", body=ANSWER))
+    methods = [request.method for request in wire.take()]
+    assert (methods.count("ACK"), methods.count("BYE")) == (32, 31)
+
+
 def test_the_accounts_of_two_names_do_not_mix() -> None:
     wire = Wire()
     with pytest.raises(LocalProtocolError):

@@ -14,7 +14,7 @@ from sipcli.sip.auth import AuthSession
 from sipcli.sip.flow import Flow
 from sipcli.sip.registrations.register import State
 from sipcli.sip.syntax.uri import SipUri
-from tests.support.pair import ANSWER, LOCAL, OFFER, POLICY, Heard, Wire, response
+from tests.support.pair import ANSWER, LOCAL, OFFER, POLICY, Caller, Heard, Wire, response
 
 INSTANCE = "urn:uuid:6f1c1c1e-0c1e-5e1f-8f1e-6f1c1c1e0c1e"
 PING, PONG = b"\r\n\r\n", b"\r\n"
@@ -364,6 +364,32 @@ def test_C05_an_address_that_is_gone_is_a_lost_flow_on_udp_too() -> None:
     here.pump()
     again = here.one()
     assert (again.method, again.contact) == ("REGISTER", "sip:u7x@192.0.2.100:5062")
+
+
+def test_T01_in_another_network_a_private_address_is_another_machine() -> None:
+    """Fails without ``HomeGround.leave``: whoever has the old proxy's private address here is taken for it."""
+    here = wire("udp")
+    bound(here)
+    old = Flow(51, "udp", ("192.0.2.100", 5062), ("192.0.2.1", 5060))
+    account = here.engine._core.accounts["work"]
+    assert account.origin(old).bound
+    here.servers = (("198.51.100.1", 5060),)
+    here.local = ("192.0.2.100", 5062)
+    here.flows.clear()
+    here.do(lambda: here.engine.address_lost("192.0.2.99", here.clock))
+    here.deliver(ok(here.one()), here.sent_over[-1])
+    assert here.sent_over[-1].remote == ("198.51.100.1", 5060)
+    assert account.origin(here.sent_over[-1]).bound
+    assert not account.origin(old).bound
+    here.deliver(Caller(uri="sip:alice@example.com").request("INVITE", body=OFFER), old)
+    assert here.silent(), "nor may he call"
+
+
+def test_C05_where_another_address_goes_our_servers_stay_ours() -> None:
+    here = wire("udp")
+    bound(here)
+    here.do(lambda: here.engine.address_lost("192.0.2.98", here.clock))
+    assert here.engine._core.accounts["work"].origin(here.sent_over[-1]).bound
 
 
 def test_C05_somebody_elses_address_is_none_of_ours() -> None:

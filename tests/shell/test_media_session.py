@@ -415,3 +415,14 @@ async def test_what_cannot_be_played_is_said_before_the_call(audio: str, tmp_pat
         await MediaSession(codecs=G711, audio=str(tmp_path / audio)).open()
     if before:
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_what_is_closed_does_not_move() -> None:
+    """Fails without the look at ``_closed`` in ``move``: a call that ended meanwhile would open two sockets."""
+    session = MediaSession()
+    await session.open()
+    await session.close()
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(LocalProtocolError):
+        await session.move("127.0.0.2")
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -218,6 +219,24 @@ async def test_a_peer_that_does_not_read(ways: Transports, notebook: Notebook, s
 
 
 # --- listening -------------------------------------------------------------------------------
+
+
+async def test_T23_pings_whose_pongs_nobody_reads(ways: Transports, notebook: Notebook) -> None:
+    """Fails when only whole messages are counted in ``StreamConnection``."""
+    host, port = await ways.listen("tcp", "127.0.0.1", 0)
+    _, writer = await asyncio.open_connection(host, port, limit=1)
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    writer.write(options())
+    await until(lambda: notebook.messages)
+    with contextlib.suppress(ConnectionError):
+        for _ in range(2000):
+            writer.write(b"\r\n\r\n" * 16384)
+            await writer.drain()
+            if notebook.lost:
+                break
+    await until(lambda: notebook.lost)
+    assert notebook.lost[0][1] == "lost: the other side does not read"
+    writer.transport.abort()
 
 
 @stepped

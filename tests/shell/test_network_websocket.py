@@ -158,3 +158,13 @@ async def test_what_breaks_the_frames(site: Site) -> None:
     site.servers[0].transport.write(b"\xff\xff\xff\xff")  # type: ignore[attr-defined]
     await until(lambda: site.notebook.lost)
     assert site.notebook.lost == [(flow, "lost: the WebSocket was closed, code 1002")]
+
+
+async def test_T23_who_is_not_waited_for_any_more_is_left(site: Site) -> None:
+    """Fails without the abort in ``Transports._connect``: the other family won, and this one waits for ever."""
+    opening = asyncio.create_task(site.open(None))
+    await until(lambda: site.servers and site.servers[0].got)
+    opening.cancel()
+    await until(lambda: not site.ways._streams)
+    with pytest.raises(asyncio.CancelledError):
+        await opening

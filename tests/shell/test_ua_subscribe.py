@@ -127,6 +127,25 @@ async def test_D05_dialogs_add_up_and_a_gap_asks_for_all_of_it() -> None:
         await eventually(lambda: len(notifier.requests("SUBSCRIBE")) == 2)
 
 
+async def test_T23_D05_a_notifier_who_always_leaves_something_out_is_not_asked_as_often_as_he_tells() -> None:
+    """Fails without the pace in ``_ask_for_all``; and without the ``del`` beside it, for the tables stay."""
+    document = (
+        '<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="{}" state="partial" entity="sip:a@b">'
+        '<dialog id="a"><state>confirmed</state></dialog></dialog-info>'
+    )
+    async with served() as (notifier, account, _):
+        subscription = await account.subscribe("bob", "dialog")
+        await eventually(lambda: bool(notifier.requests("SUBSCRIBE")))
+        for version in range(0, 40, 2):
+            answers = len([heard for heard in notifier.heard if heard.is_response])
+            notifier.notify("dialog", "active", document.format(version).encode(), DIALOGS)
+            await eventually(lambda n=answers: len([h for h in notifier.heard if h.is_response]) > n)
+        assert len(notifier.requests("SUBSCRIBE")) == 2
+        notifier.notify("dialog", "terminated;reason=rejected", document.format(40).encode(), DIALOGS)
+        await eventually(lambda: subscription.is_over)
+        assert not subscription._tables
+
+
 async def test_T23_D05_a_body_that_cannot_be_read_is_a_warning() -> None:
     async with served() as (notifier, account, notices):
         subscription = await account.subscribe("bob", "dialog")

@@ -222,8 +222,12 @@ async def test_T22_a_person_is_asked_and_agrees() -> None:
         assert (str(request.target), request.kind, request.call) == ("sip:carol@127.0.0.1", "blind", bob.calls[0])
         assert request.referred_by == "<sip:alice@127.0.0.1>"
         request.accept()
+        request.accept()  # at the terminal, and by another program at the same time
+        request.refuse()
+        assert not request.open, "of two who are asked the first one decides"
         assert await live(work) == 200
-        assert not request.open
+        assert len(carol.calls) == 1
+        assert "refused" not in bob.transfer_states()
 
 
 @stepped
@@ -320,6 +324,10 @@ def test_T22_where_nobody_may_send_us(target: str, trail: tuple[SipUri, ...], se
         ("sip:+49301234567@example.com", (), False),
         ("sip:0049-30-1234567@example.com", (), False),
         ("sip:%2B49301234567@example.com", (), False),
+        ("sip:09001234567;x=1@example.com", (), False),
+        ("sip:*31%23%2009001234567@example.com", (), False),
+        ("sip:0900/123456@example.com", (), False),
+        ("sip:carol+1@example.com", (), True),
         ("sip:4711@example.com;user=phone", (), False),
         ("sip:carol@example.com:5099", (), False),
         ("sip:carol@example.com;maddr=192.0.2.66", (), False),

@@ -13,6 +13,7 @@ the other phone's words, and a 407 that came through it may be his
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 
 from sipcli.sip.flow import ENCRYPTED, Flow, Transport
@@ -83,6 +84,10 @@ class HomeGround:
             self._addresses.add(flow.remote)
         elif flow.verified_identity is not None:
             self._identities |= {flow.verified_identity.lower()}
+
+    def leave(self) -> None:
+        """We left a network: who has a private address of it elsewhere is another machine, and no server of ours."""
+        self._addresses = {known for known in self._addresses if ipaddress.ip_address(known[0]).is_global}
 
     def judge(self, flow: Flow) -> Origin:
         """The origin behind *flow*, bound only if it is one of the account's own."""

@@ -34,7 +34,7 @@ __all__ = ["OutgoingCall"]
 
 SDP = "application/sdp"
 MAX_FORKS = 32
-"""Early dialogs we keep at a time; a proxy that forks wider is none of ours."""
+"""Early dialogs we keep at a time, and answers we acknowledge; a proxy that forks wider is none of ours."""
 
 _OVER = (CallState.ENDING, CallState.ENDED)
 _UNWANTED = (CallState.CANCEL_WANTED, CallState.CANCELLING, *_OVER)
@@ -246,6 +246,8 @@ class OutgoingCall(Call):
         known = self._acks.get(tag)
         if known is not None:
             known.repeat()
+            return
+        if len(self._acks) >= MAX_FORKS:  # each would cost an ACK, a BYE and a place in memory (threat T23)
             return
         try:
             dialog = Dialog.of_response(self._core, self._account, exchange.request, response, exchange.flow)

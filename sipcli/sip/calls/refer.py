@@ -116,6 +116,11 @@ class Referral:
         """Is a word still wanted?"""
         return self.state is not ReferralState.OVER
 
+    @property
+    def undecided(self) -> bool:
+        """Has nobody said yes or no?  Of two who are asked the first one decides."""
+        return self.state in (ReferralState.ASKED, ReferralState.PENDING)
+
     def start(self) -> None:
         self._core.arm(self, "decide", DECIDE_LIMIT)
         self._core.emit(CallReferred(self.call.me, self))

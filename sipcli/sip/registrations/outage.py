@@ -58,6 +58,7 @@ def leave_address(core: Core, host: str) -> None:
         if flow.local[0] == host:
             abandon(core, flow, f"lost: {host} is no address of this machine any more")
     for account in tuple(core.accounts.values()):
+        account.moved(core.flows.own(account))
         if account.registration is not None:
             account.registration.address_lost(host)
 

@@ -15,9 +15,10 @@ __all__ = ["MAX_HOPS", "objection", "same_domain_objection"]
 
 MAX_HOPS = 5
 """Times one call may be sent on, also if a person agrees each time."""
-# A number of the public network: somebody pays for it.  Extensions are shorter.
-_NUMBER = re.compile(r"\+[0-9]+|[0-9]{7,}")
-_SEPARATORS = str.maketrans("", "", "-.()")
+# A number of the public network: somebody pays for it.  Extensions are shorter.  Gateways dial what is left of a user
+# part without its parameters (RFC 3261 section 19.1.6) and behind a service code, so it may stand anywhere.
+_NUMBER = re.compile(r"^\+[0-9]|[0-9]{7}")
+_SEPARATORS = str.maketrans("", "", "-.()/, ")
 _PLAIN_PARAMS = frozenset(("transport", "user"))
 
 
@@ -43,7 +44,7 @@ def same_domain_objection(target: SipUri, account: Account | None, trail: Sequen
         name.lower() not in _PLAIN_PARAMS for name, _ in target.params
     ):
         return "it is not a plain address of our domain"
-    if (target.param("user") or "").lower() == "phone" or _NUMBER.fullmatch(target.user_text.translate(_SEPARATORS)):
+    if (target.param("user") or "").lower() == "phone" or _NUMBER.search(target.user_text.translate(_SEPARATORS)):
         return "it is a telephone number"
     if any(isinstance(before, SipUri) and before.aor.equivalent(target.aor) for before in trail):
         return "the call was there before"

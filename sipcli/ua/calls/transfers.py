@@ -49,11 +49,12 @@ class TransferRequest:
     @property
     def open(self) -> bool:
         """Is it still of use to decide?"""
-        return self._referral.open
+        return self._referral.undecided
 
     def accept(self) -> None:
         """Call *target*; the other side is told how it goes, and the old call ends when the new one is answered."""
-        self._desk.follow(self.call, self._referral, self.kind)
+        if self.open:
+            self._desk.follow(self.call, self._referral, self.kind)
 
     def refuse(self, code: int = 603, reason: str | None = None) -> None:
         """Stay in the call."""
@@ -72,6 +73,11 @@ class TransferDesk:
         self.on_request: Callable[[TransferRequest | RedirectRequest], None] | None = None
         """Asked where a policy says ``ask``; without it nobody is asked, and the answer is no."""
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def close(self) -> None:
+        """The agent closes, and its calls are over: nobody is followed any more."""
+        for task in self._tasks:
+            task.cancel()
 
     # --- 3xx --------------------------------------------------------------------------------------------------
 

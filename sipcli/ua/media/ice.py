@@ -141,7 +141,11 @@ class IcePath:
             self._main[component] = wire
         found = Gathered()
         self._wires = found.wires  # also what is open already when somebody loses patience
-        await Gatherer(self._settings, self._desk, self._arrived, self._warn).gather(self._main, self._host, found)
+        try:
+            await Gatherer(self._settings, self._desk, self._arrived, self._warn).gather(self._main, self._host, found)
+        finally:
+            if self._closed:  # meanwhile: what was opened since is known to nobody else
+                await self.finish()
         return LocalIce.new(found.candidates, random)
 
     async def move(self, host: str, random: Callable[[int], bytes]) -> LocalIce:

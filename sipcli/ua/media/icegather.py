@@ -23,6 +23,7 @@ from sipcli.errors import ConfigError
 from sipcli.media.candidates import Candidate, priority_of
 from sipcli.ua.media.icesettings import IceSettings
 from sipcli.ua.media.icewire import Address, Desk, Wire
+from sipcli.ua.net.tls import web_context
 
 __all__ = ["Gathered", "Gatherer"]
 
@@ -189,7 +190,7 @@ class Gatherer:
         password = None if credentials is None else credentials.password.reveal().decode()
         # Over TLS the certificate is checked against the name, so the name is what is connected to.
         secure = server.scheme == "turns"
-        context = ssl.create_default_context(cafile=self._settings.ca_file) if secure else None
+        context = web_context(self._settings.ca_file) if secure else None
         transport, wire = await turn.create_turn_endpoint(
             lambda: Wire(self._desk, component, self._arrived),
             server_addr=(server.host, server.port) if secure else address,

@@ -120,6 +120,10 @@ class Checks(aioice.Connection):
         self._protocols += ours
         return [wire.local_candidate for wire in ours]
 
+    def request_received(self, message: Message, addr: Address, protocol: StunProtocol) -> None:
+        if len(self._early_checks) < _MOST_SOURCES:  # they wait for the other side's SDP, which may never come
+            super().request_received(message, addr, protocol)
+
     def check_incoming(self, message: Message, addr: Address, protocol: StunProtocol) -> None:
         source = (cast("Wire", protocol), addr)
         if source not in self.proven and len(self.proven) >= _MOST_SOURCES:

@@ -227,6 +227,8 @@ class MediaSession:
     async def move(self, host: str) -> None:
         """Receive at *host* from now on; the next :meth:`offer` says so.  NetworkError: then nothing has moved."""
         sockets, negotiator, _ = self._opened
+        if self._closed:
+            raise LocalProtocolError("the media session is closed")  # nobody would close the new sockets
         if self.ice is not None:
             await self.ice.restart(host)
         elif isinstance(sockets, RtpSockets):

@@ -85,8 +85,9 @@ class NetworkWatch:
                 changed |= is_change(self._socket.recv(65536))
             except BlockingIOError:
                 break
-            except OSError:  # more came than the kernel kept for us: that is a change
+            except OSError:  # more came than the kernel kept for us: that is a change; the rest is for the next call
                 changed = True
+                break
         if changed:
             if self._timer is not None:
                 self._timer.cancel()

@@ -146,9 +146,6 @@ class StreamConnection(asyncio.Protocol):
         if data == KEEPALIVE:
             self._framer.pinged()
         self.write(data)
-        transport = self._transport
-        if transport is not None and transport.get_write_buffer_size() > MAX_UNSENT:
-            self.abort("lost: the other side does not read")
 
     async def usable(self, limit: float) -> None:
         """Return when messages may be sent, in *limit* seconds.  Raises NetworkError."""
@@ -175,6 +172,8 @@ class StreamConnection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
             self.last_sent = self._loop.time()
+            if self._transport.get_write_buffer_size() > MAX_UNSENT:  # pongs, too: pings cost their sender little (T23)
+                self.abort("lost: the other side does not read")
 
     def _farewell(self, error: ParseError) -> None:
         # RFC 3261 section 18.3: where the frame is lost, say 400 if that is possible, and close.

@@ -23,6 +23,7 @@ __all__ = [
     "parting_words",
     "server_context",
     "verify",
+    "web_context",
 ]
 
 
@@ -71,6 +72,20 @@ def client_context(settings: TlsSettings) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise TlsError(f"tls: the authorities in {settings.ca_file} cannot be read: {error_words(error)}") from error
     _load_own(context, settings)
+    return context
+
+
+def web_context(ca_file: Path | None) -> ssl.SSLContext:
+    """For servers that prove their names as those of HTTP do (STUN and TURN: RFC 8489 section 6.2.3).
+
+    No ``SSLKEYLOGFILE`` here either.  OSError, to which SSLError belongs, when *ca_file* cannot be used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _harden(context)
+    if ca_file is not None:
+        context.load_verify_locations(cafile=str(ca_file))
+    else:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     return context
 
 

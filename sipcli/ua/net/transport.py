@@ -154,7 +154,11 @@ class Transports:
             bind_host=self._config.bind_host,
             limit=self._config.connect_limit,
         )
-        await connection.usable(self._config.connect_limit)
+        try:
+            await connection.usable(self._config.connect_limit)
+        except BaseException:
+            connection.abort("closed: by us")  # also when the race is won by another: nobody else knows of it
+            raise
         return connection
 
     def _opened(self, key: _PoolKey, task: asyncio.Task[StreamConnection]) -> None:

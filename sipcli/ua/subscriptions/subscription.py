@@ -28,6 +28,9 @@ LEAVE_WAIT: Final = 2.0
 UNREAD: Final = 256
 """Notifications that are kept for a reader who is slow; then the oldest is dropped, for the newest is what holds."""
 
+WHOLE_AGAIN: Final = 30.0
+"""Seconds at least between two refreshes because a notification was not whole."""
+
 Content: TypeAlias = MessageSummary | PresenceState | tuple[WatchedDialog, ...]
 
 _REASONS: dict[str, type[RequestFailed]] = {"rejected": Declined, "noresource": NotReachable, "giveup": NoAnswer}
@@ -63,6 +66,7 @@ class Subscription:
         self._news = asyncio.Event()
         self._tables: dict[int, DialogTable] = {}
         self._leaving = False
+        self._ask_again_at = 0.0
 
     @property
     def id(self) -> str:
@@ -164,13 +168,22 @@ class Subscription:
                     return parse_presence(body)
                 case "application/dialog-info+xml":
                     table = self._tables.setdefault(event.notifier, DialogTable())
-                    if not table.take(parse_dialog_info(body)) and not self._leaving:
-                        self.core.refresh()  # RFC 4235 section 4.3: something is missing
+                    if not table.take(parse_dialog_info(body)):
+                        self._ask_for_all()
+                    if event.state.over:
+                        del self._tables[event.notifier]
                     return table.dialogs
         except ParseError as error:
             words = f"a NOTIFY of {self.core.event} could not be read: {error}"
             self.account.agent.tell(WarningNotice(code="malformed", message=words))
         return None
+
+    def _ask_for_all(self) -> None:
+        """RFC 4235 section 4.3: something is missing.  Who always leaves something out is not asked every time."""
+        now = self.account.agent.engine.now
+        if not self._leaving and now >= self._ask_again_at:
+            self._ask_again_at = now + WHOLE_AGAIN
+            self.core.refresh()
 
     def _tell(self, event: SubscriptionChanged) -> None:
         why = event.why if isinstance(event.why, str) else None if event.why is None else event.why.value

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 from pathlib import Path
 
 import pytest
 
 from sipcli.errors import TlsError
-from sipcli.ua.net.tls import TlsSettings, client_context, server_context
+from sipcli.ua.net.tls import TlsSettings, client_context, server_context, web_context
 from tests.support.certs import certificates
 from tests.support.real import require
 
@@ -38,3 +39,16 @@ def test_a_key_that_is_not_there(tmp_path: Path) -> None:
     settings = TlsSettings(cert_file=tmp_path / "a.pem", key_file=tmp_path / "b.key")
     with pytest.raises(TlsError, match=r"the key .*b\.key cannot be read: no such file"):
         client_context(settings)
+
+
+def test_T31_the_keys_of_a_turn_server_go_where_no_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails with ``ssl.create_default_context``, which writes them to ``SSLKEYLOGFILE``."""
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    for context in (web_context(None), web_context(certificates().ca_file)):
+        assert context.keylog_filename is None
+        assert context.check_hostname and context.verify_mode is ssl.CERT_REQUIRED
+        assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    with pytest.raises(OSError):
+        web_context(tmp_path / "no.pem")

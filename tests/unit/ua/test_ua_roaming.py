@@ -239,3 +239,20 @@ async def test_C05_without_netlink_a_look_now_and_then(monkeypatch: pytest.Monke
     async with asyncio.timeout(2):
         await changes.wait()
     watch.close()
+
+
+async def test_T23_a_socket_of_the_kernel_that_only_fails_does_not_hold_the_loop() -> None:
+    """Fails (by never returning) when an error is no reason to stop reading."""
+    changes = asyncio.Event()
+    watch = NetworkWatch(asyncio.get_running_loop(), changes.set)
+
+    class Broken:
+        def recv(self, size: int) -> bytes:
+            raise OSError(105, "No buffer space available")
+
+    real, watch._socket = watch._socket, Broken()  # type: ignore[assignment]
+    watch._on_readable()
+    async with asyncio.timeout(2):
+        await changes.wait()
+    watch._socket = real
+    watch.close()
