@@ -6,7 +6,7 @@ A policy, what we offered, and what follows from the other side's media line. Wh
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from sipcli.errors import MediaFailed
@@ -79,9 +79,7 @@ class Keying:
         elif (chosen := find_chosen(media, self._cryptos)) is not None:
             keys = SrtpKeys(chosen[0].suite, chosen[0].master, chosen[1].master)
         elif self._must(media, before):
-            raise MediaFailed(
-                "the peer does not encrypt the audio, and we insist on it", code=488, reason="Not Acceptable Here"
-            )
+            raise MediaFailed(self._unmet((media,)), code=488, reason="Not Acceptable Here")
         self._protocol = media.protocol if keys is not None else None
         return keys
 
@@ -102,8 +100,14 @@ class Keying:
             why = f"which takes {dtls.missing()}" if dtls.missing() else "which is switched off here"
             return f"the peer's audio needs DTLS-SRTP, {why}"
         if self._policy == "required" and not any(self.encrypts(description, media) for media in lines):
-            return "the peer does not encrypt the audio, and we insist on it"
+            return self._unmet(lines)
         return ""
+
+    def _unmet(self, lines: Sequence[MediaDescription]) -> str:
+        """Why *lines* of the peer do not encrypt, where we insist on it."""
+        if self._sdes and any(media.has("crypto") for media in lines):
+            return "none of the peer's SRTP keys can be used (length, suite or tag), and we insist on encrypted audio"
+        return "the peer does not encrypt the audio, and we insist on it"
 
     def answered(
         self,

@@ -8,7 +8,9 @@ one came from.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Literal, NoReturn, TypeAlias, dataclass_transform
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from sipcli.ua.noticeshape import Notice, Shape, maybe
 
 __all__ = [
     "AudioFigures",
@@ -53,92 +55,10 @@ AuthCause: TypeAlias = Literal["fresh", "stale", "refused"]
 Direction: TypeAlias = Literal["in", "out"]
 
 
-_MAYBE: Final = object()
-_NEEDED: Final = object()
-
-
-def _maybe() -> Any:
-    """A field that the schema marks with '?': left out of the JSON while it is None."""
-    return _MAYBE
-
-
-maybe = _maybe
-"""The same, for the notices of other modules."""
-
-
-def _plain(value: Any) -> Any:
-    """*value* as the json module takes it: our shapes and mappings become dicts, tuples lists."""
-    if isinstance(value, _Shape):
-        return value.to_json()
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return value
-
-
-@dataclass_transform(kw_only_default=True, frozen_default=True)
-class _Shape:
-    """Something with a JSON form: frozen, made of keywords, equal where all fields are.
-
-    To readers and type checkers a ``@dataclass(frozen=True, kw_only=True)``.  But
-    that compiles six functions for each class, and the classes here took 23 ms of
-    every start of the program; this way they take 1.
-    """
-
-    _fields: ClassVar[dict[str, Any]] = {}
-    """The names in the schema's order, and what each is by default."""
-    _defaults: ClassVar[dict[str, Any]] = {}
-
-    def __init_subclass__(cls) -> None:
-        own = {
-            name: cls.__dict__.get(name, _NEEDED)
-            for name, kind in cls.__annotations__.items()
-            if not kind.startswith("ClassVar")
-        }
-        cls._fields = {**cls._fields, **own}
-        given = {name: value for name, value in cls._fields.items() if value is not _NEEDED}
-        cls._defaults = {name: None if value is _MAYBE else value for name, value in given.items()}
-
-    def __init__(self, **values: Any) -> None:
-        values = {**self._defaults, **values}
-        if values.keys() != self._fields.keys():
-            odd = ", ".join(sorted(values.keys() ^ self._fields.keys()))
-            raise TypeError(f"{type(self).__name__}: missing or unknown: {odd}")
-        self.__dict__.update(values)
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__} is frozen")
-
-    def __eq__(self, other: object) -> bool:
-        return self.__dict__ == other.__dict__ if type(self) is type(other) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash((type(self), *self.__dict__.values()))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self._fields)})"
-
-    def to_json(self) -> dict[str, Any]:
-        """The JSON keys of this thing, in the schema's order; optional ones that are None are left out."""
-        values = self.__dict__
-        return {
-            name: _plain(values[name])
-            for name, default in self._fields.items()
-            if default is not _MAYBE or values[name] is not None
-        }
-
-
-class Notice(_Shape):
-    """Base of all events; :attr:`event` is the value of the JSON key ``event``."""
-
-    event: ClassVar[str] = ""
-
-
 # --- parts of notices ---------------------------------------------------------------------------------------
 
 
-class Listening(_Shape):
+class Listening(Shape):
     """One address we receive SIP at."""
 
     transport: str
@@ -146,15 +66,15 @@ class Listening(_Shape):
     port: int
 
 
-class Via(_Shape):
+class Via(Shape):
     """The flow a registration went over; *tls* is the verified SIP identity (RFC 5922), if there is one."""
 
     transport: str
     remote: str
-    tls: str | None = _maybe()
+    tls: str | None = maybe()
 
 
-class SchemeOffer(_Shape):
+class SchemeOffer(Shape):
     """One challenge header as the server sent it."""
 
     scheme: str
@@ -163,7 +83,7 @@ class SchemeOffer(_Shape):
     stale: bool
 
 
-class SkippedScheme(_Shape):
+class SkippedScheme(Shape):
     """One challenge header that was not chosen, and why (RFC 8760 section 2.4)."""
 
     scheme: str
@@ -171,7 +91,7 @@ class SkippedScheme(_Shape):
     why: str
 
 
-class RxFigures(_Shape):
+class RxFigures(Shape):
     """What we received.  *rms_dbfs* and *speech_pct* are None until audio was decoded."""
 
     packets: int
@@ -183,7 +103,7 @@ class RxFigures(_Shape):
     speech_pct: float | None
 
 
-class TxFigures(_Shape):
+class TxFigures(Shape):
     """What we sent."""
 
     packets: int
@@ -191,17 +111,17 @@ class TxFigures(_Shape):
     speech_pct: float | None = None
 
 
-class RemoteFigures(_Shape):
+class RemoteFigures(Shape):
     """What the far end reports of our stream (RFC 3550 section 6.4)."""
 
     lost_pct: float
     jitter_ms: float
-    discard_pct: float | None = _maybe()
-    mos_lq: float | None = _maybe()
-    mos_cq: float | None = _maybe()
+    discard_pct: float | None = maybe()
+    mos_lq: float | None = maybe()
+    mos_cq: float | None = maybe()
 
 
-class AudioFigures(_Shape):
+class AudioFigures(Shape):
     """The verdict on the received audio, without ears."""
 
     rms_dbfs: float | None
@@ -210,7 +130,7 @@ class AudioFigures(_Shape):
     longest_gap_ms: float | None
 
 
-class AuthTotals(_Shape):
+class AuthTotals(Shape):
     """What authentication cost a verb: *waited_ms* on secrets, *attempts* answered, the last *provider* that helped."""
 
     waited_ms: float
@@ -218,7 +138,7 @@ class AuthTotals(_Shape):
     provider: str | None
 
 
-class Expectation(_Shape):
+class Expectation(Shape):
     """One ``--expect…`` and whether it held."""
 
     name: str
@@ -246,13 +166,13 @@ class RegistrationNotice(Notice):
     event: ClassVar[str] = "registration"
     account: str
     state: RegistrationState
-    code: int | None = _maybe()
-    reason: str | None = _maybe()
-    expires_s: int | None = _maybe()
-    contact: str | None = _maybe()
-    service_route: str | None = _maybe()
-    via: Via | None = _maybe()
-    retry_in_s: float | None = _maybe()
+    code: int | None = maybe()
+    reason: str | None = maybe()
+    expires_s: int | None = maybe()
+    contact: str | None = maybe()
+    service_route: str | None = maybe()
+    via: Via | None = maybe()
+    retry_in_s: float | None = maybe()
 
 
 class AuthChallengedNotice(Notice):
@@ -260,7 +180,7 @@ class AuthChallengedNotice(Notice):
 
     event: ClassVar[str] = "auth.challenged"
     account: str
-    call: str | None = _maybe()
+    call: str | None = maybe()
     challenge: str
     method: str
     code: int
@@ -280,8 +200,8 @@ class AuthProviderNotice(Notice):
     provider: str
     outcome: ProviderOutcome
     took_ms: float
-    secret_ref: str | None = _maybe()
-    message: str | None = _maybe()
+    secret_ref: str | None = maybe()
+    message: str | None = maybe()
 
 
 class AuthNeeded(Notice):
@@ -298,11 +218,11 @@ class AuthNeeded(Notice):
     provider: str
     expires_in_s: float | None
     at_terminal: bool
-    url: str | None = _maybe()
-    user_code: str | None = _maybe()
-    account: str | None = _maybe()
-    realm: str | None = _maybe()
-    refused: int | None = _maybe()
+    url: str | None = maybe()
+    user_code: str | None = maybe()
+    account: str | None = maybe()
+    realm: str | None = maybe()
+    refused: int | None = maybe()
 
 
 class AuthUserAction(Notice):
@@ -312,9 +232,9 @@ class AuthUserAction(Notice):
     challenge: str
     provider: str
     expires_in_s: float | None
-    url: str | None = _maybe()
-    user_code: str | None = _maybe()
-    account: str | None = _maybe()
+    url: str | None = maybe()
+    user_code: str | None = maybe()
+    account: str | None = maybe()
 
 
 class AuthDone(Notice):
@@ -338,9 +258,9 @@ class CallNotice(Notice):
     state: CallState
     local: str
     remote: str
-    remote_name: str | None = _maybe()
-    code: int | None = _maybe()
-    reason: str | None = _maybe()
+    remote_name: str | None = maybe()
+    code: int | None = maybe()
+    reason: str | None = maybe()
     by: Literal["local", "remote", "network"] | None = None
     sip_call_id: str
 
@@ -355,12 +275,12 @@ class MediaNotice(Notice):
     rate: int | None
     ptime_ms: int | None
     srtp: str | None = None
-    srtp_keys: Literal["sdes", "dtls"] | None = _maybe()
-    srtp_verified: bool | None = _maybe()
+    srtp_keys: Literal["sdes", "dtls"] | None = maybe()
+    srtp_verified: bool | None = maybe()
     ice: str | None = None
     local: str | None = None
     remote: str | None = None
-    latched: str | None = _maybe()
+    latched: str | None = maybe()
 
 
 class StatsNotice(Notice):
@@ -370,8 +290,8 @@ class StatsNotice(Notice):
     call: str
     rx: RxFigures
     tx: TxFigures
-    remote: RemoteFigures | None = _maybe()
-    rtt_ms: float | None = _maybe()
+    remote: RemoteFigures | None = maybe()
+    rtt_ms: float | None = maybe()
     mos: float | None = None
 
 
@@ -394,7 +314,7 @@ class MessageNotice(Notice):
     remote: str
     content_type: str
     body: str
-    code: int | None = _maybe()
+    code: int | None = maybe()
 
 
 class WarningNotice(Notice):
@@ -403,7 +323,7 @@ class WarningNotice(Notice):
     event: ClassVar[str] = "warning"
     code: str
     message: str
-    hint: str | None = _maybe()
+    hint: str | None = maybe()
 
 
 class TraceNotice(Notice):
@@ -427,13 +347,13 @@ class ResultNotice(Notice):
     ok: bool
     exit: int
     outcome: str
-    code: int | None = _maybe()
-    reason: str | None = _maybe()
+    code: int | None = maybe()
+    reason: str | None = maybe()
     message: str
-    hint: str | None = _maybe()
+    hint: str | None = maybe()
     took_ms: float
-    registration: Mapping[str, Any] | None = _maybe()
-    call: Mapping[str, Any] | None = _maybe()
+    registration: Mapping[str, Any] | None = maybe()
+    call: Mapping[str, Any] | None = maybe()
     auth: AuthTotals | None = None
     expectations: tuple[Expectation, ...] = ()
 

@@ -165,6 +165,14 @@ def test_a21_one_register_at_a_time_and_one_call_id_per_boot() -> None:
     assert gate.admits(third), "the accepted nonce is used ahead, with the next nonce count"
 
 
+def test_T24_a_min_expires_of_thousands_of_digits_is_none() -> None:
+    """Fails without the bound on its length in sip/registrations/binding.py: int() itself refuses 4301 digits."""
+    wire = Wire()
+    wire.do(lambda: wire.engine.register("work"))
+    wire.deliver(response(wire.one(), 423, "Interval Too Brief", "Min-Expires: " + "9" * 5000))
+    assert wire.last(events.RegistrationChanged).code == 423
+
+
 def test_a21_423_asks_for_min_expires_once() -> None:
     wire = Wire(expires=60)
     wire.do(lambda: wire.engine.register("work", keep=False))

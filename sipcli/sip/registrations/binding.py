@@ -9,7 +9,7 @@ from sipcli.sip.authn.restraint import MAX_TIME
 from sipcli.sip.syntax.message import Response
 from sipcli.sip.syntax.uri import NameAddr, SipUri
 
-__all__ = ["Binding", "granted", "own_contact", "refresh_in", "retry_after", "service_route"]
+__all__ = ["Binding", "granted", "longer", "own_contact", "refresh_in", "retry_after", "service_route"]
 
 MARGIN = 32.0
 """Seconds before expiry by which a refresh goes out: one full non-INVITE transaction."""
@@ -71,6 +71,14 @@ def service_route(response: Response) -> tuple[str, ...]:
     except ParseError:
         return ()
     return routes
+
+
+def longer(response: Response, asked: int) -> int | None:
+    """Seconds that a 423 wants instead of *asked*; None when they are no more (RFC 3261 section 10.2.8)."""
+    least = response.find("Min-Expires") or ""
+    if response.status != 423 or not (least.isascii() and least.isdigit() and len(least) < 11):
+        return None
+    return int(least) if asked < int(least) < 2**32 else None
 
 
 def retry_after(response: Response | None) -> float:

@@ -18,7 +18,7 @@ from sipcli.sip.events import RegistrationChanged, RegistrationState, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
-from sipcli.sip.registrations.binding import Binding, granted, refresh_in, retry_after, service_route
+from sipcli.sip.registrations.binding import Binding, granted, longer, refresh_in, retry_after, service_route
 from sipcli.sip.registrations.keepalive import keep_alive, leave_alone
 from sipcli.sip.registrations.outbound import FIRST_HOP_LACKS_OUTBOUND
 from sipcli.sip.syntax.message import Response
@@ -281,13 +281,10 @@ class Registration:
         """423: ask for Min-Expires, once (RFC 3261 section 10.2.8); 439: do without a flow (RFC 5626 section 4.2.1)."""
         if response.status == FIRST_HOP_LACKS_OUTBOUND:
             return self._account.outbound.give_in()
-        if response.status != 423:
+        least = None if self._too_brief else longer(response, self.expires)
+        if least is None:
             return False
-        least = response.find("Min-Expires") or ""
-        if self._too_brief or not (least.isascii() and least.isdigit()) or not self.expires < int(least) < 2**32:
-            return False
-        self._too_brief = True
-        self.expires = int(least)
+        self._too_brief, self.expires = True, least
         return True
 
     def _failed(self, response: Response | None, why: Why) -> None:

@@ -17,8 +17,8 @@ from sipcli.sip.events import PublicationChanged, PublicationPhase, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
-from sipcli.sip.registrations.binding import refresh_in, retry_after
-from sipcli.sip.subscriptions.softstate import granted, longer
+from sipcli.sip.registrations.binding import longer, refresh_in, retry_after
+from sipcli.sip.subscriptions.softstate import granted
 from sipcli.sip.syntax.grammar import is_token
 from sipcli.sip.syntax.message import Response
 from sipcli.sip.syntax.uri import SipUri

@@ -23,9 +23,9 @@ from sipcli.sip.events import NotifyReceived, SubscriptionChanged, SubscriptionP
 from sipcli.sip.exchange import Exchange
 from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
-from sipcli.sip.registrations.binding import retry_after
+from sipcli.sip.registrations.binding import longer, retry_after
 from sipcli.sip.subscriptions.notifier import Notifier
-from sipcli.sip.subscriptions.softstate import granted, longer
+from sipcli.sip.subscriptions.softstate import granted
 from sipcli.sip.subscriptions.substate import EventType, SubscriptionState
 from sipcli.sip.syntax.message import Request, Response
 from sipcli.sip.syntax.uri import SipUri

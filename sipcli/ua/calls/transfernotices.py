@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, TypeAlias
 
-from sipcli.ua.notices import Direction, Notice
-from sipcli.ua.notices import _maybe as maybe
+from sipcli.ua.notices import Direction, Notice, maybe
 
 __all__ = ["TransferKind", "TransferNotice", "TransferState"]
 
