@@ -6,6 +6,7 @@ Needs root, for network namespaces and TUN devices.  The figures of a run are th
 from __future__ import annotations
 
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from tests.support import wavs
 from tests.support.cable import PROXY, Hurts, Joined, at_once, joined
 from tests.support.cli import Cli, Result, Running
 from tests.support.figures import Figures
+from tests.support.natlab import PUBLIC, two_homes
 from tests.support.netns import Namespace
 from tests.support.real import require
 from tests.support.servers.baresip import Baresip
@@ -235,3 +237,71 @@ def test_a_cable_that_is_cut_for_three_seconds(lab: Lab, figures: Figures, hurts
         "cut for 3 s", "sipcli, sipcli", done, hearings, f"heard again {1000 * recovered:.0f} ms after it was whole"
     )
     assert all(2000 < hearing.longest_gap_ms < 5000 for hearing in hearings), hearings
+
+
+@pytest.mark.parametrize("flows", [False, True], ids=["line-ends", "stun"])
+def test_C05_a_call_reaches_a_phone_whose_nat_forgets_after_30_s(tmp_path: Path, figures: Figures, flows: bool) -> None:
+    """40 s after it registered, kept open by line ends every 25 s, or by STUN as often as the registrar wants (12 s).
+
+    Fails without what is sent in between: :func:`test_a_nat_that_forgets_sooner` is the same with a shorter memory.
+    """
+    done, hearings = _called_at_home(tmp_path, *(("OUTBOUND",) if flows else ()), memory_s=30, wait_s=40)
+    assert done.code == 0, (done.events, done.stderr)
+    how = f"reaches him 40 s after REGISTER, kept by {'STUN' if flows else 'line ends'}"
+    figures("NAT: forgets after 30 s", "sipcli, sipcli (callee behind it)", done, hearings, how)
+    assert all(heard.seconds > 1.5 and heard.longest_gap_ms < 1000 for heard in hearings), hearings
+
+
+def test_a_nat_that_forgets_sooner(tmp_path: Path) -> None:
+    """Than anybody keeps it open: nobody is reached, and the caller is told that there was no answer."""
+    done, _ = _called_at_home(tmp_path, memory_s=3, wait_s=8)
+    assert done.code == 5, (done.events, done.stderr)
+    assert done.result["message"]
+
+
+def _called_at_home(tmp_path: Path, *switches: str, memory_s: int, wait_s: float) -> tuple[Result, list[wavs.Hearing]]:
+    require("root", "kamailio", "nft")
+    heard = [tmp_path / "alice.wav", tmp_path / "bob.wav"]
+    with ExitStack() as made:
+        homes = made.enter_context(two_homes())
+        for name in ("udp_timeout", "udp_timeout_stream"):
+            setting = f"net.netfilter.nf_conntrack_{name}={memory_s}"
+            subprocess.run(homes.router.command(["sysctl", "-qw", setting]), check=True)
+        kamailio = Kamailio(tmp_path / "kamailio", "NAT", "OPEN", *switches, host=PUBLIC, inside=homes.public)
+        made.callback(kamailio.stop)
+        server = f"{PUBLIC}:{kamailio.port}"
+        bob = phone(tmp_path / "bob", "bob", server, "udp", netns=homes.right)
+        alice = phone(tmp_path / "alice", "alice", server, "udp", netns=homes.public)
+        listening = bob.start(
+            "listen", "--json", "--answer", "auto", "--audio", "tone:880", "--record", str(heard[1]), "--max-calls", "1"
+        )  # fmt: skip
+        made.callback(listening.leave)
+        listening.wait_for("registration", state="registered")
+        time.sleep(wait_s)  # what is measured is the clock of the kernel's memory
+        done = alice.run(
+            "call", "sip:bob@sip.test", "--json", "--audio", "tone:440", "--record", str(heard[0]),
+            "--duration", "4", timeout=60,
+        )  # fmt: skip
+        if done.code:
+            return done, []
+        assert listening.finish(30).code == 0
+    return done, [wavs.hear(heard[0], 880), wavs.hear(heard[1], 440)]
+
+
+@pytest.mark.parametrize("hurts", [Hurts(delay_ms=20)], ids=["cut"])
+def test_a_cable_that_is_cut_for_good(lab: Lab, hurts: Hurts) -> None:
+    """Whoever hangs up then is not answered, and does not wait for ever."""
+    listening = lab.start(lab.phone("bob", lab.hosts.right), "listen", "--json", "--answer", "auto", "--max-calls", "1")
+    listening.wait_for("registration", state="registered")
+    calling = lab.start(
+        lab.phone("alice", lab.hosts.left), "call", "sip:bob@sip.test", "--json", "--duration", "4"
+    )  # fmt: skip
+    calling.wait_for("media", state="flowing")
+    lab.hosts.cable.change(Hurts(loss_pct=100))
+    calling.wait_for("media", state="silent")
+    listening.wait_for("media", state="silent")
+    done = calling.finish(60)
+    assert done.code == 0, (done.events, done.stderr)
+    assert done.named("call")[-1]["state"] == "ended"
+    # The BYE's transaction (Timer F), and the REGISTER that takes the binding back beside it.
+    assert done.result["call"]["talk_ms"] < 1000 * (4 + 32 + 5)

@@ -27,6 +27,8 @@ class Homes(NamedTuple):
     left: Namespace
     right: Namespace
     public: Namespace
+    router: Namespace
+    """Right's; its NAT's memory may be changed."""
 
 
 @contextmanager
@@ -45,13 +47,13 @@ def two_homes(left: Nat = "cone", right: Nat = "cone") -> Iterator[Homes]:
         # Somebody's private address is nowhere, as on the Internet; without a route at all coturn drops its client.
         public.ip("route", "add", "default", "dev", "street")
         homes = [_home(host, public, number, kind) for number, kind in ((1, left), (2, right))]
-        yield Homes(homes[0], homes[1], public)
+        yield Homes(homes[0][0], homes[1][0], public, homes[1][1])
     finally:
         for one in made:
             one.close()
 
 
-def _home(host: object, public: Namespace, number: int, kind: Nat) -> Namespace:
+def _home(host: object, public: Namespace, number: int, kind: Nat) -> tuple[Namespace, Namespace]:
     assert callable(host)
     phone, router = host(f"phone{number}"), host(f"nat{number}")
     phone.ip("link", "add", "net0", "type", "veth", "peer", "name", "home", "netns", router.name)
@@ -83,7 +85,7 @@ table ip home {{
 }}
 """
     _run(router.command(["nft", "-f", "-"]), rules)
-    return phone
+    return phone, router
 
 
 def _run(argv: list[str], text: str = "") -> None:
