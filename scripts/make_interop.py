@@ -1,8 +1,9 @@
 """Writes docs/interop.md: which telephone does what with sipcli, and the tests that heard it (docs/interop.toml).
 
 A cell is a list of tests, or the reason why there is none: *cannot* - the other telephone has no such thing; *lacking*
-- we have not.  A cell without either, or with a test that is not there, is an error.  ``--check`` says (exit status 1)
-that the page is out of date; ``--tests`` prints the tests of all cells, which is what `make interop` runs.
+- we have not; *untried* - nobody has tried.  A cell without either, or with a test that is not there, is an error.
+``--check`` says (exit status 1) that the page is out of date; ``--tests`` prints the tests of all cells, which is what
+`make interop` runs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ What was tried with telephones that nobody here wrote, through Kamailio. Written
 the rest. Where there is audio, a test has listened to it: the frequency, the level and the length of the tone, on both
 sides where the other telephone records.
 
-*yes* - the tests below passed. *-* - the other telephone cannot. *no* - sipcli cannot. The reasons are below.
+*yes* - the tests below passed. *-* - the other telephone cannot. *no* - sipcli cannot. *?* - not tried. The reasons
+are below.
 """
 
 
@@ -35,12 +37,10 @@ def load(root: Path) -> dict[str, Any]:
     """docs/interop.toml, every cell of it checked against the tests there are."""
     told = tomllib.loads((root / "docs" / "interop.toml").read_text())
     for peer in told["peer"]:
-        kinds = [peer.get(kind, {}) for kind in ("tests", "cannot", "lacking")]
+        kinds = [peer.get(kind, {}) for kind in ("tests", "cannot", "lacking", "untried")]
         for feature in told["features"]:
             if sum(bool(kind.get(feature)) for kind in kinds) != 1:
-                raise Unfit(
-                    f"{peer['name']}, {feature}: wants tests, or a reason under cannot or lacking, and one only"
-                )
+                raise Unfit(f"{peer['name']}, {feature}: wants tests, or a reason under cannot, lacking or untried")
         for feature in {name for kind in kinds for name in kind} - set(told["features"]):
             raise Unfit(f"{peer['name']}, {feature}: is not among the features")
         for feature, tests in kinds[0].items():
@@ -68,6 +68,8 @@ def functions(node: ast.Module | ast.ClassDef, place: str) -> Iterator[str]:
 def cell(peer: dict[str, Any], feature: str) -> str:
     if feature in peer.get("tests", {}):
         return "yes"
+    if feature in peer.get("untried", {}):
+        return "?"
     return "-" if feature in peer.get("cannot", {}) else "**no**"
 
 
@@ -90,7 +92,8 @@ def page(told: dict[str, Any]) -> str:
         ]
         for feature in told["features"]:
             tests = "<br/>".join(f"`{test}`" for test in peer.get("tests", {}).get(feature, ()))
-            why = peer.get("cannot", {}).get(feature) or peer.get("lacking", {}).get(feature)
+            reasons = (peer.get(kind, {}).get(feature) for kind in ("cannot", "lacking", "untried"))
+            why = next((reason for reason in reasons if reason), "")
             lines.append(f"| {feature} | {tests or why} |")
     return "\n".join(lines) + "\n"
 
