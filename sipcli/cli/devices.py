@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import Any
 
-from sipcli.cli.parameters import GlobalOptions, verb
+import click
+
+from sipcli.cli.parameters import GlobalOptions, Seconds, verb
 from sipcli.cli.runtime import Outcome, Run, run_verb
 
 __all__ = ["command", "find_devices"]
 
-import click
+_TEST_HZ = 440
+_METERED = 10
+"""Beats for one reading of the meter."""
 
 
 @verb("devices")
+@click.option(
+    "--test", "test", is_flag=False, flag_value="", metavar="[NAME]", help="Play a tone, and meter the microphone."
+)
+@click.option("--duration", type=Seconds(), default=5.0, show_default=True, metavar="S", help="How long --test takes.")
 @click.pass_obj
-def command(options: GlobalOptions) -> int:
+def command(options: GlobalOptions, /, test: str | None, duration: float) -> int:
     """Audio inputs and outputs, as --audio device:NAME takes them."""
 
     async def body(run: Run) -> Outcome:
+        if test is not None:
+            return await _test(run, test or None, duration)
         devices, why = await run.in_thread(find_devices)
         for device in devices:
             ways = "/".join(filter(None, ["in" if device["inputs"] else "", "out" if device["outputs"] else ""]))
@@ -25,6 +37,45 @@ def command(options: GlobalOptions) -> int:
         return Outcome("listed" if devices else "none", why or "", more={"devices": devices})
 
     return run_verb("devices", options, body)
+
+
+async def _test(run: Run, name: str | None, seconds: float) -> Outcome:
+    """The device as a call would use it, beat by beat, for *seconds*.  ConfigError when it cannot be opened."""
+    from sipcli.media.tone import FLOOR_DBFS, SAMPLE_RATE, Oscillator, dbfs, rms
+    from sipcli.ua.media.sound import DevicePort
+
+    def warn(code: str, message: str) -> None:
+        run.event("warning", {"code": code, "message": message})
+
+    port = await run.in_thread(lambda: DevicePort(name, warn))
+    oscillator, heard, loudest = Oscillator(_TEST_HZ), b"", FLOOR_DBFS
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    try:
+        for beat in range(1, max(_METERED, round(seconds * 50)) + 1):
+            port.write(oscillator.read())
+            heard += port.read()
+            if beat % _METERED == 0:
+                level, heard = round(dbfs(rms(heard)), 1), b""
+                loudest = max(loudest, level)
+                run.event("level", {"device": name, "input_dbfs": level})
+                if not run.options.json:
+                    run.console.data(_meter(level, bars=sys.stdout.isatty()))
+            await asyncio.sleep(max(0.0, start + beat / 50 - loop.time()))
+    finally:
+        port.close()
+    words = f"a tone of {_TEST_HZ} Hz was played; " + (
+        f"the microphone gave {loudest:g} dBFS at most" if loudest > FLOOR_DBFS else "the microphone gave nothing"
+    )
+    return Outcome("tested", words, more={"device": name, "loudest_dbfs": loudest, "rate": SAMPLE_RATE})
+
+
+def _meter(level: float, *, bars: bool) -> str:
+    """A line for one moment: a bar from -60 dBFS to 0 for a person, the number alone for a pipe."""
+    if not bars:
+        return f"{level:.1f}"
+    full = max(0, min(30, round((level + 60) / 2)))
+    return f"microphone |{'#' * full:<30}| {level:6.1f} dBFS"
 
 
 def find_devices() -> tuple[list[dict[str, Any]], str | None]:

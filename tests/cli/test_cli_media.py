@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sipcli.media.tone import dominant_hz, samples_of
+from sipcli.media.tone import Oscillator, dominant_hz, samples_of
 from tests.support.cli import Cli, Running
-from tests.support.real import require
+from tests.support.real import ALSA_CONF, require
 
 Starts = Callable[..., Running]
 
@@ -71,4 +71,37 @@ def test_what_cannot_be_played_or_recorded_is_said_before_anything_is_sent(
     )
     assert done.code == 2, done.stderr
     assert str(broken) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_device_is_tested_by_a_tone_and_a_meter(cli: Cli, tmp_path: Path) -> None:
+    """The real PortAudio and ALSA, whose file plug-in is loudspeaker and microphone; stderr is for us alone."""
+    require("portaudio")
+    speech = b"".join(Oscillator(600, level_dbfs=-20, rate=48000).read(48000) for _ in range(60))
+    (tmp_path / "in.raw").write_bytes(speech)
+    (tmp_path / "asound.conf").write_text(
+        "pcm.null0 { type null }\n"
+        f'pcm.!default {{ type file slave.pcm "null0" file "{tmp_path}/out.raw" infile "{tmp_path}/in.raw" format "raw"'
+        ' hint { show on description "test" } }\n'
+    )
+    cli.env["ALSA_CONFIG_PATH"] = f"{ALSA_CONF}:{tmp_path}/asound.conf"
+    done = cli.run("devices", "--test", "--duration", "1", "--json")
+    assert done.code == 0, done.stderr
+    levels = [event["input_dbfs"] for event in done.events if event["event"] == "level"]
+    assert len(levels) == 5
+    assert done.result["outcome"] == "tested"
+    assert done.result["loudest_dbfs"] == max(levels) == pytest.approx(-20, abs=3)
+    plain = cli.run("devices", "--test", "default", "--duration", "0.4")
+    assert plain.code == 0, plain.stderr
+    assert plain.stderr == ""
+    *levels, sentence = plain.stdout.splitlines()
+    assert "440 Hz was played" in sentence
+    assert [float(line) for line in levels] == pytest.approx([-20, -20], abs=3)
+
+
+def test_a_device_that_is_not_there_is_one_sentence(cli: Cli) -> None:
+    require("portaudio")
+    done = cli.run("devices", "--test", "no such card")
+    assert done.code == 2
+    assert "no such card" in done.stderr
     assert "Traceback" not in done.stderr

@@ -11,7 +11,7 @@ import re
 import stat
 from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -147,8 +147,11 @@ class AudioPort(Protocol):
     def close(self) -> None: ...
 
 
-def open_audio(spec: AudioSpec) -> AudioPort:
-    """Make *spec* work; may read a file's header or open a device.  ConfigError says what is missing."""
+def open_audio(spec: AudioSpec, warn: Callable[[str, str], None] | None = None) -> AudioPort:
+    """Make *spec* work; may read a file's header or open a device.  ConfigError says what is missing.
+
+    *warn(code, message)* is called on a beat when a device goes away, and when it is back.
+    """
     match spec:
         case Tone(hz):
             return _TonePort(hz)
@@ -167,7 +170,7 @@ def open_audio(spec: AudioSpec) -> AudioPort:
         case Device(name):
             from sipcli.ua.media.sound import DevicePort
 
-            return DevicePort(name)
+            return DevicePort(name, warn)
         case Stdio():
             from sipcli.ua.media.pipes import StdioPort
 

@@ -47,7 +47,7 @@ class AudioEnd:
         """NetworkError or ConfigError when the audio or the recording cannot be opened."""
         # Only a device can take long to open.
         if isinstance(self._spec, Device):
-            self._port = await asyncio.to_thread(open_audio, self._spec)
+            self._port = await asyncio.to_thread(open_audio, self._spec, self._warn)
         else:
             self._port = open_audio(self._spec)
         if record is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,9 @@ _CARD_RATE = 48000
 """What nearly every card has of itself, and what Opus needs."""
 _PREFILL_FRAMES = 2
 _RING_FRAMES = 6
+_DEAF_BEATS = 100
+"""Two seconds without a callback: some drivers stop without a word."""
+_LOOK_EVERY_S = 1.0
 
 
 class PcmRing:
@@ -129,26 +133,48 @@ def _alsa_has_a_configuration() -> bool:
 class DevicePort:
     """Microphone and loudspeaker of one device, at its own rate; what the call has is resampled from and to it.
 
-    PortAudio calls back from its own thread with blocks of its own size; both rings hold some 120 ms.
+    PortAudio calls back from its own thread with blocks of its own size; both rings hold some 120 ms.  A device that
+    vanishes becomes silence, *warn(code, message)* is called on the next beat, and every second it is looked for.
     """
 
     _rate: int
     _microphone: PcmRing
     _loudspeaker: PcmRing
 
-    def __init__(self, name: str | None = None) -> None:
-        sounddevice = _load()
-        device: int | str | None = int(name) if name is not None and name.isdigit() else name
+    def __init__(self, name: str | None = None, warn: Callable[[str, str], None] | None = None) -> None:
+        self._sounddevice = _load()
+        self._name = name or "(default)"
+        self._device: int | str | None = int(name) if name is not None and name.isdigit() else name
+        self._warn = warn
+        self._call_rate = SAMPLE_RATE
+        self._closing = threading.Event()
+        self._swap = threading.Lock()
+        self._stopped = False
+        self._beats = 0
+        self._back = False
+        self._stream: Any = None
         try:
-            with quiet_stderr():
-                self._stream = self._open(sounddevice, device)
-                self._stream.start()
-        except (sounddevice.PortAudioError, ValueError) as error:
+            self._start()
+        except (self._sounddevice.PortAudioError, ValueError) as error:
             raise ConfigError(
-                f"the sound card {name or '(default)'} cannot be opened: {error}",
+                f"the sound card {self._name} cannot be opened: {error}",
                 hint="see `sipcli devices`, or use --audio null",
             ) from error
-        self.tune(SAMPLE_RATE)
+
+    def _start(self) -> None:
+        """Open the device and let it run.  PortAudioError, or ValueError where there is none of that name."""
+        with quiet_stderr():
+            stream = self._open(self._sounddevice, self._device)
+            self._stopped, self._beats = False, 0
+            self._convert()
+            stream.start()
+        with self._swap:
+            closed = self._closing.is_set()
+            if not closed:
+                self._stream = stream
+                _working.add(self)
+        if closed:
+            stream.close(ignore_errors=True)
 
     def _open(self, sounddevice: Any, device: int | str | None) -> Any:
         def stream(rate: int) -> Any:
@@ -157,7 +183,13 @@ class DevicePort:
             self._microphone = PcmRing(most=_RING_FRAMES * octets, prefill=_PREFILL_FRAMES * octets)
             self._loudspeaker = PcmRing(most=_RING_FRAMES * octets, prefill=_PREFILL_FRAMES * octets)
             return sounddevice.RawStream(
-                samplerate=rate, channels=1, dtype="int16", device=device, latency="low", callback=self._callback
+                samplerate=rate,
+                channels=1,
+                dtype="int16",
+                device=device,
+                latency="low",
+                callback=self._callback,
+                finished_callback=self._finished,
             )
 
         try:
@@ -170,18 +202,81 @@ class DevicePort:
 
     def tune(self, rate: int) -> None:
         """The call's PCM has *rate* from now on; the device is not touched."""
+        self._call_rate = rate
+        self._convert()
+
+    def _convert(self) -> None:
+        rate = self._call_rate
         self._from_card, self._to_card = FrameConverter(self._rate, rate), FrameConverter(rate, self._rate)
 
     def _callback(self, indata: Any, outdata: Any, frames: int, when: Any, status: Any) -> None:
+        self._beats = 0
         self._microphone.write(bytes(indata))
         outdata[:] = self._loudspeaker.read(len(outdata))
 
+    def _finished(self) -> None:
+        """PortAudio calls nobody back any more: we closed the stream, or the device is gone."""
+        self._stopped = True
+
     def read(self) -> bytes:
+        self._watch()
+        if self._stream is None:
+            return bytes(2 * (self._call_rate // 50))
         return self._from_card.push(self._microphone.read(2 * (self._rate // 50)))
 
     def write(self, pcm: bytes) -> None:
-        self._loudspeaker.write(self._to_card.push(pcm))
+        if self._stream is not None:
+            self._loudspeaker.write(self._to_card.push(pcm))
+
+    def _watch(self) -> None:
+        """Once for each beat: is it still there, or there again?"""
+        if self._back:
+            self._back = False
+            self._tell("device-back", f"the sound card {self._name} is back")
+        if self._stream is None or self._closing.is_set():
+            return
+        self._beats += 1
+        if self._stopped or self._beats > _DEAF_BEATS:
+            dead, self._stream = self._stream, None
+            threading.Thread(target=self._look_for_it, args=(dead,), name="sipcli-card", daemon=True).start()
+            self._tell("device-lost", f"the sound card {self._name} is gone: silence until it is back")
+
+    def _tell(self, code: str, message: str) -> None:
+        if self._warn is not None:
+            self._warn(code, message)
+
+    def _look_for_it(self, dead: Any) -> None:
+        """On a thread of its own, for PortAudio may take its time."""
+        with quiet_stderr():
+            dead.close(ignore_errors=True)
+        with self._swap:
+            _working.discard(self)
+        while not self._closing.wait(_LOOK_EVERY_S):
+            with _initialising:
+                self._look_again()
+                try:
+                    self._start()
+                except (self._sounddevice.PortAudioError, ValueError):
+                    continue
+            self._back = True
+            return
+
+    def _look_again(self) -> None:
+        """PortAudio sees devices when it begins, and only then; beginning anew would stop the other calls' streams."""
+        if not _working:
+            with quiet_stderr():
+                self._sounddevice._terminate()  # noqa: SLF001 - what its author says is to be called
+                self._sounddevice._initialize()  # noqa: SLF001
 
     def close(self) -> None:
-        with quiet_stderr():
-            self._stream.close(ignore_errors=True)
+        with self._swap:
+            self._closing.set()
+            stream, self._stream = self._stream, None
+            _working.discard(self)
+        if stream is not None:
+            with quiet_stderr():
+                stream.close(ignore_errors=True)
+
+
+_working: set[DevicePort] = set()
+_initialising = threading.Lock()
