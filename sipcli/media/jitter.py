@@ -63,6 +63,8 @@ class JitterBuffer:
         self.duplicates = 0
         self.dropped = 0
         """Packets left out to shorten the delay."""
+        self.waited_for = 0
+        """Lost packets whose time has passed already, while we waited for them: they get no LOST of their own."""
 
     @property
     def playing(self) -> bool:
@@ -134,22 +136,37 @@ class JitterBuffer:
     def _miss(self, first: int, now: float) -> RtpPacket | Nothing:
         """The packet that is due is not here, *first* is the next that is."""
         assert self._next is not None
-        if now - self._held[first].arrived < self.target_s - self.packet_s and self._starved < self._STARVED_TAKES:
+        gap = first - self._next
+        overdue_s = now - self._held[first].arrived + gap * self.packet_s
+        if overdue_s < self.target_s - self.FRAME_S / 2 and self._starved < self._STARVED_TAKES:
             # Too shallow to tell loss from reordering: wait for it, which deepens the buffer by a frame.
             return self._starve()
         if (first - self._next) * self.packet_s > self.maximum_s:
             # Longer than anything that could still come: the peer has jumped ahead.
             self._next = first
             return self.take(now)
-        self._given_up.add(self._next)
+        # What was filled up while we waited is not concealed again: or each loss would deepen the buffer.
+        filled, self._starved = min(int(self._starved * self.FRAME_S / self.packet_s + 1e-6), gap), 0
+        if filled:
+            self._give_up(filled)
+            self.waited_for += filled
+            return self.take(now)
+        self._give_up(1)
+        return Nothing.LOST
+
+    def _give_up(self, count: int) -> None:
+        """Go on after *count* more packets that did not come."""
+        assert self._next is not None
+        self._given_up.update(range(self._next, self._next + count))
         if len(self._given_up) > 4 * self._CAPACITY:
             self._given_up = {sequence for sequence in self._given_up if sequence > self._next - self._CAPACITY}
-        self._next += 1
-        return Nothing.LOST
+        self._next += count
 
     def _review(self) -> None:
         self._takes += 1
-        self._least_depth_s = min(self._least_depth_s, len(self._held) * self.packet_s)
+        # By numbers, not by what is here: holes last as long as packets do.
+        depth = max(self._held) + 1 - self._next if self._held and self._next is not None else 0
+        self._least_depth_s = min(self._least_depth_s, depth * self.packet_s)
         if self._takes >= self._REVIEW_TAKES:
             excess_s = self._least_depth_s - self.target_s
             if excess_s >= self.packet_s:

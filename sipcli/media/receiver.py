@@ -140,6 +140,9 @@ class RtpReceiver:
         octets = self._frame_octets
         while len(self._pcm) < octets:
             taken = self.jitter.take(now)
+            for _ in range(self.jitter.waited_for):
+                self.bursts.feed(lost=True)
+            self.jitter.waited_for = 0
             if isinstance(taken, RtpPacket):
                 self.bursts.feed(lost=False)
                 self._pcm += self._decode(taken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import median
 
 import pytest
 
@@ -11,7 +12,7 @@ from sipcli.media import g711
 from sipcli.media.offer import Negotiator
 from sipcli.media.rtp import RtpPacket, parse_rtp
 from sipcli.media.sdes import SrtpPolicy
-from sipcli.media.tone import Oscillator, dominant_hz, rms, samples_of
+from sipcli.media.tone import Oscillator, dominant_hz, goertzel, rms, samples_of
 from tests.flows.test_media_stream import STRANGER, A, B, Call, Party
 from tests.support.networks import jittery, lossy
 from tests.support.real import require
@@ -69,7 +70,11 @@ def test_E05_each_hears_the_other_and_the_clock_is_the_codecs(codec: str, ticks:
 def test_a_tenth_lost_is_concealed(codec: str) -> None:
     call = Call(*pair(codec), to_a=lossy(0.02, 0.1))
     call.run(6)
-    assert call.a.tone() == pytest.approx(1000, abs=5)
+    # Half seconds, and their median: where three in a row are lost, a single one may hold less than half of the tone.
+    heard = samples_of(b"".join(call.a.heard[50:]))[:: call.a.stream.receiver.rate // 8000]
+    shares = [goertzel(heard[at : at + 4000], 1000) for at in range(0, len(heard) - 3999, 4000)]
+    assert median(shares) > 0.65
+    assert call.a.stream.receiver.jitter.delay_s < 0.06
     report = call.a.stream.report()
     assert 5 < report.rx.lost_pct < 16
     assert report.audio.longest_gap_ms is not None and report.audio.longest_gap_ms <= 60
