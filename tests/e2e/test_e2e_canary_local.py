@@ -97,7 +97,7 @@ FILE = {
     "found, and refused": Row(3, "is that the right secret", file(user="not-file")),
     "absent": Row(4, "there is no file", no_file),
     "denied": Row(8, "chmod 600", file(mode=0o644)),
-    "garbage": Row(8, "it must hold the password and nothing else", file(lambda text: f"{text}\n{text}\n")),
+    "garbage": Row(8, "it must hold the password only", file(lambda text: f"{text}\n{text}\n")),
     "huge": Row(8, "is larger than 64 KiB", file(lambda text: text * 3000)),
     "redirecting": Row(8, "a link that leads to itself", loop),
     "hanging": Row(8, "allow more: --max-wait", standard_input(never_ends=False), patience=1),
