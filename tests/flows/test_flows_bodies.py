@@ -105,3 +105,12 @@ def test_T24_any_parts(body: bytes, kind: str) -> None:
         read_session(Request.build("INVITE", "sip:a", [("Content-Type", kind)], body))
     except ParseError:
         pass
+
+
+def test_T24_a_boundary_that_is_no_utf_8_is_the_octets_that_came() -> None:
+    """Fails (UnicodeEncodeError, found by fuzzing) when ``parts_of`` writes the boundary as plain UTF-8."""
+    caller, wire = Caller(), Wire()
+    body = b"--\xff\r\nContent-Type: application/sdp\r\n\r\n" + OFFER + b"\r\n--\xff--"
+    plain = caller.request("INVITE", body=body, kind="multipart/mixed;boundary=@")
+    wire.deliver(plain.replace(b"boundary=@", b"boundary=\xff"))
+    assert wire.last(events.CallIncoming).call.offer == OFFER

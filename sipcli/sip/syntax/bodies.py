@@ -86,7 +86,7 @@ def parts_of(content_type: str, body: bytes) -> list[tuple[dict[str, str], bytes
     match = _BOUNDARY.search(content_type)
     if match is None:
         raise ParseError("a multipart without a boundary")
-    delimiter = b"--" + (match[1] or match[2]).encode()
+    delimiter = b"--" + (match[1] or match[2]).encode("utf-8", "surrogateescape")  # as it came
     pieces = (b"\r\n" + body).split(b"\r\n" + delimiter)
     if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
         raise ParseError("a multipart that does not end")
