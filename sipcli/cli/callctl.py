@@ -20,6 +20,7 @@ CALL_COMMANDS = (
     *("conference", "record", "stop-recording"),
 )
 """Each is ``call.WORD`` on the socket, and ``sipcli ctl WORD``."""
+_LOOK = "look what there is: sipcli status"
 
 
 class CallCommands:
@@ -38,9 +39,9 @@ class CallCommands:
         meant = [call for call in calls if name in (None, call.id)]
         if len(meant) == 1:
             return meant[0]
-        known = ", ".join(call.id for call in calls) or "there is none"
+        known = ", ".join(call.id for call in calls)
         what = f"there is no call {name}" if name else "which call?" if calls else "there is no call"
-        raise ControlError("no_call", what, hint=f"calls: {known}")
+        raise ControlError("no_call", what, hint=f"--call names one of {known}" if calls else _LOOK)
 
     async def _hangup(self, request: Request) -> Mapping[str, Any]:
         call = self._call(request)
@@ -63,7 +64,7 @@ class CallCommands:
     def _muted(self, request: Request, *, muted: bool) -> Mapping[str, Any]:
         call = self._call(request)
         if call.media is None:
-            raise ControlError("wrong_state", f"{call.id} has no audio yet")
+            raise ControlError("wrong_state", f"{call.id} has no audio yet", hint="wait until it is answered")
         if call.conference is not None:
             call.conference.muted = muted  # the person, not what the others say to each other
         else:
@@ -106,7 +107,9 @@ class CallCommands:
     async def _stop_recording(self, request: Request) -> Mapping[str, Any]:
         call = self._call(request)
         if call.media is None or not call.media.stop_recording():
-            raise ControlError("wrong_state", f"{call.id} is not being recorded")
+            raise ControlError(
+                "wrong_state", f"{call.id} is not being recorded", hint="begin with: sipcli ctl record FILE.wav"
+            )
         return _told(call)
 
     async def _transfer(self, request: Request) -> Mapping[str, Any]:
@@ -118,7 +121,7 @@ class CallCommands:
             return await self._done(call, call.transfer(target))
         other = self._agent.find_call(str(to))
         if other is None:
-            raise ControlError("no_call", f"there is no call {to}", hint="look what there is: sipcli status")
+            raise ControlError("no_call", f"there is no call {to}", hint=_LOOK)
         rest = [call for call in self._agent.calls if call is not other]
         call = rest[0] if len(rest) == 1 and request.text("call") is None else self._call(request)
         return await self._done(call, call.transfer_to(other))

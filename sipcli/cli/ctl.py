@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.status import each_answer
 from sipcli.cli.switchctl import SWITCH_COMMANDS
 from sipcli.errors import ConfigError
+from sipcli.observe.text import safe_text
 
 __all__ = ["command"]
 
@@ -23,8 +25,27 @@ _PATIENCE_S = 40.0
 """A hold may be challenged, and its secret looked for."""
 _TRANSFER_S = 300.0
 """It may ring there."""
-_WANTS = {"dtmf": "digits", "record": "file", "switch": "call", "transfer": "target"}
-_EXAMPLES = "sipcli ctl dtmf 12#, sipcli ctl record FILE.wav, sipcli ctl transfer sip:carol@example.com"
+_WANTS = {
+    "dtmf": ("digits", "digits", "12#"),
+    "record": ("file", "a file", "FILE.wav"),
+    "switch": ("call", "the id of a call, as `sipcli status` names it", "call2"),
+    "transfer": ("target", "[CALL] TARGET, or CALL --to CALL", "sip:carol@example.com"),
+}
+"""What a command takes: its name on the socket, its name for people, an example."""
+_OF_RINGING = ("answer", "reject")
+_DONE = {
+    "hangup": "{call} has ended",
+    "hold": "{call} is on hold",
+    "resume": "{call} goes on",
+    "mute": "{call} is muted",
+    "unmute": "{call} is no longer muted",
+    "dtmf": "{what} sent in {call}",
+    "record": "{call} is recorded to {what}",
+    "stop-recording": "{call} is no longer recorded",
+    "answer": "{call} is answered",
+    "reject": "{call} is rejected",
+    "switch": "{call} is the active call",
+}
 
 
 @verb("ctl")
@@ -46,7 +67,7 @@ def command(
         if word == "dnd":
             return await _dnd(run, control, what)
         said = _fields(word, what, call_id, to)
-        running = await run.in_thread(partial(_who, run, control, said.get("call") or to))
+        running = await run.in_thread(partial(_who, run, word, control, said.get("call") or to))
         try:
             patience = _TRANSFER_S if word == "transfer" else _PATIENCE_S
             answer = await run.in_thread(partial(running.ask, f"call.{word}", said, wait=patience))
@@ -58,9 +79,17 @@ def command(
             return Outcome(
                 "done", f"{', '.join(joined)} hear each other{muted}", more={"call": state, "conference": joined}
             )
-        return Outcome("done", f"{answer['call']} is {answer['state']}{muted}", more={"call": state})
+        return Outcome("done", _words(word, answer["call"], said), more={"call": state})
 
     return run_verb("ctl", options, body)
+
+
+def _words(word: str, call: str, said: Mapping[str, Any]) -> str:
+    """What has been done, to *call*."""
+    if word == "transfer":
+        joined = f"the far ends of {call} and {said.get('to')} talk to each other"
+        return joined if "to" in said else f"{call} is transferred to {said['target']}"
+    return _DONE[word].format(call=call, what=said.get("digits") or said.get("file"))
 
 
 async def _dnd(run: Run, control: Path | None, what: tuple[str, ...]) -> Outcome:
@@ -74,7 +103,7 @@ async def _dnd(run: Run, control: Path | None, what: tuple[str, ...]) -> Outcome
         found = "; ".join(str(running.path) for running in listening)
         raise ConfigError(
             f"which one? {found}" if found else "no sipcli of yours takes calls",
-            hint="name the socket: --control PATH" if found else "look what there is: sipcli status",
+            hint="name the socket: --control PATH" if found else "begin with: sipcli listen",
         )
     said = {"on": wish == "on"} if wish else {}
     on = (await run.in_thread(partial(listening[0].ask, "dnd", said)))["dnd"]
@@ -86,33 +115,40 @@ def _fields(word: str, what: tuple[str, ...], call_id: str | None, to: str | Non
     call, rest = call_id, list(what)
     if to is not None and word != "transfer":
         raise ConfigError("--to is for transfers", hint="sipcli ctl transfer call1 --to call2")
-    wants = None if to is not None else _WANTS.get(word)
-    wanted = 0 if wants is None else 1
+    wants, words, example = ("", "nothing more", "") if to is not None else _WANTS.get(word, ("", "nothing more", ""))
+    wanted = 1 if wants else 0
     if word == "transfer" and call is None and len(rest) == wanted + 1:
         call = rest.pop(0)
     if len(rest) != wanted:
-        says = f"ctl {word} wants {wants}" if wants else f"ctl {word} wants nothing more"
-        raise ConfigError(says, hint=_EXAMPLES)
+        raise ConfigError(f"ctl {word} wants {words}", hint=f"sipcli ctl {word} {example}".rstrip())
     said: dict[str, Any] = {"call": call, "to": to}
-    if wants is not None:
+    if wants:
         # Theirs is another working directory.
         said[wants] = str(Path(rest[0]).expanduser().absolute()) if word == "record" else rest[0]
     return {name: value for name, value in said.items() if value is not None}
 
 
-def _who(run: Run, control: Path | None, call_id: str | None) -> RunningSipcli:
+def _rings(call: Mapping[str, Any]) -> bool:
+    return call["direction"] == "in" and call["state"] in ("ringing", "early")
+
+
+def _who(run: Run, word: str, control: Path | None, call_id: str | None) -> RunningSipcli:
     """*Worker.*  The one that has the call; with several, they must be told apart."""
     found = [
-        (running, call["call"])
+        (running, call)
         for running, status in each_answer(run, control, "status")
         for call in status.get("calls", ())
-        if call_id in (None, call["call"])
+        if call_id in (None, call["call"]) and (word not in _OF_RINGING or _rings(call))
     ]
     processes = list(dict.fromkeys(running for running, _ in found))
     if len(processes) == 1:
         return processes[0]
     if processes:
-        listed = "; ".join(f"{name} at {running.path}" for running, name in found)
+        listed = "; ".join(
+            f"{call['call']} with {safe_text(call['remote'], limit=100)} at {running.path}" for running, call in found
+        )
         raise ConfigError(f"which one? {listed}", hint="name the socket: --control PATH")
-    missing = f"no sipcli of yours is in a call {call_id}" if call_id else "no sipcli of yours is in a call"
+    if word in _OF_RINGING:
+        raise ConfigError("no call rings", hint="look what there is: sipcli status")
+    missing = f"no sipcli of yours has a call “{call_id}”" if call_id else "no sipcli of yours is in a call"
     raise ConfigError(missing, hint="look what there is: sipcli status")

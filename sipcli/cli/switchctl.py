@@ -20,6 +20,7 @@ SWITCH_COMMANDS = ("answer", "reject", "switch")
 """Each is ``call.WORD`` on the socket, and ``sipcli ctl WORD``; ``dnd`` is about no call."""
 
 _PATIENCE_S = 30.0
+_LOOK = "look what there is: sipcli status"
 
 
 class SwitchCommands:
@@ -41,9 +42,9 @@ class SwitchCommands:
         meant = [call for call in ringing if name in (None, call.id)]
         if len(meant) == 1:
             return meant[0]
-        known = ", ".join(call.id for call in ringing) or "none does"
+        known = ", ".join(call.id for call in ringing)
         what = f"{name} does not ring" if name else "which call?" if ringing else "no call rings"
-        raise ControlError("no_call", what, hint=f"calls that ring: {known}")
+        raise ControlError("no_call", what, hint=f"calls that ring: {known}" if ringing else _LOOK)
 
     async def _answer(self, request: Request) -> Mapping[str, Any]:
         call = self._ringing(request)
@@ -71,8 +72,7 @@ class SwitchCommands:
         name = request.text("call")
         call = next((call for call in self._agent.calls if call.id == name), None)
         if call is None:
-            known = ", ".join(call.id for call in self._agent.calls) or "there is none"
-            raise ControlError("no_call", f"there is no call {name}", hint=f"calls: {known}")
+            raise ControlError("no_call", f"there is no call {name}", hint=_LOOK)
         try:
             await self._agent.switchboard.switch(call)
         except SipcliError as error:

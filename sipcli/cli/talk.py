@@ -36,12 +36,17 @@ class Talk:
     @classmethod
     def wanted(cls, run: Run, said: dict[str, Any]) -> Talk:
         """From the verb's options, which are taken out of *said*.  Raises ConfigError before anything is sent."""
-        from sipcli.ua.media.audio import Stdio, parse_audio
+        from sipcli.ua.media.audio import Stdio, check_audio, parse_audio
+        from sipcli.ua.media.recorder import check_place
 
         digits = said.pop("dtmf")
         if digits is not None and (not digits or not set(digits) <= _DIGITS):
             raise ConfigError(f"“{digits}” are no DTMF digits", hint="digits are 0-9 * # A-D, and a comma waits")
         audio = parse_audio(said.pop("audio"))
+        check_audio(audio)
+        record = said.pop("record")
+        if record is not None:
+            check_place(record)
         if isinstance(audio, Stdio):
             if run.options.json:
                 raise ConfigError("--json and --audio stdio both want stdout", hint="leave one of them out")
@@ -54,7 +59,7 @@ class Talk:
         for name in ("srtp", "srtp_keys", "ice"):
             if (policy := said.pop(name)) is not None:
                 media[name] = policy
-        return cls(run, media, said.pop("record"), digits, said.pop("duration"))
+        return cls(run, media, record, digits, said.pop("duration"))
 
     async def until_the_end(self, call: Call) -> None:
         """From the answer to the last BYE: of this call, or of the one that took its place."""

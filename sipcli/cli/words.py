@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from sipcli.cli.console import Style
-from sipcli.observe.text import quoted, safe_text, server_says
+from sipcli.observe.text import quoted, safe_text
 from sipcli.ua.failures import answered
 
 __all__ = ["Sentence", "Talker"]
@@ -183,7 +183,8 @@ def _call(fields: Fields) -> Sentence | None:
         case "answered":
             return Sentence(f"in call with {who}", Style.GOOD)
         case "held":
-            return Sentence(f"the call with {who} is on hold")
+            ours = fields.get("by") == "local"
+            return Sentence(f"the call with {who} is on hold" if ours else f"{who} put the call on hold")
         case "ended":
             return Sentence(f"call with {who} ended, {_ended(fields)}")
     return None
@@ -197,7 +198,7 @@ def _ended(fields: Fields) -> str:
     if code and by == "local" and fields["direction"] == "in":
         return f"we answered {code}"
     if code:
-        return f"{code}, {server_says(fields['reason'])}" if fields.get("reason") else str(code)
+        return answered(code, fields.get("reason") or "")
     ends = {"local": "we hung up", "remote": "they hung up", "network": "the network failed"}
     return ends.get(by, "nobody knows why")
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["json_line", "quoted", "safe_line", "safe_text", "server_says"]
+__all__ = ["json_line", "quoted", "safe_line", "safe_text"]
 
 _UNFIT = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Control, format (bidi overrides, zero widths), surrogate, private, unassigned; line and paragraph separators."""
@@ -64,11 +64,6 @@ def _in_json(character: str) -> str:
     if character.isascii() or unicodedata.category(character) not in _UNFIT:
         return character
     return json.dumps(character)[1:-1]
-
-
-def server_says(text: str | bytes) -> str:
-    """Words of the server, quoted and labelled as its own."""
-    return f"server says {quoted(text)}"
 
 
 def quoted(text: str | bytes) -> str:

@@ -127,7 +127,7 @@ class AccountRequests:
             return target
         text = target.strip()
         if not text.lower().startswith(("sip:", "sips:")):
-            text = f"{self.aor.scheme}:{text}" if "@" in text else f"{self.aor.scheme}:{text}@{self.aor.host}"
+            text = f"{self.aor.scheme}:{text}" if "@" in text else f"{self.aor.scheme}:{text}@{self.aor.authority}"
         return SipUri.parse(text)
 
     @property

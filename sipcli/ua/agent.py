@@ -229,7 +229,9 @@ class UserAgent:
         if name in self._accounts:
             return self._accounts[name]
         if name is None or name not in self.config.accounts:
-            known = ", ".join(self.config.accounts) or "none"
+            if not self.config.accounts:
+                raise ConfigError("there is no account", hint="write one: sipcli config init")
+            known = ", ".join(self.config.accounts)
             raise ConfigError(f"there is no account {name!r}", hint=f"accounts of the configuration: {known}")
         return self.add_account(self.config.accounts[name], credentials=credentials)
 

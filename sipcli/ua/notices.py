@@ -35,6 +35,7 @@ __all__ = [
     "ResultNotice",
     "RxFigures",
     "SchemeOffer",
+    "Side",
     "SkippedScheme",
     "StatsNotice",
     "TraceNotice",
@@ -48,6 +49,8 @@ __all__ = [
 RegistrationState: TypeAlias = Literal[
     "trying", "waiting", "retrying", "registered", "refused", "failed", "unregistered"
 ]
+Side: TypeAlias = Literal["local", "remote", "network"]
+"""Whose doing it is that a call is held, or over."""
 CallState: TypeAlias = Literal["calling", "trying", "ringing", "early", "answered", "held", "transferring", "ended"]
 ProviderOutcome: TypeAlias = Literal["found", "not_found", "denied", "unavailable", "cancelled"]
 AuthOutcome: TypeAlias = Literal["answered", "abandoned", "declined", "expired", "revoked"]
@@ -261,7 +264,7 @@ class CallNotice(Notice):
     remote_name: str | None = maybe()
     code: int | None = maybe()
     reason: str | None = maybe()
-    by: Literal["local", "remote", "network"] | None = None
+    by: Side | None = None
     sip_call_id: str
 
 

@@ -121,10 +121,10 @@ def test_early_media_is_heard_while_it_rings(desk: Cli, starts: Starts, caller: 
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (("answer",), 1, "no call rings"),
-        (("reject", "--call", "call9"), 2, "in a call call9"),
-        (("switch",), 2, "wants call"),
-        (("switch", "call9"), 2, "in a call call9"),
+        (("answer",), 2, "no call rings"),
+        (("reject", "--call", "call9"), 2, "no call rings"),
+        (("switch",), 2, "wants the id of a call"),
+        (("switch", "call9"), 2, "has a call “call9”"),
         (("dnd", "perhaps"), 2, "dnd is on or off"),
     ],
 )

@@ -98,8 +98,8 @@ def test_T22_without_a_terminal_nobody_is_asked(alice: Cli, bob: Cli, listening:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("transfer",), "wants target"),
-        (("transfer", "call1", "sip:a@b", "more"), "wants target"),
+        (("transfer",), "wants [CALL] TARGET"),
+        (("transfer", "call1", "sip:a@b", "more"), "wants [CALL] TARGET"),
         (("transfer", "call1", "sip:a@b", "--to", "call2"), "wants nothing more"),
         (("hold", "--to", "call2"), "--to is for transfers"),
     ],

@@ -279,6 +279,10 @@ class TestTalker:
                 "call with sip:bob@b.example ended, 486, server says “Busy”",
             ),
             (
+                {"state": "ended", "direction": "out", "code": 486, "reason": "Busy Here"},
+                "call with sip:bob@b.example ended, 486 Busy Here",
+            ),
+            (
                 {"state": "ended", "direction": "in", "by": "local", "code": 486, "reason": "Busy Here"},
                 "call with sip:bob@b.example ended, we answered 486",
             ),
@@ -291,6 +295,8 @@ class TestTalker:
                 "call with sip:bob@b.example ended, they gave up",
             ),
             ({"state": "ended", "direction": "in", "by": "remote"}, "call with sip:bob@b.example ended, they hung up"),
+            ({"state": "held", "direction": "out", "by": "local"}, "the call with sip:bob@b.example is on hold"),
+            ({"state": "held", "direction": "out", "by": "remote"}, "sip:bob@b.example put the call on hold"),
             ({"state": "trying", "direction": "out"}, ""),
         ],
         ids=lambda value: "",

@@ -9,7 +9,7 @@ import pyte
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipcli.observe.text import json_line, quoted, safe_line, safe_text, server_says
+from sipcli.observe.text import json_line, quoted, safe_line, safe_text
 
 HOSTILE = st.sampled_from(
     ["\x1b]52;c;aGk=\x07", "\x1b]0;title\x07", "\x1b[2J", "\x1b[1A", "\r", "\n", "\x07", "\u202e", "\u2066", "\u200b",
@@ -53,7 +53,7 @@ def test_T12_a_terminal_shows_one_line_and_does_nothing_else(text: str) -> None:
     titles: list[str] = []
     screen.set_title = titles.append  # type: ignore[method-assign]
     stream = pyte.Stream(screen)
-    line = f"refused: {server_says(text)}"
+    line = f"refused: server says {quoted(text)}"
     stream.feed(safe_line(line))
     assert screen.cursor.y == 0
     assert titles == []

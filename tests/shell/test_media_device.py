@@ -74,7 +74,8 @@ def test_a_real_device_is_heard_and_fed(tmp_path: Path) -> None:
 def test_no_sound_card_is_one_sentence(tmp_path: Path) -> None:
     require("portaudio")
     script = (
-        "from sipcli.errors import ConfigError\nfrom sipcli.ua.media.sound import DevicePort\n"
+        "from sipcli.errors import ConfigError\nfrom sipcli.ua.media.sound import DevicePort, find_device\n"
+        "try:\n    find_device('no such card')\nexcept ConfigError as error:\n    print(error)\n"
         "try:\n    DevicePort('no such card')\nexcept ConfigError as error:\n    print(error, '|', error.hint)\n"
     )
     done = _run(tmp_path, script, "")

@@ -253,7 +253,7 @@ async def test_a_target_that_is_none() -> None:
         with pytest.raises(SipcliError):
             await account.call("bad uri@@")
         assert str(account.parse_target("bob@example.net")) == "sip:bob@example.net"
-        assert str(account.parse_target("bob")) == "sip:bob@127.0.0.1"
+        assert str(account.parse_target("bob")) == f"sip:bob@{account.aor.authority}"
 
 
 # --- incoming -------------------------------------------------------------------------------------------------

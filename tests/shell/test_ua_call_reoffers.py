@@ -70,7 +70,7 @@ class FakeMedia:
 class FakeCore:
     """What the core's call would be told."""
 
-    id, sip_call_id, direction = "call1", "x@y", "outgoing"
+    id, sip_call_id, direction, over = "call1", "x@y", "outgoing", False
     remote = NameAddr.parse('"Bob" <sip:bob@example.net>')
 
     def __init__(self) -> None:
@@ -128,6 +128,19 @@ async def test_they_hold_and_resume(rig: Any) -> None:
     rig.call.changes.on_reoffered(CallReoffered(rig.core, b"music on hold", OK))
     assert rig.core.said == [("answer_reinvite", b"our answer")] * 3
     assert states(rig) == ["held", "answered", "held"]
+    assert [notice.by for notice in rig.agent.notices if notice.event == "call"] == ["remote", None, "remote"]
+    rig.media.held = True  # they offer anew, and it is we who hold
+    rig.call.changes.on_reoffered(CallReoffered(rig.core, b"music on hold", OK))
+    assert rig.agent.notices[-1].by == "local"
+
+
+async def test_whoever_hangs_up_is_not_said_to_fall_silent(rig: Any) -> None:
+    """Their RTCP BYE comes before their answer to our BYE: "no audio arrives" is no news then."""
+    rig.call._teller.media("silent")
+    rig.core.over = True
+    rig.call._teller.media("silent")
+    rig.call._teller.media("stopped")
+    assert [notice.state for notice in rig.agent.notices if notice.event == "media"] == ["silent", "stopped"]
 
 
 async def test_they_ask_us_to_offer(rig: Any) -> None:

@@ -29,7 +29,7 @@ from sipcli.ua.calls.callreport import CallReport, CallTimes, why_not
 from sipcli.ua.calls.icecall import IceCare
 from sipcli.ua.media.media_io import MediaSession
 from sipcli.ua.net.localhost import local_host
-from sipcli.ua.notices import CallState, DtmfNotice
+from sipcli.ua.notices import CallState, DtmfNotice, Side
 from sipcli.ua.oneshot import RequestReport
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ class Call:
     async def hold(self) -> None:
         """Stop the audio both ways (RFC 3264 section 8.4).  Raises MediaFailed when the other side refuses."""
         await self.changes.reoffer(hold=True)
-        self.tell("held")
+        self.tell("held", by="local")
 
     async def resume(self) -> None:
         """Go on after :meth:`hold`."""
@@ -376,10 +376,12 @@ class Call:
         else:
             self._over.set_result(report)
 
-    def tell(self, state: CallState, *, code: int | None = None, reason: str | None = None) -> None:
-        """It is in *state* now: tell everybody."""
+    def tell(
+        self, state: CallState, *, code: int | None = None, reason: str | None = None, by: Side | None = None
+    ) -> None:
+        """It is in *state* now, *by* whose doing: tell everybody."""
         self.state = state
-        self._teller.call(state, code=code, reason=reason)
+        self._teller.call(state, code=code, reason=reason, by=by)
 
     def _tell_stats(self) -> None:
         self._stats = self._loop.call_later(STATS_EVERY, self._tell_stats)

@@ -113,7 +113,8 @@ class SessionChanges:
         call.core.answer_reinvite(sdp)
         agreement = media.agreement
         if event.offer is not None and agreement is not None and call.is_up:
-            call.tell("answered" if agreement.may_receive and agreement.may_send else "held")
+            flows = agreement.may_receive and agreement.may_send
+            call.tell("answered" if flows else "held", by=None if flows else "local" if media.held else "remote")
 
     def on_reanswered(self, event: CallReanswered) -> None:
         media = self._call.session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from sipcli.media.quality import MediaReport
 from sipcli.sip.syntax.message import Request
@@ -14,6 +14,7 @@ from sipcli.ua.notices import (
     MediaNotice,
     RemoteFigures,
     RxFigures,
+    Side,
     StatsNotice,
     TxFigures,
     WarningNotice,
@@ -43,7 +44,7 @@ class CallTeller:
         *,
         code: int | None = None,
         reason: str | None = None,
-        by: Literal["local", "remote", "network"] | None = None,
+        by: Side | None = None,
     ) -> None:
         call = self._call
         self._agent.tell(
@@ -63,8 +64,8 @@ class CallTeller:
 
     def media(self, state: str) -> None:
         media = self._call.media
-        if media is None:
-            return
+        if media is None or (state == "silent" and self._call.core.over):
+            return  # whoever hangs up falls silent: that is no news
         facts = media.facts()
         remote = None if facts.remote is None else address_text(facts.remote)
         self._agent.tell(

@@ -42,7 +42,10 @@ class Handovers:
     async def attended(self, call: Call, other: Call) -> int | None:
         """Join the other sides of *call* and *other*; both calls are over then.  Raises as :meth:`blind`."""
         if other is call or other.is_over or other.core.dialog is None or not other.core.settled:
-            raise LocalProtocolError("the other call must be answered, and another one")
+            raise LocalProtocolError(
+                f"an attended transfer joins two calls that are up, and {other.id} is not another one that is",
+                hint="look what there is: sipcli status",
+            )
         with call.agent.turn():
             where = refer_to(other.core)
         code = await self._run(call, where, "attended", str(other.remote.uri), (call, other))
@@ -110,7 +113,8 @@ async def _go_on(call: Call, quieted: list[Call]) -> None:
             except SipcliError as error:
                 log.warning("call %s stays on hold: %s", talking.id, error)
     if not call.is_over and call.state == "transferring":
-        call.tell("held" if call.session.held else "answered")
+        held = call.session.held
+        call.tell("held" if held else "answered", by="local" if held else None)
 
 
 class _Handover:

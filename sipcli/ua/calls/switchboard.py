@@ -129,7 +129,9 @@ class Switchboard:
     async def switch(self, call: Call) -> None:
         """Talk to *call*: the others are held, it is resumed.  Raises LocalProtocolError when it is not up."""
         if not call.is_up:
-            raise LocalProtocolError(f"{call.id} is {call.state}: only a call that is up can be switched to")
+            raise LocalProtocolError(
+                f"{call.id} is {call.state}: only a call that is up can be switched to", hint="answer it first"
+            )
         await self.hold_others(call)
         if call.session.held:
             await call.resume()

@@ -52,7 +52,10 @@ def check_directory(path: Path, *, private: bool) -> None:
     forbidden = 0o077 if private else 0o022
     if seen.st_mode & forbidden:
         mode = stat.S_IMODE(seen.st_mode)
-        raise ConfigError(f"others can get into {path} (mode {mode:04o})", hint=f"chmod 0700 {path}")
+        # Never tell anybody to lock the world out of /tmp.
+        shared = mode & stat.S_ISVTX
+        hint = "name a socket in a folder of your own, of mode 0700" if shared else f"chmod 0700 {path}"
+        raise ConfigError(f"others can get into {path} (mode {mode:04o})", hint=hint)
 
 
 def check_socket(path: Path) -> None:

@@ -177,6 +177,19 @@ def open_audio(spec: AudioSpec, warn: Callable[[str, str], None] | None = None) 
             return StdioPort()
 
 
+def check_audio(spec: AudioSpec) -> None:
+    """Raise ConfigError for what could not be opened: at the start, not when somebody has called."""
+    match spec:
+        case WavFile() | AudioFile():
+            open_audio(spec).close()
+        case Device(name):
+            from sipcli.ua.media.sound import find_device
+
+            find_device(name)
+        case _:
+            pass  # made of nothing
+
+
 class _NullPort:
     def __init__(self) -> None:
         self._silence = SILENCE

@@ -86,7 +86,9 @@ class AudioEnd:
     def record(self, path: Path, mode: RecordMode) -> None:
         """Begin to record.  LocalProtocolError when it is being recorded already, ConfigError about the file."""
         if self.recorder is not None:
-            raise LocalProtocolError("the call is being recorded already")
+            raise LocalProtocolError(
+                "the call is being recorded already", hint="end that first: sipcli ctl stop-recording"
+            )
         if self._closed:
             raise LocalProtocolError("the media session is closed")
         self.recorder = Recorder(path, mode)

@@ -47,6 +47,15 @@ def create_private(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "wb", buffering=1 << 13)
 
 
+def check_place(path: Path) -> None:
+    """Raise ConfigError where there is no folder that *path* could be made in."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise ConfigError(f"cannot write {path}: there is no folder {folder}", hint="make it, or name another file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"cannot write {path}: {folder} is not yours to write", hint="name another file")
+
+
 class Sink(Protocol):
     """A file that takes 16-bit PCM.  All of it may raise OSError: the disk is full, the file has become too large."""
 

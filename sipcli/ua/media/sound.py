@@ -96,6 +96,30 @@ def list_devices() -> list[DeviceInfo]:
     ]
 
 
+def find_device(name: str | None) -> None:
+    """Raise ConfigError where no sound card is called *name*; it is not opened, and may be busy when it is."""
+    sounddevice = _load()
+    try:
+        with quiet_stderr():
+            for kind in ("input", "output"):
+                sounddevice.query_devices(_device(name), kind)
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise _no_card(name, error) from error
+
+
+def _device(name: str | None) -> int | str | None:
+    return int(name) if name is not None and name.isdigit() else name
+
+
+def _no_card(name: str | None, error: Exception) -> ConfigError:
+    if name is None and "device -1" in str(error):  # PortAudio's number of the default that there is not
+        return ConfigError("this machine has no sound card", hint="plug one in, or use --audio null, tone or FILE.wav")
+    return ConfigError(
+        f"the sound card {name or '(default)'} cannot be opened: {error}",
+        hint="`sipcli devices` lists the names, and a part of one is enough; or use --audio null",
+    )
+
+
 def _load() -> Any:
     if not _alsa_has_a_configuration():
         raise ConfigError(
@@ -144,7 +168,7 @@ class DevicePort:
     def __init__(self, name: str | None = None, warn: Callable[[str, str], None] | None = None) -> None:
         self._sounddevice = _load()
         self._name = name or "(default)"
-        self._device: int | str | None = int(name) if name is not None and name.isdigit() else name
+        self._device = _device(name)
         self._warn = warn
         self._call_rate = SAMPLE_RATE
         self._closing = threading.Event()
@@ -156,10 +180,7 @@ class DevicePort:
         try:
             self._start()
         except (self._sounddevice.PortAudioError, ValueError) as error:
-            raise ConfigError(
-                f"the sound card {self._name} cannot be opened: {error}",
-                hint="see `sipcli devices`, or use --audio null",
-            ) from error
+            raise _no_card(name, error) from error
 
     def _start(self) -> None:
         """Open the device and let it run.  PortAudioError, or ValueError where there is none of that name."""
