@@ -15,7 +15,7 @@ _LETTERS = "ABCD"
 _ALWAYS: frozenset[Situation] = frozenset()
 _RINGS: frozenset[Situation] = frozenset({"rings"})
 _ANSWERED: frozenset[Situation] = frozenset({"up", "held"})
-_CALLED: frozenset[Situation] = _ANSWERED | {"calling"}
+_CALLED: frozenset[Situation] = frozenset({"up", "held", "calling"})
 _UP: frozenset[Situation] = frozenset({"up"})
 
 

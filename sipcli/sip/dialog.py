@@ -37,6 +37,7 @@ class DialogUsage(Protocol):
 
     def acknowledge_again(self, response: Response) -> bool:
         """A 2xx to an INVITE of ours that has no transaction any more; False if it knows nothing of it."""
+        ...
 
 
 class Dialog:

@@ -136,6 +136,29 @@ async def test_a_coroutine_that_fails_costs_its_call_and_nothing_else(caplog: py
 
 
 @stepped
+async def test_a_coroutine_that_speaks_into_an_ended_call_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """An echo has a frame in its hand when the other side hangs up."""
+    async with site(right()) as s:
+        ended: list[str] = []
+
+        async def answer(call: Call) -> None:
+            await call.accept()
+            await call.finished()
+            ended.append(call.id)
+            await call.audio.write(bytes(320))
+
+        account = s.account()
+        account.incoming = answer
+        await live(account.register())
+        calling = asyncio.ensure_future(s.box.call("alice"))
+        await live_until(lambda: [n.state for n in s.told("call")][-1:] == ["answered"])
+        await live(s.agent.calls[0].hangup())
+        await live(calling)
+        await live_until(lambda: ended and not s.agent.attending)
+        assert "failed" not in caplog.text
+
+
+@stepped
 async def test_a_coroutine_ends_with_its_agent() -> None:
     ended = asyncio.Event()
     async with site(right()) as s:

@@ -77,9 +77,10 @@ def _referred_by(request: Request) -> str | None:
     values = request.values("Referred-By")
     if not values:
         return None
-    if len(values) > 1 or len(values[0]) > _MAX_REFERRED_BY:
+    value, *more = values
+    if more or len(value) > _MAX_REFERRED_BY:
         raise ParseError("a REFER has one Referred-By at most")
-    who = NameAddr.parse(values[0])
+    who = NameAddr.parse(value)
     return str(NameAddr(who.display, who.uri, tuple(p for p in who.params if p[0].lower() != "cid")))
 
 

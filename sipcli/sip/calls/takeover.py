@@ -33,10 +33,11 @@ def judge_replaces(core: Core, account: AccountState | None, request: Request, f
     values = request.values("Replaces")
     if not values:
         return None, None
-    if len(values) > 1:
+    value, *more = values
+    if more:
         return 400, None
     try:
-        replaces = Replaces.parse(values[0])
+        replaces = Replaces.parse(value)
     except ParseError:
         return 400, None
     dialog = core.dialogs.get(replaces.dialog_id)

@@ -32,6 +32,7 @@ class NotifyTaker(Protocol):
 
     def takes(self, event: EventType) -> bool:
         """Is a NOTIFY of this Event in our dialogs mine?"""
+        ...
 
     def on_notify(
         self, dialog: Dialog | None, tx: ServerTransaction, request: Request, state: SubscriptionState, flow: Flow

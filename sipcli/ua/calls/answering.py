@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from sipcli.errors import LocalProtocolError
+
 if TYPE_CHECKING:
     from sipcli.ua.calls.call import Call
 
@@ -33,6 +35,9 @@ def hand_over(handler: CallHandler, call: Call) -> None:
 async def _attend(coroutine: Coroutine[Any, Any, None], call: Call) -> None:
     try:
         await coroutine
-    except Exception:
+    except Exception as error:
+        if call.is_over and isinstance(error, LocalProtocolError):
+            log.debug("call %s was over before its coroutine: %s", call.id, error)  # nobody can know that in time
+            return
         log.exception("the coroutine that had call %s failed; the call ends", call.id)
         await call.hangup()
