@@ -97,18 +97,8 @@ def command(
     async def body(run: Run) -> Outcome:
         from sipcli.sip.profile import EngineConfig
 
-        if answer is not None and on_call is not None:
-            raise ConfigError("--answer and --on-call both decide about calls", hint="leave one of them out")
-        plan = AnswerPlan(answer or ("auto" if on_call or answer_after else "ask"), allow)
-        chooser: Chooser | None = None if on_call is None else CallProgram(on_call).decide
-        if answer_after is not None:
-            chooser = after(answer_after, chooser)
         ring = said.pop("ring_timeout") or RING_S
-        if answer_after is not None and answer_after >= ring:
-            raise ConfigError(
-                f"--answer-after {answer_after:g} is never: it rings for {ring:g} s",
-                hint="--ring-timeout S rings longer",
-            )
+        plan, chooser = _who_decides(answer, on_call, answer_after, allow, ring)
         talk = Talk.wanted(run, said)
         account = _account(run, aor, no_register, said)
         run.ends_with_reader = True
@@ -138,6 +128,21 @@ def command(
         return desk.outcome()
 
     return run_verb("listen", options, body)
+
+
+def _who_decides(
+    answer: str | None, on_call: str | None, answer_after: float | None, allow: tuple[str, ...], ring: float
+) -> tuple[AnswerPlan, Chooser | None]:
+    """What ``--answer``, ``--on-call`` and ``--answer-after`` come to.  Raises ConfigError where they contradict."""
+    if answer is not None and on_call is not None:
+        raise ConfigError("--answer and --on-call both decide about calls", hint="leave one of them out")
+    if answer_after is not None and answer_after >= ring:
+        raise ConfigError(
+            f"--answer-after {answer_after:g} is never: it rings for {ring:g} s", hint="--ring-timeout S rings longer"
+        )
+    plan = AnswerPlan(answer or ("auto" if on_call or answer_after else "ask"), allow)
+    chooser: Chooser | None = None if on_call is None else CallProgram(on_call).decide
+    return plan, chooser if answer_after is None else after(answer_after, chooser)
 
 
 async def _open(agent: UserAgent, port: int) -> None:
