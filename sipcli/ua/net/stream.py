@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import sys
@@ -75,7 +76,7 @@ class StreamConnection(asyncio.Protocol):
             except TlsError as error:
                 # RFC 5922 section 7.3: close at once, before an octet of SIP.
                 self.refused = error
-                transport.abort()  # type: ignore[attr-defined]
+                _abort(transport)
                 return
         self.flow = Flow(
             self._home.new_id(),
@@ -166,7 +167,7 @@ class StreamConnection(asyncio.Protocol):
     def abort(self, why: str) -> None:
         self._why = self._why or why
         if self._transport is not None:
-            self._transport.abort()
+            _abort(self._transport)
 
     def write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -267,3 +268,12 @@ def _tune(made: socket.socket) -> None:
     if sys.platform == "linux":
         # A peer that vanished is noticed 30 s after the first octet it did not acknowledge, not after 15 minutes.
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
+
+
+def _abort(transport: asyncio.BaseTransport) -> None:
+    """Close at once, what is unsent is lost.
+
+    The TLS transport of Python 3.11.2, which is Debian 12's, raises AttributeError when its connection is gone already.
+    """
+    with contextlib.suppress(AttributeError):
+        transport.abort()  # type: ignore[attr-defined]
