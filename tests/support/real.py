@@ -135,7 +135,6 @@ _MISSING: dict[str, Callable[[], str | None]] = {
     "portaudio": _portaudio,
     "presence": _presence,
     "root": _root,
-    "rtpengine": _program("rtpengine"),
     "sipp": _program("sipp"),
     "srtp": _srtp,
     "pass": _program("pass", "gpg"),
