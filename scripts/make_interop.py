@@ -19,10 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 HEAD = """# Other telephones
 
-What was tried with telephones that nobody here wrote, through Kamailio (SIPp for the most part directly). Written by `make docs` from
-[interop.toml](interop.toml); `make interop` runs the tests of all cells and no others, and `make test` has them among
-the rest. Where there is audio, a test has listened to it: the frequency, the level and the length of the tone, on both
-sides where the other telephone records.
+What was tried with telephones that nobody here wrote, through Kamailio (SIPp for the most part directly). Written by
+`make docs` from [interop.toml](interop.toml); `make interop` runs the tests of all cells and no others, and `make test`
+has them among the rest. Where there is audio, a test has listened to it: the frequency, the level and the length of
+the tone, on both sides where the other telephone records.
 
 *yes* - the tests below passed. *-* - the other telephone cannot. *no* - sipcli cannot. *?* - not tried. The reasons
 are below.
