@@ -137,6 +137,17 @@ async def test_a_third_caller_joins_and_hears_everybody(tmp_path: Path) -> None:
 
 
 @stepped
+async def test_asked_for_twice_at_once_it_is_made_once() -> None:
+    """Both resume the same call on hold, and both go on when that is done."""
+    async with table("null", "null") as t:
+        await live(t.calls[0].hold())
+        made = await live(asyncio.gather(*(Conference.start(t.calls) for _ in range(2)), return_exceptions=True))
+        assert sorted(type(each).__name__ for each in made) == ["Conference", "LocalProtocolError"]
+        (conference,) = (each for each in made if isinstance(each, Conference))
+        assert conference.calls == tuple(t.calls) and all(call.conference is conference for call in t.calls)
+
+
+@stepped
 async def test_one_call_is_no_conference() -> None:
     async with table("null", tones=("tone:500",)) as t:
         with pytest.raises(LocalProtocolError, match="two calls that are up"):

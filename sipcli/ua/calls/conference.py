@@ -57,9 +57,9 @@ class Conference:
         for call in fit:
             if call.session.held:
                 await call.resume()
-        fit = [call for call in fit if not call.is_over]
+        fit = [call for call in fit if not call.is_over and call.conference is None]  # much may happen in a resume
         if len(fit) < 2:
-            raise LocalProtocolError("a conference wants two calls that are up", hint="one of them ended meanwhile")
+            raise LocalProtocolError("a conference wants two calls that are up", hint="one of them left meanwhile")
         wide = any(call.session.rate > _NARROW for call in fit)
         first, *others = fit
         placeholder = open_audio(Null())
@@ -82,11 +82,16 @@ class Conference:
 
     async def add(self, call: Call) -> None:
         """Join one more call.  Raises as :meth:`start` does."""
-        if call.conference is not None or call.state not in ("answered", "held"):
-            raise LocalProtocolError(f"{call.id} cannot join: it is {call.state}, or in a conference already")
+        self._check_fit(call)
         if call.session.held:
             await call.resume()
+            self._check_fit(call)
         self._seat(call)
+
+    @staticmethod
+    def _check_fit(call: Call) -> None:
+        if call.conference is not None or call.state not in ("answered", "held"):
+            raise LocalProtocolError(f"{call.id} cannot join: it is {call.state}, or in a conference already")
 
     def leave(self, call: Call) -> None:
         """*call* goes on by itself, with its own audio; the one that is left alone at last has the person's."""
