@@ -241,7 +241,7 @@ def test_a_cable_that_is_cut_for_three_seconds(lab: Lab, figures: Figures, hurts
 
 @pytest.mark.parametrize("flows", [False, True], ids=["line-ends", "stun"])
 def test_C05_a_call_reaches_a_phone_whose_nat_forgets_after_30_s(tmp_path: Path, figures: Figures, flows: bool) -> None:
-    """40 s after it registered, kept open by line ends every 25 s, or by STUN as often as the registrar wants (12 s)."""
+    """40 s after REGISTER, kept open by line ends every 25 s, or by STUN as often as the registrar wants (12 s)."""
     done, hearings = _called_at_home(tmp_path, *(("OUTBOUND",) if flows else ()), memory_s=30, wait_s=40)
     assert done.code == 0, (done.events, done.stderr)
     how = f"reaches him 40 s after REGISTER, kept by {'STUN' if flows else 'line ends'}"
