@@ -293,6 +293,8 @@ def fetched(here: Stores) -> str:
 
 def fetch(user: str = "oauth", *, known: bool = True) -> Callable[[Stores], None]:
     def plant(here: Stores) -> None:
+        before = here.oidc.control()["passwords"]  # the others want theirs back
+        here.stack.callback(here.oidc.control, passwords=before)
         here.oidc.control(failure=0, passwords={user: here.password("oauth", user)} if known else {})
         here.use("oauth", client(here) + fetched(here), user=user)
 
