@@ -163,7 +163,7 @@ async def test_a_stuck_resolver_costs_a_time_limit_not_the_loop() -> None:
 
 
 def test_an_answer_after_the_loop_is_closed_is_dropped() -> None:
-    slow = Slow()
+    slow, before = Slow(), set(threading.enumerate())
     with asyncio.Runner(loop_factory=SteppedLoop) as runner:
 
         async def ask() -> None:
@@ -175,7 +175,7 @@ def test_an_answer_after_the_loop_is_closed_is_dropped() -> None:
 
         runner.run(ask())
     slow.gate.set()
-    for thread in threading.enumerate():
+    for thread in set(threading.enumerate()) - before:
         if thread.name.startswith("sipcli-resolve"):
             thread.join(5)
             assert not thread.is_alive()
