@@ -27,7 +27,7 @@ PONG: Final = b"\r\n"
 """What the other side answers."""
 
 _HEAD_END = b"\r\n\r\n"
-_CONTENT_LENGTH = re.compile(rb"\r\n((?:content-length|l)[ \t]*+:(?:[^\r]|\r\n[ \t])*+)", re.IGNORECASE)
+_CONTENT_LENGTH = re.compile(rb"\r\n((?:content-length|l)[ \t]*+:[^\r]*+(?>(?:\r\n[ \t][^\r]*+)*))", re.IGNORECASE)
 
 
 class Ping(Enum):

@@ -1,7 +1,7 @@
 """RFC 3261 section 25 as compiled patterns, the ABNF above each, and the few words made of them.
 
-Every pattern is possessive (``*+``, ``++``): no input makes it go back, so
-matching is linear whatever a stranger sends.
+Every pattern is possessive (``*+``, ``++``), and every group that repeats atomic (``(?>...)``: a possessive group is
+wrong before Python 3.11.5): no input makes it go back, so matching is linear whatever a stranger sends.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]"  # noqa: S105 - RFC 3261's word, no secret
 TOKEN = re.compile(_TOKEN + "++")
 
 # quoted-string = SWS DQUOTE *(qdtext / quoted-pair) DQUOTE      quoted-pair = "\" (%x00-09 / %x0B-0C / %x0E-7F)
-_QUOTED = r'"[^"\\]*+(?:\\[^\r\n][^"\\]*+)*+"'
+_QUOTED = r'"[^"\\]*+(?>(?:\\[^\r\n][^"\\]*+)*)"'
 _QUOTED_STRING = re.compile(_QUOTED, re.DOTALL)
 
 # hostname = *( domainlabel "." ) toplabel [ "." ]      Underscores are no letters of RFC 1123, but live in real names.
@@ -53,13 +53,13 @@ HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_\-.]*+)|\[[0-9A-Fa-f:.]++\])"
 # generic-param = token [ EQUAL gen-value ]      gen-value = token / host / quoted-string
 # Wider than the ABNF on the right-hand side: bare IPv6 in `received` (RFC 5118 section 4.5) and base64 tags exist.
 _PARAM = re.compile(
-    rf"[ \t]*+;[ \t]*+({_TOKEN}++)(?:[ \t]*+=[ \t]*+({_QUOTED}|[^\s;,\"<>\x00-\x1f\x7f]++))?+[ \t]*+", re.DOTALL
+    rf"[ \t]*+;[ \t]*+({_TOKEN}++)(?>(?:[ \t]*+=[ \t]*+({_QUOTED}|[^\s;,\"<>\x00-\x1f\x7f]++))?)[ \t]*+", re.DOTALL
 )
 
 # What a comma-separated list is made of: plain text, quoted strings, <addr-specs>, and the commas between.
 _LIST_PART = re.compile(rf"[^\",<]++|{_QUOTED}|<[^>]*+>|,", re.DOTALL)
 
-_ESCAPED = re.compile(r"(?:%[0-9A-Fa-f]{2})++")
+_ESCAPED = re.compile(r"(?>(?:%[0-9A-Fa-f]{2})+)")
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 _NEEDS_PAIR = re.compile(r'(["\\])')
 _FORBIDDEN = re.compile(r"[\r\n]|(?<!\\)\x00")

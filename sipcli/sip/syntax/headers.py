@@ -56,7 +56,7 @@ def header_key(name: str) -> str:
     return _COMPACT.get(key, key)
 
 
-_HEADER = re.compile(rb"[A-Za-z0-9\-.!%*_+`'~]++[ \t]*+:(?:[^\r\n]|\r\n[ \t])*+")
+_HEADER = re.compile(rb"[A-Za-z0-9\-.!%*_+`'~]++[ \t]*+:[^\r\n]*+(?>(?:\r\n[ \t][^\r\n]*+)*)")
 
 
 def is_header(line: bytes) -> bool:

@@ -191,7 +191,7 @@ def _uri_text(uri: SipUri | OpaqueUri | str) -> str:
 # Request-Line = Method SP Request-URI SP SIP-Version CRLF       SIP-Version = "SIP" "/" 1*DIGIT "." 1*DIGIT
 _REQUEST_LINE = re.compile(rb"([A-Za-z0-9\-.!%*_+`'~]++) ([!-~]++) ([sS][iI][pP]/\d++\.\d++)")
 # Status-Line = SIP-Version SP Status-Code SP Reason-Phrase CRLF       Some leave out the last SP with the phrase.
-_STATUS_LINE = re.compile(rb"[sS][iI][pP]/2\.0 ([1-6]\d\d)(?: ([^\r\n]*+))?+")
+_STATUS_LINE = re.compile(rb"[sS][iI][pP]/2\.0 ([1-6]\d\d)(?>(?: ([^\r\n]*+))?)")
 # What is a request at all, if only to be told 400.
 _LIKE_A_REQUEST = re.compile(rb"([A-Za-z0-9\-.!%*_+`'~]++)[ \t]++(.*)[ \t]SIP/\d", re.IGNORECASE | re.DOTALL)
 _ALONE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
@@ -201,10 +201,10 @@ _LENGTH = re.compile(r"\d{1,10}", re.ASCII)
 # The usual shapes of what every message needs: a line that matches needs no closer look before somebody asks for the
 # typed form.  Each accepts less than the grammar does (a test holds them to it); the rest goes to the real parser.
 _T = rb"[A-Za-z0-9\-.!%*_+`'~]"
-_HOST_PORT = rb"[A-Za-z0-9][A-Za-z0-9.\-]*+(?::(?:[1-5]\d{4}|\d{1,4})(?!\d))?+"
-_PLAIN_ADDR_SPEC = rb"[sS][iI][pP][sS]?:(?:[A-Za-z0-9\-_.!~*'()+]++@)?+" + _HOST_PORT
-_PLAIN_URI = _PLAIN_ADDR_SPEC + rb"(?:;[A-Za-z0-9._\-]++(?:=[A-Za-z0-9._:\-]++)?+)*+"
-_PLAIN_PARAMS = rb"(?:;" + _T + rb"++(?:=(?:" + _T + rb"++|\"[^\"\\\r\n]*+\"))?+)*+"
+_HOST_PORT = rb"[A-Za-z0-9][A-Za-z0-9.\-]*+(?>(?::(?:[1-5]\d{4}|\d{1,4})(?!\d))?)"
+_PLAIN_ADDR_SPEC = rb"[sS][iI][pP][sS]?:(?>(?:[A-Za-z0-9\-_.!~*'()+]++@)?)" + _HOST_PORT
+_PLAIN_URI = _PLAIN_ADDR_SPEC + rb"(?>(?:;[A-Za-z0-9._\-]++(?>(?:=[A-Za-z0-9._:\-]++)?))*)"
+_PLAIN_PARAMS = rb"(?>(?:;" + _T + rb"++(?>(?:=(?:" + _T + rb"++|\"[^\"\\\r\n]*+\"))?))*)"
 _PLAIN_DISPLAY = rb"(?:\"[^\"\\\r\n]*+\"[ \t]*+|[A-Za-z0-9\-.!%*_+`'~ ]*+)"
 _PLAIN_REQUEST_URI = re.compile(_PLAIN_URI)
 _PLAIN_ADDRESS = re.compile(

@@ -33,7 +33,7 @@ _BRACKETS = r"\[\]"
 
 def _chars(allowed: str) -> str:
     # *( allowed / escaped ), with the loop unrolled: runs of plain characters cost next to nothing.
-    return rf"[{allowed}]*+(?:{_HH}[{allowed}]*+)*+"
+    return rf"[{allowed}]*+(?>(?:{_HH}[{allowed}]*+)*)"
 
 
 # user = 1*( unreserved / escaped / user-unreserved )
@@ -47,15 +47,15 @@ _PARAM = rf"(?=[^;=?]){_chars(_UNRESERVED + _BRACKETS + '/:&+$')}"
 _HEADER = _chars(_UNRESERVED + _BRACKETS + "/?:+$")
 _SIP_URI = re.compile(
     rf"([sS][iI][pP][sS]?):(?:({_USER})(?::({_PASSWORD}))?@)?({HOST})(?::(\d{{1,5}}))?"
-    rf"((?:;{_PARAM}(?:={_PARAM})?+)*+)"
-    rf"(?:\?((?=[^=]){_HEADER}={_HEADER}(?:&(?=[^=]){_HEADER}={_HEADER})*+))?"
+    rf"((?>(?:;{_PARAM}(?>(?:={_PARAM})?))*))"
+    rf"(?:\?((?=[^=]){_HEADER}={_HEADER}(?>(?:&(?=[^=]){_HEADER}={_HEADER})*)))?"
 )
 # absoluteURI = scheme ":" ( hier-part / opaque-part )       scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )
 _ABSOLUTE_URI = re.compile(r"([A-Za-z][A-Za-z0-9+\-.]*+):([!#-;=?-~]++)")
 # display-name = *( token LWS ) / quoted-string              wider: letters beyond ASCII, which phones do send unquoted
 # Said by what is left out: a range up to U+10FFFF takes 5 ms to compile.
 _DISPLAY = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\"#$&(),/:;<=>?@\[\\\]^{|}]*+")
-_PLAIN_DISPLAY = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]++(?: [A-Za-z0-9\-.!%*_+`'~]++)*+")
+_PLAIN_DISPLAY = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]++(?>(?: [A-Za-z0-9\-.!%*_+`'~]++)*)")
 
 # Unlike other parameters, these make a difference when only one of two URIs has them (RFC 3261 section 19.1.4).
 _DECISIVE = ("user", "ttl", "method", "maddr", "transport")

@@ -19,8 +19,8 @@ MAX_VIAS = 70
 # via-parm = sent-protocol LWS sent-by *( SEMI via-params )       sent-protocol = "SIP" SLASH "2.0" SLASH transport
 # SLASH = SWS "/" SWS       sent-by = host [ COLON port ]
 _VIA = re.compile(
-    rf"SIP[ \t]*+/[ \t]*+2\.0[ \t]*+/[ \t]*+([A-Za-z0-9\-.!%*_+`'~]++)[ \t]++({HOST})(?:[ \t]*+:[ \t]*+(\d{{1,5}}))?+"
-    r"[ \t]*+((?:;.*+)?)",
+    rf"SIP[ \t]*+/[ \t]*+2\.0[ \t]*+/[ \t]*+([A-Za-z0-9\-.!%*_+`'~]++)[ \t]++({HOST})"
+    r"(?>(?:[ \t]*+:[ \t]*+(\d{1,5}))?)[ \t]*+((?:;.*+)?)",
     re.IGNORECASE | re.DOTALL,
 )
 

@@ -26,13 +26,13 @@ class WireRecord:
 # A header that carries credentials or a challenge, with its folded lines.
 _AUTH = re.compile(
     rb"^((?:proxy-)?authorization|(?:proxy|www)-authenticate|(?:proxy-)?authentication-info)"
-    rb"([ \t]*+:[ \t]*+)((?:[^\r\n]|\r?\n[ \t])*+)",
+    rb"([ \t]*+:[ \t]*+)([^\r\n]*+(?>(?:\r?\n[ \t][^\r\n]*+)*))",
     re.IGNORECASE | re.MULTILINE,
 )
 # What of a digest is secret, or lets somebody guess at the password off line.
 _DIGEST_SECRET = re.compile(
     rb"\b(response|nonce|cnonce|nextnonce|rspauth|auts|opaque)([ \t\r\n]*+=[ \t\r\n]*+)"
-    rb"(?:\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"?|[^\s,]*+)",
+    rb"(?:\"[^\"\\]*+(?>(?:\\.[^\"\\]*+)*)\"?|[^\s,]*+)",
     re.IGNORECASE | re.DOTALL,
 )
 _DIGEST = re.compile(rb"[ \t\r\n]*+digest\b", re.IGNORECASE)

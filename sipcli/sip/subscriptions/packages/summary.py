@@ -18,7 +18,7 @@ _ACCOUNT = re.compile(r"message-account[ \t]*+:[ \t]*+<?+([!-;=?-~]++)>?+[ \t]*+
 # msg-summary-line = message-context-class HCOLON newmsgs SLASH oldmsgs [ LPAREN new-urgentmsgs SLASH old-urgentmsgs ]
 _COUNT = re.compile(
     r"(voice|fax|pager|multimedia|text)-message[ \t]*+:[ \t]*+(\d++)[ \t]*+/[ \t]*+(\d++)"
-    r"(?:[ \t]*+\([ \t]*+(\d++)[ \t]*+/[ \t]*+(\d++)[ \t]*+\))?+[ \t]*+",
+    r"(?>(?:[ \t]*+\([ \t]*+(\d++)[ \t]*+/[ \t]*+(\d++)[ \t]*+\))?)[ \t]*+",
     re.IGNORECASE | re.ASCII,
 )
 
