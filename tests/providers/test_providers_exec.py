@@ -501,7 +501,7 @@ class TestCanary:
         """Fails if ``run_program`` is given ``os.environ``."""
         for name in ("SIP_SECRET", "BW_SESSION", "LD_PRELOAD_NOT", "GNUPGHOME"):
             monkeypatch.setenv(name, "x")
-        monkeypatch.setenv("HOME", "/home/alice")
+        monkeypatch.setenv("HOME", "/srv/alice")
         helper = store_helper(tmp_path)
         ask(provider(helper, env=["GNUPGHOME", "NOT_SET"]), make_request())
         [call] = calls(helper)

@@ -282,7 +282,7 @@ class TestTheExample:
 class TestThePlace:
     @pytest.mark.parametrize("xdg", [None, "/somewhere/else"])
     def test_is_where_click_would_look(self, monkeypatch: pytest.MonkeyPatch, xdg: str | None) -> None:
-        monkeypatch.setenv("HOME", "/home/alice")
+        monkeypatch.setenv("HOME", "/srv/alice")
         if xdg is None:
             monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
         else:
