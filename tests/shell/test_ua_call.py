@@ -27,12 +27,8 @@ from sipcli.ua.calls.call import Call
 from sipcli.ua.calls.callnotices import digit_of_info
 from tests.support.agentkit import Site, site
 from tests.support.authkit import password
-from tests.support.brokerkit import FakeProvider
+from tests.support.brokerkit import FakeProvider, right
 from tests.support.clock import advance, live, live_until, settle, stepped, until
-
-
-def right() -> FakeProvider:
-    return FakeProvider(lambda _: password("wonderland"))
 
 
 def call_states(s: Site) -> list[str]:

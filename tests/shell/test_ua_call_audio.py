@@ -12,13 +12,8 @@ from sipcli.media.tone import Oscillator, dominant_hz, samples_of
 from sipcli.ua.calls.call import Call
 from sipcli.ua.calls.callaudio import DigitQueue
 from tests.support.agentkit import Site, site
-from tests.support.authkit import password
-from tests.support.brokerkit import FakeProvider
+from tests.support.brokerkit import right
 from tests.support.clock import advance, live, live_until, stepped
-
-
-def right() -> FakeProvider:
-    return FakeProvider(lambda _: password("wonderland"))
 
 
 async def dialled(s: Site, extension: str, rate: int | None = None) -> Call:

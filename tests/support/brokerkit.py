@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from sipcli.credentials import CredentialRequest, Credentials, NotFound, ProviderError
+from sipcli.credentials import Cancelled, CredentialRequest, Credentials, NotFound, ProviderError
 from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthRejected, AuthSettled
 from sipcli.ua.auth.ask import Ask
 from sipcli.ua.auth.broker import CredentialBroker
@@ -19,7 +19,7 @@ from sipcli.ua.auth.shelf import Shelf
 from sipcli.ua.lanes.threads import ThreadRegistry
 from sipcli.ua.lanes.workers import Job
 from sipcli.ua.notices import Notice
-from tests.support.authkit import HOME, FakeExchange, Rig, asks
+from tests.support.authkit import HOME, FakeExchange, Rig, asks, password
 
 HANG: Any = object()
 """An answer that never comes."""
@@ -46,6 +46,20 @@ class FakeProvider:
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+
+def right() -> FakeProvider:
+    """Knows the password that the sandbox wants."""
+    return FakeProvider(lambda _: password("wonderland"))
+
+
+class Blocking(FakeProvider):
+    """Waits for its cancel signal, as a store that is down does."""
+
+    def get(self, request: Any) -> Any:
+        self.requests.append(request)
+        request.cancel.wait(30)
+        raise Cancelled("cancelled")
 
 
 class Keeper(FakeProvider):
