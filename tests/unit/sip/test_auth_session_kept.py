@@ -1,0 +1,267 @@
+"""What a session keeps: nonces for the next request, verdicts, and what Authentication-Info says."""
+
+from __future__ import annotations
+
+import pytest
+
+from sipcli.sip.auth import (
+    AuthAccepted,
+    AuthChallenged,
+    AuthRejected,
+    Pending,
+    PolicyWarning,
+    Retry,
+)
+from sipcli.sip.authn.origin import Origin
+from tests.support.authkit import STRANGER, Rig, asks, digest, final, password, proves
+
+GOOD, BAD = "wonderland", "looking-glass"
+OTHERS = (
+    *("REGISTER", "INVITE", "BYE", "UPDATE", "PRACK", "INFO"),
+    *("REFER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "OPTIONS"),
+)
+SHA = {"algorithm": "SHA-256"}
+
+
+# -- pre-emptive (RFC 7616 section 3.6, RFC 3261 section 22.3) ---------------------------------------
+
+
+def accepted(rig: Rig, *www: str, status: int = 200, **how: object) -> None:
+    exchange = rig.exchange(**how)  # type: ignore[arg-type]
+    proxy = how.get("method") != "REGISTER" and "method" in how
+    assert isinstance(exchange.receive(asks(proxy=www) if proxy else asks(*www)), Retry)
+    rig.session.accepted(exchange, final(status))
+
+
+def test_A13_the_next_register_brings_its_credentials_along() -> None:
+    rig = Rig(password(GOOD))
+    accepted(rig, digest())
+    refresh = rig.exchange()
+    assert (refresh.answer()["nc"], refresh.answer()["nonce"]) == ("00000002", "n1")
+    assert proves(refresh.answer(), GOOD)
+
+
+def test_A18_proxy_credentials_stay_inside_their_call() -> None:
+    rig = Rig(password(GOOD))
+    accepted(rig, digest(), method="INVITE", uri="sip:bob@example.com", call_id="one")
+    bye = rig.exchange("BYE", "sip:bob@198.51.100.3", call_id="one")
+    assert bye.answer()["header"] == "Proxy-Authorization"
+    assert proves(bye.answer(), GOOD, method="BYE")
+    assert rig.exchange("INVITE", "sip:bob@example.com", call_id="two").carried() == []
+
+
+def test_A18_the_configured_outbound_proxys_realm_reaches_other_dialogs() -> None:
+    rig = Rig(password(GOOD), proxy_realms=frozenset({"example.com"}))
+    accepted(rig, digest(), method="INVITE", uri="sip:bob@example.com", call_id="one")
+    assert rig.exchange("INVITE", "sip:carol@example.com", call_id="two").answer()["nc"] == "00000002"
+
+
+def test_A18_an_answer_for_one_person_is_not_shown_to_another() -> None:
+    """Authorization travels to the far end, who could take the digest home."""
+    rig = Rig(password(GOOD))
+    accepted(rig, digest())
+    assert rig.exchange("INVITE", "sip:mallory@example.com").carried() == []
+
+
+def test_T01_T29_nothing_goes_along_to_a_stranger() -> None:
+    rig = Rig(password(GOOD))
+    accepted(rig, digest(), call_id="one")
+    assert rig.exchange("BYE", call_id="one", origin=STRANGER).carried() == []
+    assert rig.exchange("BYE", call_id="one", origin=Origin("192.0.2.7", 5060, bound=True)).carried() == []
+
+
+def test_a_refused_preemptive_answer_says_nothing_about_the_secret() -> None:
+    rig = Rig(password(GOOD), asynchronous=True)
+    exchange, token = rig.pending(digest())
+    rig.session.decline(token)
+    rig.session.accepted(exchange, final(200))
+    refresh = rig.exchange()
+    assert isinstance(refresh.receive(asks(digest(nonce="n2"))), Retry)
+    assert proves(refresh.answer(), GOOD)
+    assert (rig.heard(AuthRejected), len(rig.heard(AuthChallenged))) == ([], 1)
+    # The fresh nonce was its second chance.
+    assert isinstance(refresh.receive(asks(digest(nonce="n3"))), Pending)
+    assert len(rig.heard(AuthRejected)) == 1
+    assert rig.exchange().carried() == [], "what was refused is not kept"
+
+
+def test_a_lease_that_is_over_is_not_used() -> None:
+    rig = Rig(password(GOOD, expires_in=60.0), asynchronous=True)
+    exchange, token = rig.pending(digest())
+    rig.session.decline(token)
+    rig.session.accepted(exchange, final(200))
+    rig.now += 59.9
+    assert len(rig.exchange().carried()) == 1
+    rig.now += 0.1
+    assert rig.exchange().carried() == []
+
+
+def test_a_stale_nonce_after_the_lease_ended_asks_again() -> None:
+    rig = Rig(password(GOOD, expires_in=60.0), asynchronous=True)
+    exchange, token = rig.pending(digest())
+    rig.session.decline(token)
+    rig.now += 61
+    outcome = exchange.receive(asks(digest(nonce="n2", stale="true")))
+    assert isinstance(outcome, Pending)
+    assert outcome.token.cause == "stale"
+
+
+def test_the_cache_is_bounded() -> None:
+    rig = Rig(password(GOOD))
+    for n in range(400):
+        accepted(rig, digest(nonce=f"n{n}"), method="OPTIONS", call_id=f"c{n}")
+    assert rig.exchange("BYE", call_id="c0").carried() == []
+    assert len(rig.exchange("BYE", call_id="c399").carried()) == 1
+
+
+# -- verdicts ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 202, 302, 404, 486, 603])
+def test_feedback_acceptance(status: int) -> None:
+    rig = Rig(password(GOOD))
+    accepted(rig, digest(), status=status)
+    (event,) = rig.heard(AuthAccepted)
+    assert (event.account, event.used) == ("work", (("example.com", rig.session.credentials[0]),))
+
+
+@pytest.mark.parametrize("status", [400, 403, 408, 481, 487, 500, 503])
+def test_feedback_no_verdict(status: int) -> None:
+    rig = Rig(password(GOOD))
+    accepted(rig, digest(), status=status)
+    assert rig.heard(AuthAccepted) == []
+    assert rig.exchange().carried() == []
+
+
+def test_T28_no_verdict_from_a_stranger() -> None:
+    rig = Rig(password(GOOD))
+    exchange = rig.exchange()
+    exchange.receive(asks(digest()))
+    exchange.origin = STRANGER
+    rig.session.accepted(exchange, final(200))
+    rig.session.refused(exchange, final(403))
+    assert rig.events == rig.heard(PolicyWarning)
+
+
+def test_feedback_a_request_without_credentials_proves_none() -> None:
+    rig = Rig(password(GOOD))
+    rig.session.accepted(rig.exchange(), final(200))
+    assert rig.events == []
+
+
+def test_feedback_an_accepted_secret_is_reported_once() -> None:
+    rig = Rig(password(GOOD))
+    accepted(rig, digest())
+    refresh = rig.exchange()
+    rig.session.accepted(refresh, final(200))
+    assert len(rig.heard(AuthAccepted)) == 1
+
+
+def test_A25_403_refuses_the_credentials_it_answers() -> None:
+    rig = Rig(password(GOOD))
+    exchange = rig.exchange()
+    rig.session.refused(exchange, final(403))
+    assert rig.heard(AuthRejected) == []
+    exchange.receive(asks(digest()))
+    rig.session.refused(exchange, final(403))
+    (event,) = rig.heard(AuthRejected)
+    assert (event.status, event.used) == (403, (("example.com", rig.session.credentials[0]),))
+
+
+def test_A25_403_for_what_was_accepted_before_is_about_the_call() -> None:
+    rig = Rig(password(GOOD))
+    accepted(rig, digest())
+    rig.session.refused(rig.exchange(), final(403))
+    assert rig.heard(AuthRejected) == []
+
+
+# -- Authentication-Info -----------------------------------------------------------------------------
+
+
+def test_A14_nextnonce_is_used_next_and_the_count_starts_again() -> None:
+    rig = Rig(password(GOOD))
+    exchange = rig.exchange()
+    exchange.receive(asks(digest()))
+    rig.session.accepted(exchange, final(200, ("Authentication-Info", 'nextnonce="n9"')))
+    refresh = rig.exchange()
+    assert (refresh.answer()["nonce"], refresh.answer()["nc"]) == ("n9", "00000001")
+    assert proves(refresh.answer(), GOOD)
+
+
+def test_A09_A14_a_sess_key_outlives_the_nextnonce() -> None:
+    rig = Rig(password(GOOD))
+    exchange = rig.exchange()
+    exchange.receive(asks(digest(algorithm="MD5-sess")))
+    key = exchange.realms["example.com"].proof._hashed("")  # type: ignore[union-attr]
+    rig.session.accepted(exchange, final(200, ("Authentication-Info", 'nextnonce="n9"')))
+    refresh = rig.exchange()
+    assert refresh.realms["example.com"].proof._hashed("") == key  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("value", ["nextnonce=", 'nextnonce=""', f'nextnonce="{"x" * 1025}"', 'Digest nextnonce="n9"'])
+def test_A14_a_useless_nextnonce_is_ignored(value: str) -> None:
+    rig = Rig(password(GOOD))
+    exchange = rig.exchange()
+    exchange.receive(asks(digest()))
+    rig.session.accepted(exchange, final(200, ("Authentication-Info", value)))
+    assert rig.exchange().answer()["nonce"] == "n1"
+
+
+def rspauth(sent: dict[str, str], secret: str) -> str:
+    """What a server that knows *secret* says back: the client's formula with an empty method."""
+    from hashlib import md5
+
+    def h(text: str) -> str:
+        return md5(text.encode()).hexdigest()
+
+    a1 = h(f"{sent['username']}:{sent['realm']}:{secret}")
+    return h(f"{a1}:{sent['nonce']}:{sent['nc']}:{sent['cnonce']}:{sent['qop']}:{h(':' + sent['uri'])}")
+
+
+@pytest.mark.parametrize("genuine", [True, False])
+def test_A14_rspauth_is_checked(genuine: bool) -> None:
+    rig = Rig(password(GOOD), md5_over_udp="allow")
+    exchange = rig.exchange()
+    exchange.receive(asks(digest()))
+    sent = exchange.answer()
+    proof = rspauth(sent, GOOD if genuine else BAD)
+    info = f'qop=auth, rspauth="{proof}", cnonce="{sent["cnonce"]}", nc={sent["nc"]}, nextnonce="n9"'
+    rig.session.accepted(exchange, final(200, ("Authentication-Info", info)))
+    if genuine:
+        assert len(rig.heard(AuthAccepted)) == 1
+        assert rig.exchange().answer()["nonce"] == "n9"
+    else:
+        (warning,) = rig.heard(PolicyWarning)
+        assert len(rig.events) == 1
+        assert (warning.code, warning.account) == ("rspauth", "work")
+        assert rig.exchange().carried() == []
+
+
+def test_A14_info_about_another_answer_is_ignored() -> None:
+    rig = Rig(password(GOOD))
+    exchange = rig.exchange()
+    exchange.receive(asks(digest("A"), digest("B", nonce="nb")))
+    info = ("Authentication-Info", 'nextnonce="n9"')
+    foreign = ("Authentication-Info", 'rspauth="00", cnonce="not-ours"')
+    rig.session.accepted(exchange, final(200, info, foreign))
+    assert {c["nonce"] for c in rig.exchange().carried()} == {"n1", "nb"}
+    assert len(rig.heard(AuthAccepted)) == 1
+
+
+def test_A14_with_two_realms_the_cnonce_says_which() -> None:
+    rig = Rig(password(GOOD))
+    exchange = rig.exchange()
+    exchange.receive(asks(digest("A"), digest("B", nonce="nb")))
+    cnonce = next(c["cnonce"] for c in exchange.carried() if c["realm"] == "B")
+    rig.session.accepted(exchange, final(200, ("Authentication-Info", f'nextnonce="n9", cnonce="{cnonce}"')))
+    assert {c["realm"]: c["nonce"] for c in rig.exchange().carried()} == {"A": "n1", "B": "n9"}
+
+
+def test_a_refused_secret_leaves_what_another_proved() -> None:
+    """By identity: a late refusal of the old secret must not cost the new one."""
+    rig = Rig(password("old", realm="A"), password("new", realm="B"))
+    accepted(rig, digest("A"), digest("B", nonce="nb"))
+    refresh = rig.exchange()
+    refresh.receive(asks(digest("A", nonce="a2")))
+    assert refresh.receive(asks(digest("A", nonce="a3"))) is GiveUp.REFUSED
+    assert [c["realm"] for c in rig.exchange().carried()] == ["B"]
