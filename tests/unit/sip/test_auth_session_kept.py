@@ -8,6 +8,7 @@ from sipcli.sip.auth import (
     AuthAccepted,
     AuthChallenged,
     AuthRejected,
+    GiveUp,
     Pending,
     PolicyWarning,
     Retry,
