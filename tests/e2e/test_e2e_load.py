@@ -81,14 +81,14 @@ def test_two_minutes_of_fifty_calls_a_second(cli: Cli, tmp_path: Path) -> None:
     """6,000 calls of a second each, fifty of them up at any time, each with its echo.
 
     Retransmissions say that we took longer than T1 = 500 ms over an answer.  One call in a thousand may, for what is
-    beside us on the machine.  Memory is compared after 30 s and at the end: it is not flat yet, 4,500 calls cost some
-    12 MB (2.6 kB each), and the bound keeps it from becoming more.
+    beside us on the machine.  Memory is compared
+    after 75 s and at the end: transactions stay for 32 s, and before that the heap is still finding its size.
     """
     port, calls = free_port(block=2), 6000
     with listening(cli, port, calls, "--audio", "echo") as running:
         caller = sipp(tmp_path / "sipp", port, rate=50, calls=calls, hold_ms=1000, at_once=400)
         pid = running.process.pid
-        time.sleep(30)
+        time.sleep(75)
         early = rss_kb(pid)
         while caller.poll() is None:
             late = rss_kb(pid)
@@ -99,7 +99,7 @@ def test_two_minutes_of_fifty_calls_a_second(cli: Cli, tmp_path: Path) -> None:
     assert (int(said["SuccessfulCall(C)"]), int(said["FailedCall(C)"])) == (calls, 0)
     assert int(said["Retransmissions(C)"]) <= calls // 1000, said["Retransmissions(C)"]
     assert (done.code, done.result["answered"]) == (0, calls)
-    assert late - early < 20_000, f"{early} kB after 30 s, {late} kB at the end"
+    assert late - early < 4096, f"{early} kB after 75 s, {late} kB at the end"
 
 
 def test_fifty_calls_with_their_audio_on_one_core(cli: Cli, tmp_path: Path) -> None:
