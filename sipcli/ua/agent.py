@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractContextManager
@@ -31,6 +30,7 @@ from sipcli.ua.eventdesk import EventDesk
 from sipcli.ua.instance import Instance
 from sipcli.ua.lanes.threads import ThreadRegistry
 from sipcli.ua.lanes.workers import Workers
+from sipcli.ua.listeners import Listeners
 from sipcli.ua.net.endpoint import Endpoint, EndpointConfig
 from sipcli.ua.net.roaming import Roaming
 from sipcli.ua.net.tls import TlsSettings
@@ -113,9 +113,7 @@ class UserAgent:
         self._accounts: dict[str, Account] = {}
         self._calls: dict[str, Call] = {}
         self.attending: set[asyncio.Task[None]] = set()
-        self._numbers = itertools.count()
-        self._listeners: dict[int, Callable[[Notice], None]] = {}
-        self._streams: set[asyncio.Queue[Notice | None]] = set()
+        self._listeners = Listeners()
         self._endpoint: Endpoint | None = None
         self._gate: Gate | None = None
         self._workers: Workers | None = None
@@ -153,6 +151,7 @@ class UserAgent:
             return
         self.closed = True
         if self._endpoint is None or self._broker is None or self._workers is None or self._gate is None:
+            self._listeners.close()
             return
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
@@ -176,8 +175,7 @@ class UserAgent:
             self._instance.close()
             if self._workers.orphans:
                 log.warning("left without providers that never came back: %s", ", ".join(self._workers.orphans))
-            for stream in self._streams:
-                stream.put_nowait(None)
+            self._listeners.close()
 
     async def drain(self) -> None:
         """Take no more calls (they get 480), and return when none is up any more; a good time to close."""
@@ -347,29 +345,15 @@ class UserAgent:
 
     def subscribe(self, callback: Callable[[Notice], None]) -> Callable[[], None]:
         """Call *callback* with every notice, on the loop, at once.  Returns what ends that."""
-        number = next(self._numbers)
-        self._listeners[number] = callback
-
-        def unsubscribe() -> None:
-            self._listeners.pop(number, None)
-
-        return unsubscribe
+        return self._listeners.subscribe(callback)
 
     def events(self) -> AsyncIterator[Notice]:
         """Every notice from now on, until the agent is closed: the same objects that ``--json`` prints."""
-        queue: asyncio.Queue[Notice | None] = asyncio.Queue()
-        if self.closed:
-            queue.put_nowait(None)
-        self._streams.add(queue)
-        return _stream(queue, self.subscribe(queue.put_nowait), self._streams)
+        return self._listeners.stream()
 
     def tell(self, notice: Notice) -> None:
         """Give *notice* to everybody who listens."""
-        for callback in tuple(self._listeners.values()):
-            try:
-                callback(notice)
-            except Exception:
-                log.exception("a listener failed")
+        self._listeners.tell(notice)
 
     # --- inside -----------------------------------------------------------------------------------------------
 
@@ -405,14 +389,3 @@ def _started(thing: T | None) -> T:
     if thing is None:
         raise AgentClosed("the user agent was not started")
     return thing
-
-
-async def _stream(
-    queue: asyncio.Queue[Notice | None], unsubscribe: Callable[[], None], streams: set[asyncio.Queue[Notice | None]]
-) -> AsyncIterator[Notice]:
-    try:
-        while (notice := await queue.get()) is not None:
-            yield notice
-    finally:
-        unsubscribe()
-        streams.discard(queue)

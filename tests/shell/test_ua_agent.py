@@ -134,6 +134,13 @@ async def test_every_message_on_the_wire_is_told_masked_when_asked() -> None:
         assert 'response="***"' in traces[2].sip
 
 
+async def test_an_agent_that_never_began_has_nothing_to_tell_once_it_is_closed() -> None:
+    agent = UserAgent()
+    before = agent.events()
+    await agent.close()
+    assert [notice async for notice in before] == [notice async for notice in agent.events()] == []
+
+
 # --- requests -------------------------------------------------------------------------------------------------
 
 
@@ -256,7 +263,7 @@ async def test_a_challenge_that_policy_forbids_is_told_with_its_reason_and_promp
 @stepped
 async def test_a_stale_challenge_is_silent_when_nobody_listens() -> None:
     async with site(provider := right(), box={"stale_rounds": 1}) as s:
-        s.agent._listeners.clear()
+        s.agent._listeners._callbacks.clear()
         await s.account().register()
         assert len(provider.requests) == 1 and s.notices == []
 
