@@ -196,6 +196,27 @@ def follow_option(name: str, what: str) -> Callable[[_F], _F]:
     return click.option(f"--{name}", type=choice, help=f"{what}; otherwise as {name} in [policy] says.")
 
 
+_PATH_OPTIONS = (
+    click.option(
+        "--srtp",
+        type=click.Choice(["off", "optional", "required"]),
+        help="Encrypted audio; optional where the account says nothing else.",
+    ),
+    click.option(
+        "--srtp-keys",
+        type=click.Choice(["sdes", "dtls", "any"]),
+        help="Agree on its keys in the SDP (over TLS only), by DTLS, or as they ask; any where the account says "
+        "nothing else.",
+    ),
+    click.option(
+        "--ice",
+        type=click.Choice(["off", "optional", "required", "relay"]),
+        help="Find a path through NATs (ICE), or use a TURN server only; off where the account says nothing else.",
+    ),
+)
+"""How the audio gets there: encrypted, and by which path."""
+
+
 def media_options(function: _F) -> _F:
     """What call and listen do with audio."""
     listed = (
@@ -207,22 +228,7 @@ def media_options(function: _F) -> _F:
             help="What they hear: tone[:HZ], echo, null, FILE (wav, flac, opus, ogg, mp3), device[:NAME], stdio.",
         ),
         click.option("--codec", metavar="NAME[,NAME]", help="Codecs, the dearest first: opus, g722, pcmu, pcma, l16."),
-        click.option(
-            "--srtp",
-            type=click.Choice(["off", "optional", "required"]),
-            help="Encrypted audio; optional where the account says nothing else.",
-        ),
-        click.option(
-            "--srtp-keys",
-            type=click.Choice(["sdes", "dtls", "any"]),
-            help="Agree on its keys in the SDP (over TLS only), by DTLS, or as they ask; any where the account says "
-            "nothing else.",
-        ),
-        click.option(
-            "--ice",
-            type=click.Choice(["off", "optional", "required", "relay"]),
-            help="Find a path through NATs (ICE), or use a TURN server only; off where the account says nothing else.",
-        ),
+        *_PATH_OPTIONS,
         click.option(
             "--record",
             type=click.Path(path_type=Path, dir_okay=False),
