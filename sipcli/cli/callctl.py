@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from sipcli.ua.agent import UserAgent
     from sipcli.ua.calls.call import Call
 
-__all__ = ["CALL_COMMANDS", "CallCommands"]
+__all__ = ["CALL_COMMANDS", "LOOK", "CallCommands", "told"]
 
 CALL_COMMANDS = (
     *("hangup", "hold", "resume", "mute", "unmute", "dtmf", "transfer"),
     *("conference", "record", "stop-recording"),
 )
 """Each is ``call.WORD`` on the socket, and ``sipcli ctl WORD``."""
-_LOOK = "look what there is: sipcli status"
+LOOK = "look what there is: sipcli status"
 
 
 class CallCommands:
@@ -41,7 +41,7 @@ class CallCommands:
             return meant[0]
         known = ", ".join(call.id for call in calls)
         what = f"there is no call {name}" if name else "which call?" if calls else "there is no call"
-        raise ControlError("no_call", what, hint=f"--call names one of {known}" if calls else _LOOK)
+        raise ControlError("no_call", what, hint=f"--call names one of {known}" if calls else LOOK)
 
     async def _hangup(self, request: Request) -> Mapping[str, Any]:
         call = self._call(request)
@@ -69,7 +69,7 @@ class CallCommands:
             call.conference.muted = muted  # the person, not what the others say to each other
         else:
             call.media.muted = muted
-        return _told(call)
+        return told(call)
 
     async def _dtmf(self, request: Request) -> Mapping[str, Any]:
         call, digits = self._call(request), request.text("digits")
@@ -92,7 +92,7 @@ class CallCommands:
                     await joined.add(call)
         except SipcliError as error:
             raise ControlError("failed", str(error), hint=error.hint) from None
-        return _told(joined.calls[0]) | {"conference": [call.id for call in joined.calls]}
+        return told(joined.calls[0]) | {"conference": [call.id for call in joined.calls]}
 
     async def _record(self, request: Request) -> Mapping[str, Any]:
         call, file = self._call(request), request.text("file")
@@ -102,7 +102,7 @@ class CallCommands:
             call.session.record(file)
         except SipcliError as error:
             raise ControlError("failed", str(error), hint=error.hint) from None
-        return _told(call) | {"recording": file}
+        return told(call) | {"recording": file}
 
     async def _stop_recording(self, request: Request) -> Mapping[str, Any]:
         call = self._call(request)
@@ -110,7 +110,7 @@ class CallCommands:
             raise ControlError(
                 "wrong_state", f"{call.id} is not being recorded", hint="begin with: sipcli ctl record FILE.wav"
             )
-        return _told(call)
+        return told(call)
 
     async def _transfer(self, request: Request) -> Mapping[str, Any]:
         target, to = request.text("target"), request.text("to")
@@ -121,7 +121,7 @@ class CallCommands:
             return await self._done(call, call.transfer(target))
         other = self._agent.find_call(str(to))
         if other is None:
-            raise ControlError("no_call", f"there is no call {to}", hint=_LOOK)
+            raise ControlError("no_call", f"there is no call {to}", hint=LOOK)
         rest = [call for call in self._agent.calls if call is not other]
         call = rest[0] if len(rest) == 1 and request.text("call") is None else self._call(request)
         return await self._done(call, call.transfer_to(other))
@@ -131,9 +131,9 @@ class CallCommands:
             await work
         except SipcliError as error:
             raise ControlError("failed", str(error), hint=error.hint) from None
-        return _told(call)
+        return told(call)
 
 
-def _told(call: Call) -> dict[str, Any]:
-    muted = call.conference.muted if call.conference is not None else call.media is not None and call.media.muted
-    return {"call": call.id, "state": call.state, "muted": muted}
+def told(call: Call) -> dict[str, Any]:
+    """What a command about *call* is answered with."""
+    return {"call": call.id, "state": call.state, "muted": call.muted}

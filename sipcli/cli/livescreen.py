@@ -114,13 +114,6 @@ class LiveScreen:
         self._front = call
         self.draw()
 
-    @staticmethod
-    def muted(call: Call) -> bool:
-        """Does the other side not hear the person?"""
-        if call.conference is not None:
-            return call.conference.muted
-        return call.media is not None and call.media.muted
-
     # ── drawing ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def draw(self) -> None:
@@ -172,7 +165,7 @@ class LiveScreen:
             state=state,
             incoming=call.direction == "in",
             seconds=None if since is None else asyncio.get_running_loop().time() - since,
-            muted=self.muted(call),
+            muted=call.muted,
             recording=call.media is not None and call.media.recording,
             conference=0 if call.conference is None else len(call.conference.calls),
             **measured,

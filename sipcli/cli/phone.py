@@ -174,7 +174,7 @@ class Phone:
 
     async def _on_mute(self, _key: str) -> None:
         call = self._front
-        told = await self._command("unmute" if self.screen.muted(call) else "mute", call)
+        told = await self._command("unmute" if call.muted else "mute", call)
         self._say("microphone off" if told["muted"] else "microphone on")
 
     async def _on_hold(self, _key: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sipcli.cli.callctl import LOOK, told
 from sipcli.errors import SipcliError
 from sipcli.ua.control.line import ControlError, Request
 from sipcli.ua.control.server import Command
@@ -20,7 +21,6 @@ SWITCH_COMMANDS = ("answer", "reject", "switch")
 """Each is ``call.WORD`` on the socket, and ``sipcli ctl WORD``; ``dnd`` is about no call."""
 
 _PATIENCE_S = 30.0
-_LOOK = "look what there is: sipcli status"
 
 
 class SwitchCommands:
@@ -44,7 +44,7 @@ class SwitchCommands:
             return meant[0]
         known = ", ".join(call.id for call in ringing)
         what = f"{name} does not ring" if name else "which call?" if ringing else "no call rings"
-        raise ControlError("no_call", what, hint=f"calls that ring: {known}" if ringing else _LOOK)
+        raise ControlError("no_call", what, hint=f"calls that ring: {known}" if ringing else LOOK)
 
     async def _answer(self, request: Request) -> Mapping[str, Any]:
         call = self._ringing(request)
@@ -56,7 +56,7 @@ class SwitchCommands:
             raise ControlError("failed", f"{call.id} was not answered within {_PATIENCE_S:g} s") from None
         except SipcliError as error:
             raise ControlError("failed", str(error), hint=error.hint) from None
-        return {"call": call.id, "state": call.state, "muted": False}
+        return told(call)
 
     async def _reject(self, request: Request) -> Mapping[str, Any]:
         call = self._ringing(request)
@@ -66,18 +66,18 @@ class SwitchCommands:
                 await call.finished()
         except (SipcliError, TimeoutError) as error:
             raise ControlError("failed", str(error) or f"{call.id} still rings") from None
-        return {"call": call.id, "state": call.state, "muted": False}
+        return told(call)
 
     async def _switch(self, request: Request) -> Mapping[str, Any]:
         name = request.text("call")
         call = next((call for call in self._agent.calls if call.id == name), None)
         if call is None:
-            raise ControlError("no_call", f"there is no call {name}", hint=_LOOK)
+            raise ControlError("no_call", f"there is no call {name}", hint=LOOK)
         try:
             await self._agent.switchboard.switch(call)
         except SipcliError as error:
             raise ControlError("failed", str(error), hint=error.hint) from None
-        return {"call": call.id, "state": call.state, "muted": call.media is not None and call.media.muted}
+        return told(call)
 
     async def _dnd(self, request: Request) -> Mapping[str, Any]:
         on = request.fields.get("on")

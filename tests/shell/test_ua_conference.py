@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from sipcli.cli.switchctl import SwitchCommands
 from sipcli.errors import LocalProtocolError
 from sipcli.sandbox.phone import CallRecord
 from sipcli.ua.calls.call import Call
 from sipcli.ua.calls.conference import Conference
+from sipcli.ua.control.line import Request
 from sipcli.ua.media.audio import AudioSpec, Tone
 from tests.support import wavs
 from tests.support.agentkit import Site, site
@@ -90,6 +92,18 @@ async def test_muted_is_the_person_and_not_what_the_others_say(tmp_path: Path) -
         first, second = await listened(t, tmp_path)
         assert loudest(first, 300, 1100) == [False, True]
         assert loudest(second, 300, 500) == [False, True]
+
+
+@stepped
+async def test_whoever_switches_to_a_muted_conference_is_told_that_he_is_muted() -> None:
+    async with table("null", "null") as t:
+        conference = await t.conference()
+        first = t.calls[0]
+        switch = SwitchCommands(t.site.agent).table["call.switch"]
+        asked = Request(id=None, command="call.switch", fields={"call": first.id})
+        assert await live(switch(asked)) == {"call": first.id, "state": "answered", "muted": False}
+        conference.muted = True
+        assert (await live(switch(asked)))["muted"] is True
 
 
 @stepped

@@ -117,6 +117,13 @@ class Call:
     def is_over(self) -> bool:
         return self.state == "ended"
 
+    @property
+    def muted(self) -> bool:
+        """Does the other side not hear the person?  In a conference it goes on hearing the others."""
+        if self.conference is not None:
+            return self.conference.muted
+        return self.media is not None and self.media.muted
+
     def __repr__(self) -> str:
         return f"<Call {self.id} {self.direction} {self.state} {self.remote.uri}>"
 
