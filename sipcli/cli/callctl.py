@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sipcli.errors import SipcliError
 from sipcli.ua.control.line import ControlError, Request
 from sipcli.ua.control.server import Command
 
@@ -45,15 +44,18 @@ class CallCommands:
 
     async def _hangup(self, request: Request) -> Mapping[str, Any]:
         call = self._call(request)
-        return await self._done(call, call.hangup())
+        await call.hangup()
+        return told(call)
 
     async def _hold(self, request: Request) -> Mapping[str, Any]:
         call = self._call(request)
-        return await self._done(call, call.hold())
+        await call.hold()
+        return told(call)
 
     async def _resume(self, request: Request) -> Mapping[str, Any]:
         call = self._call(request)
-        return await self._done(call, call.resume())
+        await call.resume()
+        return told(call)
 
     async def _mute(self, request: Request) -> Mapping[str, Any]:
         return self._muted(request, muted=True)
@@ -75,7 +77,8 @@ class CallCommands:
         call, digits = self._call(request), request.text("digits")
         if not digits:
             raise ControlError("bad_request", "call.dtmf wants “digits”")
-        return await self._done(call, call.dtmf(digits))
+        await call.dtmf(digits)
+        return told(call)
 
     async def _conference(self, request: Request) -> Mapping[str, Any]:
         """All calls that are up, or one more into the conference that there is."""
@@ -84,24 +87,18 @@ class CallCommands:
         calls = [call for call in self._agent.calls if call.state in ("answered", "held")]
         joined = next((call.conference for call in calls if call.conference is not None), None)
         free = [call for call in calls if call.conference is None]
-        try:
-            if joined is None:
-                joined = await Conference.start(free)
-            for call in free:
-                if call.conference is None:
-                    await joined.add(call)
-        except SipcliError as error:
-            raise ControlError("failed", str(error), hint=error.hint) from None
+        if joined is None:
+            joined = await Conference.start(free)
+        for call in free:
+            if call.conference is None:
+                await joined.add(call)
         return told(joined.calls[0]) | {"conference": [call.id for call in joined.calls]}
 
     async def _record(self, request: Request) -> Mapping[str, Any]:
         call, file = self._call(request), request.text("file")
         if not file:
             raise ControlError("bad_request", "call.record wants “file”")
-        try:
-            call.session.record(file)
-        except SipcliError as error:
-            raise ControlError("failed", str(error), hint=error.hint) from None
+        call.session.record(file)
         return told(call) | {"recording": file}
 
     async def _stop_recording(self, request: Request) -> Mapping[str, Any]:
@@ -118,19 +115,14 @@ class CallCommands:
             raise ControlError("bad_request", "call.transfer wants “target”, or “to”, the id of another call")
         if target:
             call = self._call(request)
-            return await self._done(call, call.transfer(target))
+            await call.transfer(target)
+            return told(call)
         other = self._agent.find_call(str(to))
         if other is None:
             raise ControlError("no_call", f"there is no call {to}", hint=LOOK)
         rest = [call for call in self._agent.calls if call is not other]
         call = rest[0] if len(rest) == 1 and request.text("call") is None else self._call(request)
-        return await self._done(call, call.transfer_to(other))
-
-    async def _done(self, call: Call, work: Any) -> Mapping[str, Any]:
-        try:
-            await work
-        except SipcliError as error:
-            raise ControlError("failed", str(error), hint=error.hint) from None
+        await call.transfer_to(other)
         return told(call)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sipcli.cli.callctl import LOOK, told
-from sipcli.errors import SipcliError
 from sipcli.ua.control.line import ControlError, Request
 from sipcli.ua.control.server import Command
 
@@ -48,24 +47,22 @@ class SwitchCommands:
 
     async def _answer(self, request: Request) -> Mapping[str, Any]:
         call = self._ringing(request)
+        self._agent.switchboard.decide(call, "answer")
         try:
-            self._agent.switchboard.decide(call, "answer")
             async with asyncio.timeout(_PATIENCE_S):
                 await call.answered()
         except TimeoutError:
             raise ControlError("failed", f"{call.id} was not answered within {_PATIENCE_S:g} s") from None
-        except SipcliError as error:
-            raise ControlError("failed", str(error), hint=error.hint) from None
         return told(call)
 
     async def _reject(self, request: Request) -> Mapping[str, Any]:
         call = self._ringing(request)
+        self._agent.switchboard.decide(call, "reject")
         try:
-            self._agent.switchboard.decide(call, "reject")
             async with asyncio.timeout(_PATIENCE_S):
                 await call.finished()
-        except (SipcliError, TimeoutError) as error:
-            raise ControlError("failed", str(error) or f"{call.id} still rings") from None
+        except TimeoutError:
+            raise ControlError("failed", f"{call.id} still rings") from None
         return told(call)
 
     async def _switch(self, request: Request) -> Mapping[str, Any]:
@@ -73,10 +70,7 @@ class SwitchCommands:
         call = next((call for call in self._agent.calls if call.id == name), None)
         if call is None:
             raise ControlError("no_call", f"there is no call {name}", hint=LOOK)
-        try:
-            await self._agent.switchboard.switch(call)
-        except SipcliError as error:
-            raise ControlError("failed", str(error), hint=error.hint) from None
+        await self._agent.switchboard.switch(call)
         return told(call)
 
     async def _dnd(self, request: Request) -> Mapping[str, Any]:

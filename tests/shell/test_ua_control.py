@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from sipcli.errors import ConfigError
+from sipcli.errors import ConfigError, LocalProtocolError
 from sipcli.ua.control import server as control
 from sipcli.ua.control.line import LONGEST_LINE, Request
 from sipcli.ua.control.place import check_socket, peer_of
@@ -42,9 +42,13 @@ async def _fail(request: Request) -> Mapping[str, Any]:
     raise KeyError("canary-5e1f")
 
 
+async def _refuse(request: Request) -> Mapping[str, Any]:
+    raise LocalProtocolError("it is over", hint="call again")
+
+
 @asynccontextmanager
 async def serving(path: Path, **settings: Any) -> AsyncIterator[ControlServer]:
-    server = ControlServer(path, {"ping": _ping, "fail": _fail}, **settings)
+    server = ControlServer(path, {"ping": _ping, "fail": _fail, "refuse": _refuse}, **settings)
     await server.start()
     try:
         yield server
@@ -85,6 +89,7 @@ async def test_every_command_is_answered_with_its_id(place: Path) -> None:
             b"garbage\n",
             b'{"id":3,"command":"ping","say":7}\n',
             b'{"id":4,"command":"fail"}\n',
+            b'{"id":5,"command":"refuse"}\n',
         )
     assert answers[0] == {"v": 1, "id": "a", "ok": True, "pong": "hello"}
     assert [(a["id"], a["ok"], a.get("error")) for a in answers[1:]] == [
@@ -92,9 +97,11 @@ async def test_every_command_is_answered_with_its_id(place: Path) -> None:
         (None, False, "bad_request"),
         (3, False, "bad_request"),
         (4, False, "failed"),
+        (5, False, "failed"),
     ]
     assert "canary" not in json.dumps(answers)
-    assert answers[1]["hint"] == "there are: ping, fail"
+    assert answers[1]["hint"] == "there are: ping, fail, refuse"
+    assert (answers[5]["message"], answers[5]["hint"]) == ("it is over", "call again")
 
 
 @live

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sipcli.errors import ConfigError
+from sipcli.errors import ConfigError, SipcliError
 from sipcli.ua.control.line import LONGEST_LINE, ControlError, LineSplitter, Request, parse_request, reply
 from sipcli.ua.control.place import LONGEST_PATH, check_directory, peer_of, runtime_directory, sockets_in
 
@@ -208,6 +208,9 @@ class ControlServer:
         except ControlError as error:
             request.wipe()
             return reply(request.id, error)
+        except SipcliError as error:
+            request.wipe()
+            return reply(request.id, ControlError("failed", str(error), hint=error.hint))
         except Exception as error:
             request.wipe()
             # The class, not the text: an exception may quote what it was given.
