@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,9 @@ from sipcli.media.dtls import MTU, DtlsAssociation, DtlsIdentity, datagrams_of
 from sipcli.media.fingerprint import DtlsTerms, Fingerprint
 from sipcli.media.handshake import LIMIT_S, Handshakes
 from tests.support.real import require
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
 
 A, B, STRANGER = ("192.0.2.1", 4000), ("192.0.2.2", 6000), ("203.0.113.66", 5000)
 A_RTCP, B_RTCP = ("192.0.2.1", 4001), ("192.0.2.2", 6001)
@@ -63,29 +68,36 @@ def test_E03_another_certificate_than_the_sdp_says_gives_no_keys(who: str) -> No
     assert (b if who == "server" else a).failure
 
 
+def _call(server: DtlsAssociation, context: SSL.Context) -> None:
+    """A client that is not ours, and does what *context* says."""
+    from OpenSSL import SSL
+
+    context.set_options(SSL.OP_NO_QUERY_MTU)
+    client = SSL.Connection(context, None)
+    client.set_ciphertext_mtu(1200)
+    client.set_connect_state()
+    for _ in range(4):
+        try:
+            client.do_handshake()
+        except SSL.Error:
+            pass
+        try:
+            for data in datagrams_of(client.bio_read(65536)):
+                server.receive(data)
+        except SSL.WantReadError:
+            pass
+        for data in server.take():
+            client.bio_write(data)
+
+
 def test_E03_a_peer_without_a_certificate_gives_no_keys() -> None:
     """Fails without both VERIFY_FAIL_IF_NO_PEER_CERT and the check in ``_finish``: an anonymous client is anybody."""
     from OpenSSL import SSL
 
     context = SSL.Context(SSL.DTLS_METHOD)
     context.set_tlsext_use_srtp(b"SRTP_AES128_CM_SHA1_80")
-    context.set_options(SSL.OP_NO_QUERY_MTU)
-    anonymous = SSL.Connection(context, None)
-    anonymous.set_ciphertext_mtu(1200)
-    anonymous.set_connect_state()
     server = DtlsAssociation(BOB, client=False, fingerprints=[ALICE.fingerprint])
-    for _ in range(4):
-        try:
-            anonymous.do_handshake()
-        except SSL.Error:
-            pass
-        try:
-            for data in datagrams_of(anonymous.bio_read(65536)):
-                server.receive(data)
-        except SSL.WantReadError:
-            pass
-        for data in server.take():
-            anonymous.bio_write(data)
+    _call(server, context)
     assert server.keys is None and server.failure
 
 
@@ -95,23 +107,8 @@ def test_E03_a_peer_that_speaks_no_srtp_gives_no_keys() -> None:
     context = SSL.Context(SSL.DTLS_METHOD)
     context.use_certificate(ALICE.certificate)
     context.use_privatekey(ALICE.key)
-    context.set_options(SSL.OP_NO_QUERY_MTU)
-    plain = SSL.Connection(context, None)
-    plain.set_ciphertext_mtu(1200)
-    plain.set_connect_state()
     server = DtlsAssociation(BOB, client=False, fingerprints=[ALICE.fingerprint])
-    for _ in range(4):
-        try:
-            plain.do_handshake()
-        except SSL.Error:
-            pass
-        try:
-            for data in datagrams_of(plain.bio_read(65536)):
-                server.receive(data)
-        except SSL.WantReadError:
-            pass
-        for data in server.take():
-            plain.bio_write(data)
+    _call(server, context)
     assert server.keys is None and "no profile for SRTP" in server.failure
 
 
