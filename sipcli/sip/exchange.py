@@ -69,6 +69,7 @@ class Exchange:
         "_fallback",
         "_flow_home",
         "_held",
+        "_origin",
         "_outcome",
         "_sends",
         "_session",
@@ -80,12 +81,11 @@ class Exchange:
         "gate",
         "hop",
         "interactive",
+        "last",
         "letter",
-        "origin",
         "owner",
         "patience",
         "realms",
-        "request",
         "sent_at",
         "state",
         "tx",
@@ -118,8 +118,9 @@ class Exchange:
         self._flow_home = flow_home
         self.state = ExchangeState.RESOLVING
         self.realms: dict[str, RealmState] = {}
-        self.request: Request = None  # type: ignore[assignment]  # nobody looks before the first sending
-        self.origin: Origin = None  # type: ignore[assignment]
+        self.last: Request | None = None
+        """What was sent last, if anything was."""
+        self._origin: Origin | None = None
         self.contact = ""
         """The URI of our Contact as last sent."""
         self.flow: Flow | None = None
@@ -151,6 +152,17 @@ class Exchange:
     @property
     def call_id(self) -> str:
         return self.letter.call_id
+
+    @property
+    def request(self) -> Request:
+        """As last sent; nobody asks before."""
+        assert self.last is not None
+        return self.last
+
+    @property
+    def origin(self) -> Origin:
+        assert self._origin is not None
+        return self._origin
 
     def resume(self) -> None:
         """Build and send the next attempt, to the server that challenged if it is still there (A26)."""
@@ -264,10 +276,10 @@ class Exchange:
         request = self._stamp(flow, target)
         self.flow = flow
         origin = account.origin(flow) if account is not None else Origin.of(flow, bound=False)
-        self.origin = origin if self.letter.standing is None else self.letter.standing(origin, target)
-        self.request = request
+        self._origin = origin if self.letter.standing is None else self.letter.standing(origin, target)
+        self.last = request
         if self._session is not None:
-            self.request = request = self._session.authorize(self, request)
+            self.last = request = self._session.authorize(self, request)
         if self._too_large(request, flow):
             return
         self._sends += 1
@@ -370,7 +382,7 @@ class Exchange:
         if arrival is None or self.flow is None or arrival.remote == self.flow.remote or self._account is None:
             return
         if not self._account.origin(arrival).bound:
-            self.origin = Origin.of(arrival, bound=False)
+            self._origin = Origin.of(arrival, bound=False)
 
     def _feedback(self, response: Response) -> Why:
         """Tell the session what this says about the secret that was sent, if one was."""

@@ -359,7 +359,7 @@ class OutgoingCall(Call):
         self._take_back()
 
     def reinvite(self, sdp: bytes) -> None:
-        if self.exchange.request is None:
+        if self.exchange.last is None:
             raise LocalProtocolError("there is no session yet")
         super().reinvite(sdp)
 

@@ -101,8 +101,8 @@ class Transfer:
     def takes(self, event: EventType) -> bool:
         if event.package != "refer":
             return False
-        request = None if self._oneshot is None else self._oneshot.exchange.request
-        return event.id is None or (request is not None and event.id == str(request.cseq.number))
+        refer = None if self._oneshot is None else self._oneshot.exchange.last
+        return event.id is None or (refer is not None and event.id == str(refer.cseq.number))
 
     def on_notify(
         self, dialog: Dialog | None, tx: ServerTransaction, request: Request, state: SubscriptionState, flow: Flow
