@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import timeit
+from collections.abc import Callable
 
 from sipcli.sip.syntax.message import Request, parse_message
 
@@ -26,9 +27,9 @@ INVITE = (
 )
 
 
-def rate(act: object, seconds: float = 1.0) -> int:
+def rate(act: Callable[[], object], seconds: float = 1.0) -> int:
     """The best of five, times a second: what the code costs, not what the machine was doing."""
-    timer = timeit.Timer(act)  # type: ignore[arg-type]
+    timer = timeit.Timer(act)
     number, _ = timer.autorange()
     return round(number / min(timer.repeat(5, number)))
 

@@ -10,6 +10,7 @@ from sipcli.observe.text import quoted, safe_text
 __all__ = ["state_words"]
 
 _LONGEST = 200
+_OPEN = {True: "available", False: "not available", None: "nothing known"}
 
 
 def state_words(fields: Mapping[str, Any]) -> str:
@@ -35,7 +36,7 @@ def _mailbox(mwi: Mapping[str, Any]) -> str:
 
 
 def _presence(presence: Mapping[str, Any]) -> str:
-    known = {True: "available", False: "not available"}.get(presence.get("open"), "nothing known")  # type: ignore[arg-type]
+    known = _OPEN[presence.get("open")]
     doing = ", ".join(safe_text(activity) for activity in presence["activities"])
     note = f" \N{EN DASH} {quoted(presence['note'])}" if presence.get("note") else ""
     return known + (f" ({doing})" if doing else "") + note

@@ -49,7 +49,7 @@ def parse_ice_server(text: str, kind: Literal["stun", "turn"]) -> IceServer:
     if found is None or not found["scheme"].startswith(kind) or not 0 < int(found["port"] or 1) <= 65535:
         raise ConfigError(f"“{text}” is no {kind.upper()} server", hint=hint)
     secure = found["scheme"] == "turns"
-    transport = "tcp" if secure else "udp"
+    transport: Literal["udp", "tcp"] = "tcp" if secure else "udp"
     if found["query"]:
         wanted = found["query"].lower().removeprefix("?transport=")
         if kind == "stun" or wanted not in ("udp", "tcp"):
@@ -58,6 +58,6 @@ def parse_ice_server(text: str, kind: Literal["stun", "turn"]) -> IceServer:
             raise ConfigError(
                 f"“{text}”: TURN over DTLS is not known here", hint="turns is TLS over TCP: leave ?transport out"
             )
-        transport = wanted
+        transport = "tcp" if wanted == "tcp" else "udp"
     port = int(found["port"]) if found["port"] else 5349 if secure else 3478
-    return IceServer(found["scheme"], found["host"].strip("[]"), port, transport)  # type: ignore[arg-type]
+    return IceServer("turns" if secure else kind, found["host"].strip("[]"), port, transport)
