@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sipcli.errors import ParseError
 from sipcli.sip.authn.restraint import MAX_TIME
 from sipcli.sip.syntax.message import Response
 from sipcli.sip.syntax.uri import NameAddr, SipUri
 
-__all__ = ["Binding", "granted", "longer", "own_contact", "refresh_in", "retry_after", "service_route"]
+__all__ = ["Binding", "granted", "longer", "own_contact", "refresh_in", "retry_after", "service_route", "verdict"]
 
 MARGIN = 32.0
 """Seconds before expiry by which a refresh goes out: one full non-INVITE transaction."""
+_REFUSALS = frozenset((401, 403, 407))
 
 
 class Binding(NamedTuple):
@@ -86,3 +87,8 @@ def retry_after(response: Response | None) -> float:
     text = (response.find("Retry-After") or "") if response is not None else ""
     digits = text.partition("(")[0].partition(";")[0].strip()
     return min(float(digits), MAX_TIME) if digits.isascii() and digits.isdigit() and len(digits) < 9 else 0.0
+
+
+def verdict(response: Response | None) -> Literal["refused", "failed"]:
+    """How what was never granted ended: by a no to us, or by anything else, which says nothing of a secret."""
+    return "refused" if response is not None and response.status in _REFUSALS else "failed"

@@ -18,7 +18,15 @@ from sipcli.sip.events import RegistrationChanged, RegistrationState, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
-from sipcli.sip.registrations.binding import Binding, granted, longer, refresh_in, retry_after, service_route
+from sipcli.sip.registrations.binding import (
+    Binding,
+    granted,
+    longer,
+    refresh_in,
+    retry_after,
+    service_route,
+    verdict,
+)
 from sipcli.sip.registrations.keepalive import keep_alive, leave_alone
 from sipcli.sip.registrations.outbound import FIRST_HOP_LACKS_OUTBOUND
 from sipcli.sip.syntax.message import Response
@@ -42,8 +50,6 @@ LAST_CHANCE = 5.0
 """Seconds below which what is left of a binding is not halved any more."""
 # Nobody refused anything: the secret was not to be had in time.
 _NO_SECRET = frozenset((GiveUp.NO_CREDENTIALS, GiveUp.DEADLINE))
-# Whoever gave up for these reasons was refused, or has nothing the registrar would accept.
-_REFUSALS = frozenset((401, 403, 407))
 
 
 class State(Enum):
@@ -296,8 +302,7 @@ class Registration:
         if not (ours and left > 0):  # a binding that holds keeps its routes
             self._account.use_service_route(())
         if not self.keep:
-            refused = response is not None and response.status in _REFUSALS
-            self._gone("refused" if refused else "failed", response, why)
+            self._gone(verdict(response), response, why)
             return
         self._failures += 1
         self._offline = response is None and not ours

@@ -17,7 +17,7 @@ from sipcli.sip.events import PublicationChanged, PublicationPhase, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
-from sipcli.sip.registrations.binding import longer, refresh_in, retry_after
+from sipcli.sip.registrations.binding import longer, refresh_in, retry_after, verdict
 from sipcli.sip.subscriptions.softstate import granted
 from sipcli.sip.syntax.grammar import is_token
 from sipcli.sip.syntax.message import Response
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Publication", "PublicationState"]
 
 LEAST_REFRESH = 1.0
-_REFUSALS = frozenset((401, 403, 407))
 
 
 class PublicationState(Enum):
@@ -217,8 +216,7 @@ class Publication:
 
     def _failed(self, response: Response | None, why: Why) -> None:
         if not self._published_once:
-            refused = response is not None and response.status in _REFUSALS
-            self._gone("refused" if refused else "failed", response, why)
+            self._gone(verdict(response), response, why)
             return
         self._failures += 1
         self._new = True

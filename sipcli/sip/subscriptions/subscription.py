@@ -23,7 +23,7 @@ from sipcli.sip.events import NotifyReceived, SubscriptionChanged, SubscriptionP
 from sipcli.sip.exchange import Exchange
 from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
-from sipcli.sip.registrations.binding import longer, retry_after
+from sipcli.sip.registrations.binding import longer, retry_after, verdict
 from sipcli.sip.subscriptions.notifier import Notifier
 from sipcli.sip.subscriptions.softstate import granted
 from sipcli.sip.subscriptions.substate import EventType, SubscriptionState
@@ -42,7 +42,6 @@ MAX_NOTIFIERS = 16
 """Forks of one SUBSCRIBE that we keep: what a stranger may make us hold (threat T23)."""
 STEADY = 120.0
 """Seconds after which a subscription that is lost was a good one, and is asked for again at once."""
-_REFUSALS = frozenset((401, 403, 407))
 
 
 class Phase(Enum):
@@ -250,8 +249,7 @@ class Subscription:
             self._losses += 1
             self._retry(max(backoff(self._losses, self._core.uniform), retry_after(response)), response, why)
         else:
-            refused = response is not None and response.status in _REFUSALS
-            self._gone("refused" if refused else "failed", response, why)
+            self._gone(verdict(response), response, why)
 
     # -- NOTIFY ----------------------------------------------------------------------------------------
 
