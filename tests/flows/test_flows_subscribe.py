@@ -308,6 +308,20 @@ def test_D04_423_asks_for_longer_once() -> None:
     assert (box.last.state, box.last.code) == ("failed", 423)
 
 
+def test_D04_a_server_that_wants_still_longer_later_gets_it() -> None:
+    """Once is once for each time that it grants us something: else its next 423 could never be met."""
+    box = Mailbox(Wire(), expires=10)
+    box.wire.deliver(response(box.subscribe, 423, "Interval Too Brief", "Min-Expires: 60"))
+    box.subscribe = box.wire.one()
+    box.accept("Expires: 60")
+    box.notify("active;expires=60")
+    box.notify("terminated;reason=deactivated")
+    anew = box.request()
+    assert (anew.header("expires"), anew.call_id != box.subscribe.call_id) == ("60", True)
+    box.wire.deliver(response(anew, 423, "Interval Too Brief", "Min-Expires: 600"))
+    assert box.wire.one().header("expires") == "600"
+
+
 @pytest.mark.parametrize(("status", "state"), [(489, "failed"), (404, "failed"), (403, "refused"), (481, "failed")])
 def test_D04_a_first_subscribe_that_fails_is_not_tried_again(status: int, state: str) -> None:
     box = Mailbox(Wire())

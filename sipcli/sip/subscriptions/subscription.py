@@ -237,7 +237,7 @@ class Subscription:
             self._core.wheel.arm(self, "notify", self._until)
 
     def asks_longer(self, response: Response) -> bool:
-        """423: ask for Min-Expires, once (section 4.2.1.1).  True: :attr:`expires` is that now."""
+        """423: ask for Min-Expires, once for each grant (section 4.2.1.1).  True: :attr:`expires` is that now."""
         least = None if self._too_brief else longer(response, self.expires)
         if least is None:
             return False
@@ -317,7 +317,7 @@ class Subscription:
 
     def _alive(self) -> None:
         self.phase = Phase.ALIVE
-        self._granted_once = True
+        self._granted_once, self._too_brief = True, False
         states = {notifier.state.state for notifier in self._notifiers.values()}
         phase: SubscriptionPhase = "active" if "active" in states else "pending"
         if phase != self._told:
