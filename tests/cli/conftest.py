@@ -33,9 +33,29 @@ def cli(tmp_path: Path) -> Cli:
 @pytest.fixture
 def alice(cli: Cli, sandbox: str) -> Cli:
     """A machine whose default account is alice at the sandbox, with her password in a file."""
-    secret = cli.secret("secret", "wonderland\n")
+    _configure(cli, f"alice@{sandbox}", "wonderland")
+    return cli
+
+
+@pytest.fixture
+def bob(tmp_path: Path, sandbox: str) -> Cli:
+    """Bob's machine, with a run-time directory for his control socket."""
+    cli = Cli(tmp_path / "bob")
+    cli.log_in(tmp_path / "run")
+    _configure(cli, f"bob@{sandbox}", "builder")
+    return cli
+
+
+@pytest.fixture
+def desk(cli: Cli, tmp_path: Path) -> Cli:
+    """A machine with a run-time directory, as a login gives it."""
+    cli.log_in(tmp_path / "run")
+    return cli
+
+
+def _configure(cli: Cli, aor: str, password: str) -> None:
+    secret = cli.secret("secret", f"{password}\n")
     cli.configure(
-        f'[accounts.alice]\naor = "sip:alice@{sandbox}"\ncredentials = ["safe"]\n'
+        f'[accounts.{aor.partition("@")[0]}]\naor = "sip:{aor}"\ncredentials = ["safe"]\n'
         f'[providers.safe]\ntype = "file"\npath = "{secret}"\n'
     )
-    return cli

@@ -28,15 +28,6 @@ def address(sandbox: str) -> str:
 
 
 @pytest.fixture
-def desk(cli: Cli, tmp_path: Path) -> Cli:
-    """A machine with a run-time directory, as a login gives it."""
-    place = tmp_path / "run"
-    place.mkdir(mode=0o700)
-    cli.env["XDG_RUNTIME_DIR"] = str(place)
-    return cli
-
-
-@pytest.fixture
 def waiting(desk: Cli, address: str) -> Iterator[Running]:
     running = desk.start("register", address, "--json")
     try:

@@ -13,15 +13,6 @@ Starts = Callable[..., Running]
 
 
 @pytest.fixture
-def desk(cli: Cli, tmp_path: Path) -> Cli:
-    """A machine with a run-time directory, as a login gives it."""
-    place = tmp_path / "run"
-    place.mkdir(mode=0o700)
-    cli.env["XDG_RUNTIME_DIR"] = str(place)
-    return cli
-
-
-@pytest.fixture
 def starts(tmp_path: Path) -> Iterator[Starts]:
     """Starts a sipcli on a machine, and ends it with the test."""
     started: list[Running] = []

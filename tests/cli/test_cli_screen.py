@@ -24,21 +24,6 @@ NO_CALL = "arRhmot*5dTcws"
 """Keys that mean nothing while there is no call."""
 
 
-@pytest.fixture
-def bob(tmp_path: Path, sandbox: str) -> Cli:
-    """Bob's machine, with a run-time directory for his control socket."""
-    cli = Cli(tmp_path / "bob")
-    place = tmp_path / "run"
-    place.mkdir(mode=0o700)
-    cli.env["XDG_RUNTIME_DIR"] = str(place)
-    secret = cli.secret("secret", "builder\n")
-    cli.configure(
-        f'[accounts.bob]\naor = "sip:bob@{sandbox}"\ncredentials = ["safe"]\n'
-        f'[providers.safe]\ntype = "file"\npath = "{secret}"\n'
-    )
-    return cli
-
-
 @contextmanager
 def running(cli: Cli, *arguments: str) -> Iterator[Running]:
     started = cli.start(*arguments, "--json")
@@ -223,8 +208,7 @@ class TestTransfers:
     def test_T_calls_somebody_first_and_joins_the_two(self, alice: Cli, bob: Cli, tmp_path: Path) -> None:
         """Alice talks to bob, asks at her other phone, and both talk to each other without her."""
         other = Cli(tmp_path / "other")
-        other.env["XDG_RUNTIME_DIR"] = str(tmp_path / "run-other")
-        Path(other.env["XDG_RUNTIME_DIR"]).mkdir(mode=0o700)
+        other.log_in(tmp_path / "run-other")
         other.secret("secret", "wonderland\n")
         config = (alice.home / ".config" / "sipcli" / "config.toml").read_text()
         other.configure(config.replace(str(alice.home), str(other.home)))

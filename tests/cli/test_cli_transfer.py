@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,21 +10,6 @@ from sipcli.cli.console import Style
 from sipcli.cli.words import Talker
 from tests.support.cli import Cli, Running
 from tests.support.pty import ended, terminal, until_echo
-
-
-@pytest.fixture
-def bob(tmp_path: Path, sandbox: str) -> Cli:
-    """Bob's machine, with a run-time directory for his control socket."""
-    cli = Cli(tmp_path / "bob")
-    place = tmp_path / "run"
-    place.mkdir(mode=0o700)
-    cli.env["XDG_RUNTIME_DIR"] = str(place)
-    secret = cli.secret("secret", "builder\n")
-    cli.configure(
-        f'[accounts.bob]\naor = "sip:bob@{sandbox}"\ncredentials = ["safe"]\n'
-        f'[providers.safe]\ntype = "file"\npath = "{secret}"\n'
-    )
-    return cli
 
 
 @pytest.fixture

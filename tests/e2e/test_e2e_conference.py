@@ -26,9 +26,7 @@ def test_three_hear_each_other(kamailio: Kamailio, bob: Baresip, tmp_path: Path)
     """Bob's baresip whistles at 880 Hz, carol at 1300 Hz; alice, between them, at 500 Hz."""
     alice = person(tmp_path / "alice", kamailio, "alice", "secret123")
     carol = person(tmp_path / "carol", kamailio, "carol", "carolpass")
-    place = tmp_path / "run"
-    place.mkdir(mode=0o700)
-    alice.env["XDG_RUNTIME_DIR"] = str(place)
+    alice.log_in(tmp_path / "run")
     heard = tmp_path / "carol.wav"
     listening = alice.start("listen", "--json", "--answer", "auto", "--audio", "tone:500", "--max-calls", "2")
     try:

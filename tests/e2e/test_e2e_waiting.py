@@ -21,8 +21,7 @@ pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("kamailio")]
 @pytest.fixture
 def box(cli: Cli, kamailio: Kamailio, tmp_path: Path) -> Cli:
     """Accounts work (alice), whom a person must answer for, and second (carol), whose password is in a file."""
-    (tmp_path / "run").mkdir(mode=0o700)
-    cli.env["XDG_RUNTIME_DIR"] = str(tmp_path / "run")
+    cli.log_in(tmp_path / "run")
     secret = cli.secret("carol", "carolpass\n")
     both = account(kamailio.address()) + account(kamailio.address(), user="carol").partition("[accounts.work]")[2]
     text = both.replace('aor = "sip:carol', '[accounts.second]\naor = "sip:carol')

@@ -59,6 +59,11 @@ class Cli:
         path.chmod(0o600)
         return path
 
+    def log_in(self, place: Path) -> None:
+        """*place* becomes its run-time directory, as a login makes one: there the control socket is."""
+        place.mkdir(mode=0o700)
+        self.env["XDG_RUNTIME_DIR"] = str(place)
+
     def secret(self, name: str, value: str) -> Path:
         path = self.home / name
         path.write_text(value)
