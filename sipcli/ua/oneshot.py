@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sipcli.sip.events import RequestDone
 from sipcli.sip.oneshot import OneShot
-from sipcli.sip.syntax.message import Response
+from sipcli.sip.syntax.message import Response, code_and_reason
 from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.failures import AuthStory, failure_of
 from sipcli.ua.net.tls import TlsFacts
@@ -63,7 +63,7 @@ class RequestReport(NamedTuple):
         """Raises the typed error when there is no answer, or when a challenge to it was not met."""
         response = done.response
         if response is None or done.why is not None:
-            code, reason = (None, "") if response is None else (response.status, response.reason)
+            code, reason = code_and_reason(response)
             raise failure_of("request", account, code=code, reason=reason, why=done.why, story=story)
         return cls(response.status, response.reason, _ms(done.rtt_s), response)
 
@@ -102,7 +102,7 @@ async def send_message(
     done = await agent.oneshots.run(lambda engine: engine.message(name, target, text.encode(), content_type))
     story = None if account is None else account.take_story(done.oneshot.exchange.call_id)
     response = done.response
-    code, reason = (None, "") if response is None else (response.status, response.reason)
+    code, reason = code_and_reason(response)
     agent.tell(MessageNotice(direction="out", remote=str(target), content_type=content_type, body=text, code=code))
     if response is None or response.status >= 300 or done.why is not None:
         raise failure_of("message", name, code=code, reason=reason, why=done.why, story=story)

@@ -12,7 +12,7 @@ from sipcli.sip.calls.infopackage import RECEIVED, receives
 from sipcli.sip.events import CallOfferStale, CallReanswered, CallReoffered, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.syntax.bodies import session_of
-from sipcli.sip.syntax.message import Request, Response
+from sipcli.sip.syntax.message import Request, Response, code_and_reason
 from sipcli.sip.transactions.transaction import ServerTransaction
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class Reoffer:
         self._glares = 0
         self._wanted = None
         answer = session_of(response) if response is not None and response.status < 300 else None
-        code, reason = (response.status, response.reason) if response is not None else (None, "")
+        code, reason = code_and_reason(response)
         self._core.emit(CallReanswered(call.me, answer, code, reason, why))
         call.on_request_done(response, why)
         if self._queued is not None:

@@ -10,7 +10,7 @@ from sipcli.errors import LocalProtocolError
 from sipcli.sip.calls.replaces import Replaces
 from sipcli.sip.events import TransferChanged, TransferState, Why
 from sipcli.sip.subscriptions.substate import EventType, SubscriptionState
-from sipcli.sip.syntax.message import Request, Response
+from sipcli.sip.syntax.message import Request, Response, code_and_reason
 from sipcli.sip.syntax.uri import NameAddr, SipUri
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Transfer:
         if self.done:
             return
         if response is None or response.status >= 300:
-            code, reason = (None, "") if response is None else (response.status, response.reason)
+            code, reason = code_and_reason(response)
             self._finish("failed", code, reason, why)
             return
         self._tell("accepted", response.status, response.reason)

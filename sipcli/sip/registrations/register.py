@@ -29,7 +29,7 @@ from sipcli.sip.registrations.binding import (
 )
 from sipcli.sip.registrations.keepalive import keep_alive, leave_alone
 from sipcli.sip.registrations.outbound import FIRST_HOP_LACKS_OUTBOUND
-from sipcli.sip.syntax.message import Response
+from sipcli.sip.syntax.message import Response, code_and_reason
 from sipcli.sip.targets import Target, through
 
 if TYPE_CHECKING:
@@ -387,7 +387,7 @@ class Registration:
         why: Why = None,
         service_route: tuple[str, ...] = (),
     ) -> None:
-        code, reason = (response.status, response.reason) if response is not None else (None, "")
+        code, reason = code_and_reason(response)
         self._core.emit(
             RegistrationChanged(
                 self, state, code, reason, expires_s, contact, self._flow, retry_in_s, why, service_route

@@ -20,7 +20,7 @@ from sipcli.sip.letter import Letter
 from sipcli.sip.registrations.binding import longer, refresh_in, retry_after, verdict
 from sipcli.sip.subscriptions.softstate import granted
 from sipcli.sip.syntax.grammar import is_token
-from sipcli.sip.syntax.message import Response
+from sipcli.sip.syntax.message import Response, code_and_reason
 from sipcli.sip.syntax.uri import SipUri
 from sipcli.sip.targets import CSeqCounter
 
@@ -253,7 +253,7 @@ class Publication:
         retry_in_s: float | None = None,
         why: Why = None,
     ) -> None:
-        code, reason = (response.status, response.reason) if response is not None else (None, "")
+        code, reason = code_and_reason(response)
         self._core.emit(PublicationChanged(self, phase, code, reason, expires_s, retry_in_s, why))
 
 

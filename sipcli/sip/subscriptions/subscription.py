@@ -27,7 +27,7 @@ from sipcli.sip.registrations.binding import longer, retry_after, verdict
 from sipcli.sip.subscriptions.notifier import Notifier
 from sipcli.sip.subscriptions.softstate import granted
 from sipcli.sip.subscriptions.substate import EventType, SubscriptionState
-from sipcli.sip.syntax.message import Request, Response
+from sipcli.sip.syntax.message import Request, Response, code_and_reason
 from sipcli.sip.syntax.uri import SipUri
 from sipcli.sip.targets import CSeqCounter, out_of_dialog
 from sipcli.sip.transactions.transaction import ServerTransaction
@@ -401,5 +401,5 @@ class Subscription:
         why: Why = None,
     ) -> None:
         self._told = phase
-        code, phrase = (response.status, response.reason) if response is not None else (None, "")
+        code, phrase = code_and_reason(response)
         self._core.emit(SubscriptionChanged(self, phase, code, reason or phrase, expires_s, retry_in_s, why, response))

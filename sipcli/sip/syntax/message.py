@@ -21,6 +21,7 @@ __all__ = [
     "Message",
     "Request",
     "Response",
+    "code_and_reason",
     "content_length",
     "find_answerable",
     "parse_message",
@@ -177,6 +178,11 @@ class Response(Message):
 
     def _with(self, headers: Headers, body: bytes, memo: dict[str, Any]) -> Self:
         return type(self)(self._status, self._reason, headers, body, memo)
+
+
+def code_and_reason(response: Response | None) -> tuple[int | None, str]:
+    """Of a final answer, as events tell it; there may have been none."""
+    return (None, "") if response is None else (response.status, response.reason)
 
 
 def _uri_text(uri: SipUri | OpaqueUri | str) -> str:
