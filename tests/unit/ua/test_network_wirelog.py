@@ -31,6 +31,7 @@ def message(*lines: bytes, body: bytes = b"") -> bytes:
         b"Authorization: c4n4ry",
         b'WWW-Authenticate: Digest realm="r", nonce="c4n4ry", opaque="c4n4ry"',
         b'Proxy-Authenticate: Digest realm="r",\r\n\tnonce="c4n4ry"',
+        b'WWW-Authenticate: Digest realm="r", nonce="x", ik="c4n4ry", ck = c4n4ry',
         b'Authentication-Info: rspauth="c4n4ry", cnonce="c4n4ry", nextnonce="c4n4ry"',
         b"To: <sip:alice:c4n4ry@h>",
         b"To: <sips:alice:c4n4ry@h;x=y>, sip:b:c4n4ry@h",
@@ -48,6 +49,10 @@ def test_T14_headers(line: bytes) -> None:
     "line",
     [
         b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c4n4ry|2^20|1:4",
+        b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c4n4ry|2^20|1:4;inline:c4n4ry|2^20|2:4",
+        b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x|2^20 WSH=64 FEC_KEY=inline:c4n4ry",
+        b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 INLINE:c4n4ry",
+        b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline: c4n4ry",
         b"a=ice-pwd:c4n4ry",
         b"k=base64:c4n4ry",
         b"k=clear:c4n4ry",
@@ -58,6 +63,21 @@ def test_T14_session_keys(line: bytes) -> None:
     masked = mask(message(body=b"v=0\r\n" + line + b"\r\nm=audio 1 RTP/AVP 0\r\n"))
     assert CANARY not in masked
     assert masked.endswith(b"\r\nm=audio 1 RTP/AVP 0\r\n")
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("credentials", [b"Bearer c4n4ry", b'Digest realm="r", nonce="c4n4ry", response="c4n4ry"'])
+def test_T14_a_body_that_repeats_a_request(end: bytes, credentials: bytes) -> None:
+    """message/sip and message/sipfrag (RFC 3420): a server says back what it did not understand."""
+    lines = [b"REGISTER sip:h SIP/2.0", b"Authorization: " + credentials, b"To: <sip:a:c4n4ry@h>", b"", b""]
+    masked = mask(message(b"Content-Type: message/sip", body=end.join(lines)))
+    assert CANARY not in masked
+    assert b"Authorization: " + credentials.split()[0] in masked
+
+
+def test_T14_session_keys_after_lines_that_end_otherwise() -> None:
+    """No message for the parser, but received and so written down."""
+    assert CANARY not in mask(b"INVITE sip:h SIP/2.0\nTo: x\n\nv=0\na=ice-pwd:c4n4ry\na=crypto:1 X inline:c4n4ry\n")
 
 
 def test_what_explains_a_failure_stays() -> None:
