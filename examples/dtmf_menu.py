@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from array import array
 
-from sipcli import Call, UserAgent, load_config
+from sipcli import Call, SipcliError, UserAgent, load_config
 
 TONES = {"1": 350, "2": 1200}
 PATIENCE = 5.0
@@ -60,3 +61,5 @@ if __name__ == "__main__":
         asyncio.run(main())
     except KeyboardInterrupt:
         pass
+    except SipcliError as error:  # no account, no server, a wrong password: one sentence, and the next step
+        sys.exit(f"{error}; {error.hint}" if error.hint else str(error))

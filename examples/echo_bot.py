@@ -7,8 +7,9 @@ python examples/echo_bot.py            # the default account of your configurati
 from __future__ import annotations
 
 import asyncio
+import sys
 
-from sipcli import Call, UserAgent, load_config
+from sipcli import Call, SipcliError, UserAgent, load_config
 
 
 async def answer(call: Call) -> None:
@@ -28,3 +29,5 @@ if __name__ == "__main__":
         asyncio.run(main())
     except KeyboardInterrupt:
         pass
+    except SipcliError as error:  # no account, no server, a wrong password: one sentence, and the next step
+        sys.exit(f"{error}; {error.hint}" if error.hint else str(error))
