@@ -117,7 +117,8 @@ def command(
             me.incoming = agent.on_incoming = desk.incoming
             if not direct:
                 run.reload_when_hung_up(agent, lambda: [_account(run, aor, no_register, said)])
-                await register(run, agent, account, retry_now=said["retry_now"])
+                async with run.patience(run.options.timeout, f"{account.registrar} did not answer"):
+                    await register(run, agent, account, retry_now=said["retry_now"])
             else:
                 await _open(agent, port)
             run.ready()

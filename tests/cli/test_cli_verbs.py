@@ -104,6 +104,16 @@ class TestRegister:
         assert done.code == 5
         assert done.result["outcome"] == "no_answer"
 
+    def test_a_silent_server_is_five_for_who_listens_too(self, cli: Cli) -> None:
+        import socket
+
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
+            deaf.bind(("127.0.0.1", 0))
+            target = f"sip:alice@127.0.0.1:{deaf.getsockname()[1]}"
+            done = cli.run("listen", "--from", target, "--json", "--timeout", "0.5", "--no-input", timeout=15)
+        assert done.code == 5
+        assert "did not answer" in done.result["message"], "not: nobody called"
+
     @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 0)])
     def test_signals(self, alice: Cli, number: signal.Signals, status: int) -> None:
         running = alice.start("register", "--json")
