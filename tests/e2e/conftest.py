@@ -44,10 +44,12 @@ def start_kamailio(tmp_path_factory: pytest.TempPathFactory, certs: Path) -> Ite
         server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def kamailio(start_kamailio: StartKamailio) -> Kamailio:
-    """The ordinary one: MD5, UDP and TCP."""
-    return start_kamailio()
+    """The ordinary one: MD5, UDP and TCP; it knows nobody of the tests before."""
+    server = start_kamailio()
+    server.forget()
+    return server
 
 
 @pytest.fixture
@@ -68,11 +70,18 @@ def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
 
 
 @pytest.fixture(scope="session")
-def oidc(tmp_path_factory: pytest.TempPathFactory, certs: Path) -> Iterator[OidcProvider]:
+def oidc_server(tmp_path_factory: pytest.TempPathFactory, certs: Path) -> Iterator[OidcProvider]:
     require("oidc")
     server = OidcProvider(tmp_path_factory.mktemp("oidc"), certs)
     yield server
     server.stop()
+
+
+@pytest.fixture
+def oidc(oidc_server: OidcProvider) -> OidcProvider:
+    """The provider, with its settings as they were before other tests changed them."""
+    oidc_server.reset()
+    return oidc_server
 
 
 @pytest.fixture

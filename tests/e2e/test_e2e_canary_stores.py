@@ -40,10 +40,10 @@ def registrar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kamailio]:
 
 
 @pytest.fixture(scope="module")
-def bearer(tmp_path_factory: pytest.TempPathFactory, certs: Path, oidc: OidcProvider) -> Iterator[Kamailio]:
+def bearer(tmp_path_factory: pytest.TempPathFactory, certs: Path, oidc_server: OidcProvider) -> Iterator[Kamailio]:
     """It asks the OpenID provider about each token."""
     folder = tmp_path_factory.mktemp("bearer")
-    server = Kamailio(folder, "BEARER", certs=certs, idp=oidc.issuer.removeprefix("https://"))
+    server = Kamailio(folder, "BEARER", certs=certs, idp=oidc_server.issuer.removeprefix("https://"))
     yield server
     server.stop()
 
@@ -293,8 +293,6 @@ def fetched(here: Stores) -> str:
 
 def fetch(user: str = "oauth", *, known: bool = True) -> Callable[[Stores], None]:
     def plant(here: Stores) -> None:
-        before = here.oidc.control()["passwords"]  # the others want theirs back
-        here.stack.callback(here.oidc.control, passwords=before)
         here.oidc.control(failure=0, passwords={user: here.password("oauth", user)} if known else {})
         here.use("oauth", client(here) + fetched(here), user=user)
 
@@ -309,7 +307,6 @@ def not_the_client(here: Stores) -> None:
 def busy(here: Stores) -> None:
     fetch()(here)
     here.oidc.control(failure=503)
-    here.stack.callback(here.oidc.control, failure=0)
 
 
 def silent(here: Stores) -> None:

@@ -55,7 +55,6 @@ class Victim:
         self.folder = folder
         self.transport = transport
         self.tasks: dict[str, asyncio.Task[None]] = {}
-        self.places: dict[str, int] = {}
 
     async def attacked(self, role: Role, attacks: list[Attack]) -> dict[str, str]:
         """What SIPp complains of, by attack; empty where it ended with 0."""
@@ -80,22 +79,22 @@ class Victim:
         return {attack.name: words for attack, words in zip(attacks, said, strict=True)}
 
     async def _is_called_by(self, stack: AsyncExitStack, attack: Attack, listening: dict[str, int]) -> str:
-        port, (own, media) = listening["port"], self._ports(attack)
+        port, own = listening["port"], free_port(block=6)
         place = own
         if self.transport == "tls":
             relay = await stack.enter_async_context(TlsRelay.towards(port))
             port, place = relay.port, relay.source
         scenario = attack.scenario("caller", self.transport, f"127.0.0.1:{place}")
-        return await self._sipp(attack, scenario, own, media, "-s", "alice", f"127.0.0.1:{port}")
+        return await self._sipp(attack, scenario, own, "-s", "alice", f"127.0.0.1:{port}")
 
     async def _calls(self, stack: AsyncExitStack, attack: Attack, listening: dict[str, int]) -> str:
-        own, media = self._ports(attack)
+        own = free_port(block=6)
         place = f"127.0.0.1:{own}"
         if self.transport == "tls":
             relay = await stack.enter_async_context(TlsRelay.before(own, "mallory"))
             place = f"localhost:{relay.port}"
         scenario = attack.scenario("callee", self.transport, place)
-        judging = asyncio.ensure_future(self._sipp(attack, scenario, own, media))
+        judging = asyncio.ensure_future(self._sipp(attack, scenario, own))
         await eventually(lambda: judging.done() or _listens(own, udp=self.transport == "udp"), within=20)
         if not judging.done():
             account = self.site.agent.accounts[0]
@@ -103,21 +102,13 @@ class Victim:
             self._go(attack, call)
         return await judging
 
-    def _ports(self, attack: Attack) -> tuple[int, int]:
-        """A port for SIP and one for RTP, which no other attack of this test has."""
-        while True:
-            port = free_port(block=6)
-            if not any(port - 6 < taken < port + 6 for taken in self.places.values()):
-                self.places[attack.name] = port
-                return port, port + 2
-
-    async def _sipp(self, attack: Attack, scenario: str, port: int, media: int, *more: str) -> str:
+    async def _sipp(self, attack: Attack, scenario: str, port: int, *more: str) -> str:
         folder = self.folder / attack.name
         folder.mkdir()
         (folder / "scenario.xml").write_text(scenario)
         mode = "u1" if self.transport == "udp" else "t1"
         argv = ["-sf", "scenario.xml", *more, "-i", "127.0.0.1", "-p", str(port), "-mi", "127.0.0.1"]
-        argv += ["-mp", str(media), "-m", "1", "-nostdin", "-t", mode, "-timeout", "40s", "-timeout_error"]
+        argv += ["-mp", str(port + 2), "-m", "1", "-nostdin", "-t", mode, "-timeout", "40s", "-timeout_error"]
         argv += ["-trace_err", "-error_file", "errors.log"]
         quiet = asyncio.subprocess.DEVNULL
         process = await asyncio.create_subprocess_exec(
@@ -209,4 +200,4 @@ async def test_T01_every_attack_succeeds_on_a_phone_that_binds_no_origin(
     monkeypatch.setattr(Dialog, "standing", lambda self, origin, target: origin)
     async with victim(tmp_path, transport, FakeProvider(password()), own=(password(),)) as phone:
         said = await phone.attacked(role, ATTACKS)
-        assert [name for name, words in said.items() if "Authorization: Digest" not in words] == []
+        assert {name: words for name, words in said.items() if "Authorization: Digest" not in words} == {}

@@ -179,5 +179,4 @@ def test_a_device_code_that_nobody_used_is_followed_by_another(
         oidc.person("alice").visit(second["url"], second["user_code"])
         running.wait_for("registration", state="registered", timeout=20)
     finally:
-        oidc.control(deviceTtl=600)
         running.leave()

@@ -58,5 +58,5 @@ def _oidc(tmp_path_factory: pytest.TempPathFactory, certs: Path) -> Iterator[Oid
 @pytest.fixture
 def oidc(_oidc: OidcProvider) -> OidcProvider:
     """The provider, with its settings as they were."""
-    _oidc.control(accessTtl=300, refreshTtl=3600, deviceTtl=600, failure=0)
+    _oidc.reset()
     return _oidc

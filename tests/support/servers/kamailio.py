@@ -118,6 +118,12 @@ class Kamailio:
             if word in line and "user=<null>" not in line
         ]
 
+    def forget(self) -> None:
+        """Every binding, as if nobody had registered: a program that was killed leaves its own behind."""
+        for user in self.users:
+            if self.contacts(user):
+                self.rpc("ul.rm", "location", user)
+
     def saved(self, user: str) -> list[str]:
         """One line per REGISTER of *user* that was accepted, oldest first: transport, contact, expiry."""
         wanted = f"SAVED {user} over "

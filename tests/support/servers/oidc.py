@@ -35,6 +35,7 @@ class OidcProvider:
         self._argv = [node, str(SCRIPT), str(self.port), str(certs)]
         self._log = directory / "oidc.log"
         self._start()
+        self._settings = self.control()
 
     def _start(self) -> None:
         self.server = Server(self._argv, self._log)
@@ -48,6 +49,10 @@ class OidcProvider:
     def control(self, **settings: Any) -> Any:
         """Change what ``settings`` in oidc.mjs holds; all of it, as it is then."""
         return self.call("/control", json.dumps(settings).encode())
+
+    def reset(self) -> None:
+        """The settings as they were at the start; what it has issued stays good."""
+        self.control(**self._settings)
 
     def call(self, path: str, body: bytes | None = None, **headers: str) -> Any:
         """One request; the JSON that came back, an error's too."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,13 +17,22 @@ class ServerDied(RuntimeError):
     """The server ended, or was not ready in time; the message ends with the tail of its log."""
 
 
-def free_port(*, block: int = 1, kind: int = socket.SOCK_STREAM) -> int:
-    """A port on loopback such that it and the *block* - 1 after it are free for TCP and UDP now."""
-    for _ in range(200):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port + block < 65000 and all(_is_free(p) for p in range(port, port + block)):
+LOWEST, HIGHEST = 12_000, 32_000
+"""Ports for servers: below those that the kernel gives to whoever connects or binds to port 0 (ip_local_port_range)."""
+
+_given: deque[int] = deque(maxlen=5000)
+
+
+def free_port(*, block: int = 1) -> int:
+    """A port on loopback such that it and the *block* - 1 after it are free for TCP and UDP now.
+
+    None is given again soon, and by chance only to two processes: between this and the server's bind() there is time.
+    """
+    for _ in range(2000):
+        port = random.SystemRandom().randrange(LOWEST, HIGHEST - block)
+        wanted = range(port, port + block)
+        if not any(p in _given or not _is_free(p) for p in wanted):
+            _given.extend(wanted)
             return port
     raise RuntimeError("no free ports on loopback")
 
