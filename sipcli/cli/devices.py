@@ -14,18 +14,27 @@ from sipcli.cli.runtime import Outcome, Run, run_verb
 __all__ = ["command", "find_devices"]
 
 _TEST_HZ = 440
+_HOW_TO_NAME = (
+    "in is a microphone, out a loudspeaker: --audio device:NAME for what is both, device:IN,OUT for two; "
+    "a part of the name is enough"
+)
 _METERED = 10
 """Beats for one reading of the meter."""
 
 
 @verb("devices")
 @click.option(
-    "--test", "test", is_flag=False, flag_value="", metavar="[NAME]", help="Play a tone, and meter the microphone."
+    "--test",
+    "test",
+    is_flag=False,
+    flag_value="",
+    metavar="[NAME[,NAME]]",
+    help="Play a tone, and meter the microphone.",
 )
 @click.option("--duration", type=Seconds(), default=5.0, show_default=True, metavar="S", help="How long --test takes.")
 @click.pass_obj
 def command(options: GlobalOptions, /, test: str | None, duration: float) -> int:
-    """Audio inputs and outputs, as --audio device:NAME takes them."""
+    """Audio inputs and outputs, as --audio device:NAME takes them, or device:MICROPHONE,LOUDSPEAKER."""
 
     async def body(run: Run) -> Outcome:
         if test is not None:
@@ -33,7 +42,12 @@ def command(options: GlobalOptions, /, test: str | None, duration: float) -> int
         devices, why = await run.in_thread(find_devices)
         for device in devices:
             ways = "/".join(filter(None, ["in" if device["inputs"] else "", "out" if device["outputs"] else ""]))
-            run.console.data(f"{device['name']:<48} {ways:<7} {device['rate']} Hz{'  (default)' * device['default']}")
+            run.console.data(
+                f"{device['number']:>3}  {device['name']:<48} {ways:<7} {device['rate']} Hz"
+                f"{'  (default)' * device['default']}"
+            )
+        if devices:
+            run.console.say(_HOW_TO_NAME)
         return Outcome("listed" if devices else "none", why or "", more={"devices": devices})
 
     return run_verb("devices", options, body)
@@ -42,12 +56,14 @@ def command(options: GlobalOptions, /, test: str | None, duration: float) -> int
 async def _test(run: Run, name: str | None, seconds: float) -> Outcome:
     """The device as a call would use it, beat by beat, for *seconds*.  ConfigError when it cannot be opened."""
     from sipcli.media.tone import FLOOR_DBFS, SAMPLE_RATE, Oscillator, dbfs, rms
+    from sipcli.ua.media.cards import split_names
     from sipcli.ua.media.sound import DevicePort
 
     def warn(code: str, message: str) -> None:
         run.event("warning", {"code": code, "message": message})
 
-    port = await run.in_thread(lambda: DevicePort(name, warn))
+    microphone, loudspeaker = split_names(name) if name else (None, None)
+    port = await run.in_thread(lambda: DevicePort(microphone, warn, output=loudspeaker))
     oscillator, heard, loudest = Oscillator(_TEST_HZ), b"", FLOOR_DBFS
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -93,6 +109,7 @@ def find_devices() -> tuple[list[dict[str, Any]], str | None]:
         return [], "this machine has no sound card, and none is needed: --audio null is the default"
     devices = [
         {
+            "number": device.index,
             "name": device.name,
             "inputs": device.inputs,
             "outputs": device.outputs,

@@ -225,7 +225,7 @@ def media_options(function: _F) -> _F:
             metavar="SPEC",
             default="null",
             show_default=True,
-            help="What they hear: tone[:HZ], echo, null, FILE (wav, flac, opus, ogg, mp3), device[:NAME], stdio.",
+            help="What they hear: tone[:HZ], echo, null, FILE (wav, flac, opus, mp3), device[:NAME[,NAME]], stdio.",
         ),
         click.option("--codec", metavar="NAME[,NAME]", help="Codecs, the dearest first: opus, g722, pcmu, pcma, l16."),
         *_PATH_OPTIONS,

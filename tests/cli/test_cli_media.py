@@ -99,6 +99,34 @@ def test_a_device_is_tested_by_a_tone_and_a_meter(cli: Cli, tmp_path: Path) -> N
     assert [float(line) for line in levels] == pytest.approx([-20, -20], abs=3)
 
 
+def test_a_microphone_and_a_loudspeaker_of_two_names(cli: Cli, tmp_path: Path) -> None:
+    """Two of the real ALSA's devices: 600 Hz come from the one, ours goes to the other; by name, and by number."""
+    require("portaudio")
+    (tmp_path / "in.raw").write_bytes(b"".join(Oscillator(600, rate=48000).read(48000) for _ in range(60)))
+    (tmp_path / "asound.conf").write_text(
+        "pcm.null0 { type null }\n"
+        f'pcm.desk_mic {{ type file slave.pcm "null0" file "{tmp_path}/no.raw" infile "{tmp_path}/in.raw" format "raw"'
+        ' hint { show on description "mic" } }\n'
+        f'pcm.headset {{ type file slave.pcm "null0" file "{tmp_path}/out.raw" format "raw"'
+        ' hint { show on description "ear" } }\n'
+    )
+    cli.env["ALSA_CONFIG_PATH"] = f"{ALSA_CONF}:{tmp_path}/asound.conf"
+    listed = cli.run("devices", "--json")
+    numbers = {device["name"]: device["number"] for device in listed.result["devices"]}
+    assert {"desk_mic", "headset"} <= set(numbers)
+    for names in ("desk,headset", f"{numbers['desk_mic']},{numbers['headset']}"):
+        (tmp_path / "out.raw").unlink(missing_ok=True)
+        done = cli.run("devices", "--test", names, "--duration", "0.4", "--json")
+        assert done.code == 0, done.stderr
+        assert done.result["loudest_dbfs"] == pytest.approx(-12, abs=3)
+        assert max(samples_of((tmp_path / "out.raw").read_bytes()[:2_000_000]), default=0) > 5000
+    shown = cli.run("devices")
+    assert "device:IN,OUT" in shown.stderr
+    assert [line.split()[:3] for line in shown.stdout.splitlines() if "headset" in line] == [
+        [str(numbers["headset"]), "headset", "in/out"]
+    ]
+
+
 def test_a_device_that_is_not_there_is_one_sentence(cli: Cli) -> None:
     require("portaudio")
     done = cli.run("devices", "--test", "no such card")

@@ -44,6 +44,8 @@ from sipcli.ua.media.sound import PcmRing
         ("stdio", Stdio()),
         ("device", Device(None)),
         ("device:USB: 2", Device("USB: 2")),
+        ("device:USB Audio (hw:1,0)", Device("USB Audio (hw:1,0)")),
+        ("device:webcam, USB Audio (hw:1,0)", Device("webcam", "USB Audio (hw:1,0)")),
         ("music.wav", WavFile(Path("music.wav"))),
         ("music.flac", AudioFile(Path("music.flac"))),
         ("/a/music.MP3", AudioFile(Path("/a/music.MP3"))),

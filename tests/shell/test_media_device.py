@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Callable
 from math import pi, sin
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -107,14 +108,23 @@ class FakeCard:
         """Released for each stream that began."""
 
     def RawStream(
-        self, *, samplerate: int, callback: Callable[..., None], finished_callback: Callable[[], None], **rest: Any
+        self,
+        *,
+        samplerate: int,
+        callback: Callable[..., None],
+        finished_callback: Callable[[], None],
+        device: Any,
+        **rest: Any,
     ) -> FakeStream:
         if not self.seen:
             raise ValueError("no such device")
         if samplerate not in self.rates:
             raise PortAudioError("Invalid sample rate")
         self.opened.append(FakeStream(samplerate, callback, finished_callback, self.running))
+        self.opened[-1].device = device
         return self.opened[-1]
+
+    RawOutputStream = RawStream
 
     def _terminate(self) -> None:
         assert not any(stream.running for stream in self.opened), "this would stop somebody's call"
@@ -123,8 +133,15 @@ class FakeCard:
         self.begun += 1
         self.seen = self.plugged
 
-    def query_devices(self, device: object, kind: str) -> dict[str, float]:
-        return {"default_samplerate": float(self.rates[0] if self.rates else 8000)}
+    default = SimpleNamespace(device=(0, 0))
+
+    def query_devices(self, device: object = None, kind: str | None = None) -> Any:
+        card = {"name": "USB headset: Audio (hw:1,0)", "max_input_channels": 1, "max_output_channels": 2}
+        card["default_samplerate"] = float(self.rates[0] if self.rates else 8000)
+        more = {"name": "built in, analogue", "max_input_channels": 2, "max_output_channels": 2}
+        if kind is not None:
+            return card
+        return ([card] if self.seen else []) + [more | {"default_samplerate": 48000.0}]
 
 
 class FakeStream:
@@ -134,6 +151,7 @@ class FakeStream:
         self.rate, self.callback, self.running = rate, callback, False
         self.finished, self.began = finished, began
         self.played = b""
+        self.device: Any = None
 
     def start(self) -> None:
         self.running = True
@@ -191,7 +209,7 @@ def test_the_fast_filter_is_the_same_filter(rate_in: int, rate_out: int) -> None
 def test_a_card_that_can_do_nothing_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sound, "_load", lambda: FakeCard())
     with pytest.raises(ConfigError, match="Invalid sample rate"):
-        DevicePort("3")
+        DevicePort("0")
 
 
 def test_without_the_extra_the_next_step_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,6 +217,50 @@ def test_without_the_extra_the_next_step_is_said(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ConfigError) as caught:
         sound.list_devices()
     assert caught.value.hint is not None and "sipcli[audio]" in caught.value.hint
+
+
+def test_a_microphone_and_a_loudspeaker_of_two_names_and_a_loudspeaker_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = FakeCard(48000)
+    monkeypatch.setattr(sound, "_load", lambda: card)
+    DevicePort("usb", output="1").close()
+    DevicePort("usb", listens=False).close()
+    DevicePort(output="built in").close()
+    assert [stream.device for stream in card.opened] == [(0, 1), 0, (None, 1)]
+
+
+def test_a_loudspeaker_alone_is_played_and_has_nothing_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = FakeCard(48000)
+    monkeypatch.setattr(sound, "_load", lambda: card)
+    port, oscillator = DevicePort(listens=False), Oscillator(1000)
+    played = b""
+    for _ in range(40):
+        port.write(oscillator.read())
+        assert port.read() == bytes(320)
+        block = bytearray(1920)
+        card.opened[0].callback(memoryview(block), 960, None, None)
+        played += block
+    assert dominant_hz(samples_of(played[-48000:]), rate=48000) == pytest.approx(1000, abs=1)
+    port.close()
+
+
+def test_a_card_named_by_number_is_looked_for_by_name(soon: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers are dealt anew when a device goes: number 0 is then another card."""
+    card, said = FakeCard(48000), list[str]()
+    monkeypatch.setattr(sound, "_load", lambda: card)
+    port = DevicePort("0", lambda code, message: said.append(message))
+    assert card.running.acquire(timeout=5)
+    card.plugged = card.seen = False
+    card.opened[0].unplug()
+    _beat(port)
+    while not card.begun:  # it was looked for among what is there, which now begins with the other card
+        _beat(port)
+    assert len(card.opened) == 1
+    card.plugged = True
+    assert card.running.acquire(timeout=5)
+    while len(said) < 2:
+        _beat(port)
+    assert len(card.opened) == 2
+    port.close()
 
 
 # -- a device that comes and goes -----------------------------------------------------

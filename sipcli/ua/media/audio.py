@@ -20,6 +20,7 @@ from typing import BinaryIO, Protocol, TypeAlias
 from sipcli.errors import ConfigError, ParseError
 from sipcli.media.tone import FRAME, SAMPLE_RATE, SILENCE, Oscillator, pcm_of
 from sipcli.media.wav import WavHeader, parse_wav_header, to_mono
+from sipcli.ua.media.cards import split_names
 from sipcli.ua.media.convert import make_resampler
 
 __all__ = [
@@ -89,9 +90,13 @@ class AudioFile:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The sound card: *name* is a part of its name or its number, None the default."""
+    """The sound card: a part of its name, or its number; None is the default.
+
+    *output* names another one for the loudspeaker; None: that of *name*.
+    """
 
     name: str | None = None
+    output: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ AudioSpec: TypeAlias = Tone | Melody | Echo | Null | WavFile | AudioFile | Devic
 
 
 def parse_audio(text: str) -> AudioSpec:
-    """The value of ``--audio``: ``tone[:HZ]|echo|null|FILE|device[:NAME]|stdio``; ConfigError on anything else."""
+    """The value of ``--audio``: ``tone[:HZ]|echo|null|FILE|device[:NAME[,NAME]]|stdio``; ConfigError on all else."""
     kind, colon, rest = text.partition(":")
     if kind == "tone":
         if not colon:
@@ -112,7 +117,7 @@ def parse_audio(text: str) -> AudioSpec:
             raise ConfigError(f"--audio {text}: a tone is 1 to {SAMPLE_RATE // 2 - 1} Hz", hint="for example tone:440")
         return Tone(int(rest))
     if kind == "device" and (rest or not colon):
-        return Device(rest or None)
+        return Device(*split_names(rest)) if rest else Device()
     plain: dict[str, AudioSpec] = {"echo": Echo(), "null": Null(), "stdio": Stdio()}
     if text in plain:
         return plain[text]
@@ -122,7 +127,7 @@ def parse_audio(text: str) -> AudioSpec:
         return AudioFile(Path(text).expanduser())
     raise ConfigError(
         f"--audio {text!r} is nothing that sounds",
-        hint="tone[:HZ], echo, null, device[:NAME], stdio, or a file: .wav, .flac, .opus, .ogg, .mp3",
+        hint="tone[:HZ], echo, null, device[:NAME[,NAME]], stdio, or a file: .wav, .flac, .opus, .ogg, .mp3",
     )
 
 
@@ -167,10 +172,10 @@ def open_audio(spec: AudioSpec, warn: Callable[[str, str], None] | None = None) 
             from sipcli.ua.media.soundfiles import FilePort
 
             return FilePort(path)
-        case Device(name):
+        case Device(name, output):
             from sipcli.ua.media.sound import DevicePort
 
-            return DevicePort(name, warn)
+            return DevicePort(name, warn, output=output)
         case Stdio():
             from sipcli.ua.media.pipes import StdioPort
 
@@ -182,10 +187,10 @@ def check_audio(spec: AudioSpec) -> None:
     match spec:
         case WavFile() | AudioFile():
             open_audio(spec).close()
-        case Device(name):
+        case Device(name, output):
             from sipcli.ua.media.sound import find_device
 
-            find_device(name)
+            find_device(name, output)
         case _:
             pass  # made of nothing
 

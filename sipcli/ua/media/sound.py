@@ -10,15 +10,15 @@ import ctypes
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from sipcli.errors import ConfigError
 from sipcli.media.tone import SAMPLE_RATE
+from sipcli.ua.media.cards import DeviceInfo, Direction, choose_card, lasting_name
 from sipcli.ua.media.convert import FrameConverter
 from sipcli.ua.media.quiet import quiet_stderr
 
-__all__ = ["DeviceInfo", "DevicePort", "PcmRing", "list_devices"]
+__all__ = ["DevicePort", "PcmRing", "find_device", "list_devices"]
 
 _CARD_RATE = 48000
 """What nearly every card has of itself, and what Opus needs."""
@@ -63,22 +63,12 @@ class PcmRing:
 # -- the sound card -----------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceInfo:
-    """One device of ``sipcli devices``; *inputs* and *outputs* are channels, *rate* its own in Hz."""
-
-    index: int
-    name: str
-    inputs: int
-    outputs: int
-    rate: int
-    default_input: bool
-    default_output: bool
-
-
 def list_devices() -> list[DeviceInfo]:
     """What PortAudio sees; ConfigError when the extra, or PortAudio itself, is not installed."""
-    sounddevice = _load()
+    return _list(_load())
+
+
+def _list(sounddevice: Any) -> list[DeviceInfo]:
     with quiet_stderr():
         found = sounddevice.query_devices()
         default_input, default_output = sounddevice.default.device
@@ -96,19 +86,22 @@ def list_devices() -> list[DeviceInfo]:
     ]
 
 
-def find_device(name: str | None) -> None:
-    """Raise ConfigError where no sound card is called *name*; it is not opened, and may be busy when it is."""
+def find_device(name: str | None, output: str | None = None, *, listens: bool = True) -> None:
+    """Raise ConfigError where there is no microphone *name*, or loudspeaker *output* (None: of that name, too).
+
+    They are not opened, and may be busy when they are.  *listens* False: the loudspeaker alone.
+    """
     sounddevice = _load()
-    try:
-        with quiet_stderr():
-            for kind in ("input", "output"):
-                sounddevice.query_devices(_device(name), kind)
-    except (sounddevice.PortAudioError, ValueError) as error:
-        raise _no_card(name, error) from error
-
-
-def _device(name: str | None) -> int | str | None:
-    return int(name) if name is not None and name.isdigit() else name
+    wanted: list[tuple[Direction, str | None]] = [("output", output or name)]
+    if listens:
+        wanted.insert(0, ("input", name))
+    for direction, called in wanted:
+        try:
+            number = None if called is None else choose_card(_list(sounddevice), called, direction).index
+            with quiet_stderr():
+                sounddevice.query_devices(number, direction)
+        except (sounddevice.PortAudioError, ValueError) as error:
+            raise _no_card(called, error) from error
 
 
 def _no_card(name: str | None, error: Exception) -> ConfigError:
@@ -155,7 +148,9 @@ def _alsa_has_a_configuration() -> bool:
 
 
 class DevicePort:
-    """Microphone and loudspeaker of one device, at its own rate; what the call has is resampled from and to it.
+    """Microphone *name* and loudspeaker *output* (None: of that name, too), at the card's own rate: it is resampled.
+
+    *listens* False: the loudspeaker alone, and :meth:`read` is silence.
 
     PortAudio calls back from its own thread with blocks of its own size; both rings hold some 120 ms.  A device that
     vanishes becomes silence, *warn(code, message)* is called on the next beat, and every second it is looked for.
@@ -165,10 +160,18 @@ class DevicePort:
     _microphone: PcmRing
     _loudspeaker: PcmRing
 
-    def __init__(self, name: str | None = None, warn: Callable[[str, str], None] | None = None) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        warn: Callable[[str, str], None] | None = None,
+        *,
+        output: str | None = None,
+        listens: bool = True,
+    ) -> None:
         self._sounddevice = _load()
-        self._name = name or "(default)"
-        self._device = _device(name)
+        self._name = ", ".join(filter(None, (name, output))) or "(default)"
+        self._named: dict[Direction, str | None] = {"input": name, "output": output or name}
+        self._listens = listens
         self._warn = warn
         self._call_rate = SAMPLE_RATE
         self._closing = threading.Event()
@@ -180,12 +183,12 @@ class DevicePort:
         try:
             self._start()
         except (self._sounddevice.PortAudioError, ValueError) as error:
-            raise _no_card(name, error) from error
+            raise _no_card(self._name if name or output else None, error) from error
 
     def _start(self) -> None:
-        """Open the device and let it run.  PortAudioError, or ValueError where there is none of that name."""
+        """Open the device and let it run.  PortAudioError; ConfigError where there is none of that name."""
         with quiet_stderr():
-            stream = self._open(self._sounddevice, self._device)
+            stream = self._open(self._sounddevice)
             self._stopped, self._beats = False, 0
             self._convert()
             stream.start()
@@ -197,29 +200,38 @@ class DevicePort:
         if closed:
             stream.close(ignore_errors=True)
 
-    def _open(self, sounddevice: Any, device: int | str | None) -> Any:
+    def _open(self, sounddevice: Any) -> Any:
+        speaker = self._number("output")
+        microphone = self._number("input") if self._listens else None
+
         def stream(rate: int) -> Any:
             self._rate = rate
             octets = 2 * (rate // 50)
             self._microphone = PcmRing(most=_RING_FRAMES * octets, prefill=_PREFILL_FRAMES * octets)
             self._loudspeaker = PcmRing(most=_RING_FRAMES * octets, prefill=_PREFILL_FRAMES * octets)
-            return sounddevice.RawStream(
-                samplerate=rate,
-                channels=1,
-                dtype="int16",
-                device=device,
-                latency="low",
-                callback=self._callback,
-                finished_callback=self._finished,
-            )
+            settings = {"samplerate": rate, "channels": 1, "dtype": "int16", "latency": "low"}
+            settings["finished_callback"] = self._finished
+            if not self._listens:
+                return sounddevice.RawOutputStream(device=speaker, callback=self._play, **settings)
+            return sounddevice.RawStream(device=(microphone, speaker), callback=self._callback, **settings)
 
         try:
             return stream(_CARD_RATE)
         except sounddevice.PortAudioError:
-            rate = int(sounddevice.query_devices(device, "output")["default_samplerate"])
+            rate = int(sounddevice.query_devices(speaker, "output")["default_samplerate"])
             if rate == _CARD_RATE:
                 raise
             return stream(rate)
+
+    def _number(self, direction: Direction) -> int | None:
+        """What PortAudio calls it now; None is its default."""
+        name = self._named[direction]
+        if name is None:
+            return None
+        card = choose_card(_list(self._sounddevice), name, direction)
+        if name.isdigit():
+            self._named[direction] = lasting_name(card)
+        return card.index
 
     def tune(self, rate: int) -> None:
         """The call's PCM has *rate* from now on; the device is not touched."""
@@ -231,8 +243,11 @@ class DevicePort:
         self._from_card, self._to_card = FrameConverter(self._rate, rate), FrameConverter(rate, self._rate)
 
     def _callback(self, indata: Any, outdata: Any, frames: int, when: Any, status: Any) -> None:
-        self._beats = 0
         self._microphone.write(bytes(indata))
+        self._play(outdata, frames, when, status)
+
+    def _play(self, outdata: Any, frames: int, when: Any, status: Any) -> None:
+        self._beats = 0
         outdata[:] = self._loudspeaker.read(len(outdata))
 
     def _finished(self) -> None:
@@ -277,7 +292,7 @@ class DevicePort:
                 self._look_again()
                 try:
                     self._start()
-                except (self._sounddevice.PortAudioError, ValueError):
+                except (self._sounddevice.PortAudioError, ValueError, ConfigError):
                     continue
             self._back = True
             return
