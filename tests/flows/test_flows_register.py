@@ -9,7 +9,7 @@ from sipcli.errors import TokenSpent
 from sipcli.sip import events
 from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthRejected, GiveUp
 from sipcli.sip.core import Core
-from sipcli.sip.registrations.binding import refresh_in
+from sipcli.sip.pauses import refresh_in
 from sipcli.sip.registrations.register import State
 from tests.support.pair import Gate, Wire, password, response
 

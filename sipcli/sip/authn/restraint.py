@@ -11,18 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["BASE_TIME", "MAX_TIME", "Restraint", "backoff"]
+from sipcli.sip.pauses import MAX_TIME, backoff
 
-BASE_TIME = 30.0
-MAX_TIME = 1800.0
+__all__ = ["Restraint"]
+
 FREE = 2
 """Refusals in a row that cost no pause: somebody who is setting an account up is wrong once or twice."""
-
-
-def backoff(failures: int, uniform: Callable[[float, float], float]) -> float:
-    """RFC 5626 section 4.5: a random 50 to 100 % of min(1800, 30 * 2**failures) seconds."""
-    longest = min(MAX_TIME, BASE_TIME * 2.0 ** min(failures, 16))
-    return uniform(longest / 2, longest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from sipcli.errors import ParseError
-from sipcli.sip.authn.restraint import MAX_TIME
 from sipcli.sip.syntax.message import Response
 from sipcli.sip.syntax.uri import NameAddr, SipUri
 
-__all__ = ["Binding", "granted", "longer", "own_contact", "refresh_in", "retry_after", "service_route", "verdict"]
-
-MARGIN = 32.0
-"""Seconds before expiry by which a refresh goes out: one full non-INVITE transaction."""
-_REFUSALS = frozenset((401, 403, 407))
+__all__ = ["Binding", "granted", "own_contact", "service_route"]
 
 
 class Binding(NamedTuple):
@@ -22,13 +17,6 @@ class Binding(NamedTuple):
     contact: str
     expires_at: float
     expires_s: int
-
-
-def refresh_in(expires: float) -> float:
-    """Seconds from the 200 to the refresh: at 80 % of the time, but never later than 32 s before its end."""
-    if expires >= 1.5 * MARGIN:
-        return min(0.8 * expires, expires - MARGIN)
-    return expires / 2
 
 
 def granted(response: Response, ours: str, user: str, asked: int) -> int:
@@ -72,23 +60,3 @@ def service_route(response: Response) -> tuple[str, ...]:
     except ParseError:
         return ()
     return routes
-
-
-def longer(response: Response, asked: int) -> int | None:
-    """Seconds that a 423 wants instead of *asked*; None when they are no more (RFC 3261 section 10.2.8)."""
-    least = response.find("Min-Expires") or ""
-    if response.status != 423 or not (least.isascii() and least.isdigit() and len(least) < 11):
-        return None
-    return int(least) if asked < int(least) < 2**32 else None
-
-
-def retry_after(response: Response | None) -> float:
-    """Seconds that it asks us to stay away, 0.0 if it does not say (RFC 3261 section 20.33)."""
-    text = (response.find("Retry-After") or "") if response is not None else ""
-    digits = text.partition("(")[0].partition(";")[0].strip()
-    return min(float(digits), MAX_TIME) if digits.isascii() and digits.isdigit() and len(digits) < 9 else 0.0
-
-
-def verdict(response: Response | None) -> Literal["refused", "failed"]:
-    """How what was never granted ended: by a no to us, or by anything else, which says nothing of a secret."""
-    return "refused" if response is not None and response.status in _REFUSALS else "failed"

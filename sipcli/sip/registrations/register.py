@@ -13,22 +13,15 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from sipcli.sip.authn.policy import GiveUp
-from sipcli.sip.authn.restraint import backoff
 from sipcli.sip.events import RegistrationChanged, RegistrationState, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
-from sipcli.sip.registrations.binding import (
-    Binding,
-    granted,
-    longer,
-    refresh_in,
-    retry_after,
-    service_route,
-    verdict,
-)
+from sipcli.sip.pauses import backoff, refresh_in, retry_after
+from sipcli.sip.registrations.binding import Binding, granted, service_route
 from sipcli.sip.registrations.keepalive import keep_alive, leave_alone
 from sipcli.sip.registrations.outbound import FIRST_HOP_LACKS_OUTBOUND
+from sipcli.sip.softstate import SoftState, verdict
 from sipcli.sip.syntax.message import Response, code_and_reason
 from sipcli.sip.targets import Target, through
 
@@ -63,45 +56,38 @@ class State(Enum):
     GONE = "gone"
 
 
-class Registration:
+class Registration(SoftState):
     """One account's binding at its registrar; at most one REGISTER is outstanding, a pending challenge included."""
 
     __slots__ = (
         "_account",
         "_begun_at",
-        "_core",
-        "_exchange",
         "_failures",
         "_flow",
         "_losses",
         "_offline",
         "_rebind",
-        "_too_brief",
         "_unbind",
         "_waited",
         "_where",
         "binding",
         "bound_at",
-        "expires",
         "keep",
         "state",
     )
 
     def __init__(self, core: Core, account: AccountState, *, expires: int, keep: bool) -> None:
         """*expires* in seconds is what we ask for.  With *keep* failures are retried; without, the first ends it."""
-        self._core = core
+        super().__init__(core, expires=expires)
         self._account = account
-        self.expires = expires
         self.keep = keep
         self.state = State.IDLE
         self.binding: Binding | None = None
         self.bound_at = 0.0
-        self._exchange: Exchange | None = None
         self._flow: Flow | None = None
         self._failures = 0
         self._losses = 0
         self._offline = False  # the last failure came without an answer
-        self._too_brief = False
         self._unbind = False
         self._rebind = False
         self._waited = False
@@ -140,18 +126,14 @@ class Registration:
             self._unbind = True  # it may succeed yet: wait for its end, then take back what it made
             exchange.closing = True
             return
-        if exchange is not None:
-            self._exchange = None
-            exchange.stop()
+        self._drop_exchange()
         self._leave()
 
     def close(self, why: str) -> None:
         """The account goes: nothing more is sent."""
         if self.state is State.GONE:
             return
-        self._core.wheel.disarm(self)
-        if self._exchange is not None:
-            self._exchange.stop()
+        self._drop_exchange()
         self._gone("unregistered", None, why)
 
     def flow_lost(self, flow: Flow) -> None:
@@ -211,7 +193,7 @@ class Registration:
         if expires == 0 and self.binding is not None:
             # What is taken back is the very Contact that was bound; a new connection would have another port.
             headers.append(("Contact", f"<{self.binding.contact}>{params}"))
-        self._exchange = Exchange(
+        exchange = Exchange(
             self._core,
             self,
             account,
@@ -228,27 +210,24 @@ class Registration:
             ),
             interactive=expires > 0,
         )
-        self._exchange.start()
+        self._start(exchange)
 
     # -- what came of them -----------------------------------------------------------------------------
 
-    def on_provisional(self, exchange: Exchange, response: Response) -> None:
-        pass
-
-    def on_final(self, exchange: Exchange, response: Response | None, why: Why) -> None:
-        if exchange is not self._exchange:
-            return
-        self._exchange = None
+    def _succeeded(self, exchange: Exchange, response: Response) -> None:
         self._flow = exchange.flow
-        success = response is not None and response.status < 300
         if self.state is State.UNBINDING:
-            self._gone("unregistered", response, None if success else why)
-        elif success:
-            assert response is not None
+            self._gone("unregistered", response, None)
+        else:
             self._bound(exchange, response)
+
+    def _not_granted(self, exchange: Exchange, response: Response | None, why: Why) -> None:
+        self._flow = exchange.flow
+        if self.state is State.UNBINDING:
+            self._gone("unregistered", response, why)
         elif self._unbind:
             self._leave()
-        elif response is not None and self._can_ask_otherwise(response):
+        elif self._can_ask_otherwise(response):
             self._send(self.expires)
         else:
             self._failed(response, why)
@@ -283,15 +262,11 @@ class Registration:
         elif flow is not None:
             leave_alone(self._core, flow)
 
-    def _can_ask_otherwise(self, response: Response) -> bool:
-        """423: ask for Min-Expires, once (RFC 3261 section 10.2.8); 439: do without a flow (RFC 5626 section 4.2.1)."""
-        if response.status == FIRST_HOP_LACKS_OUTBOUND:
+    def _can_ask_otherwise(self, response: Response | None) -> bool:
+        """423: ask for Min-Expires, once for each grant; 439: do without a flow (RFC 5626 section 4.2.1)."""
+        if response is not None and response.status == FIRST_HOP_LACKS_OUTBOUND:
             return self._account.outbound.give_in()
-        least = None if self._too_brief else longer(response, self.expires)
-        if least is None:
-            return False
-        self._too_brief, self.expires = True, least
-        return True
+        return self.asks_longer(response)
 
     def _failed(self, response: Response | None, why: Why) -> None:
         if why in (GiveUp.PERSON, GiveUp.SIGN_IN) or (self._waited and response is not None and response.status == 403):
@@ -360,7 +335,6 @@ class Registration:
 
     def _gone(self, state: RegistrationState, response: Response | None, why: Why) -> None:
         self._core.wheel.disarm(self)
-        self._exchange = None
         self.state = State.GONE
         self.binding = None
         account = self._account

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from sipcli.sip.dialog import Dialog
 from sipcli.sip.events import Why
 from sipcli.sip.exchange import Exchange, ExchangeState
-from sipcli.sip.registrations.binding import refresh_in, retry_after
-from sipcli.sip.subscriptions.softstate import granted
+from sipcli.sip.pauses import refresh_in, retry_after
+from sipcli.sip.softstate import OneRequest, granted
 from sipcli.sip.subscriptions.substate import SubscriptionState
 from sipcli.sip.syntax.message import Request, Response
 from sipcli.sip.transactions.transaction import ServerTransaction
@@ -32,15 +32,15 @@ LEAST_RETRY = 5.0
 _ENDING = frozenset((404, 405, 408, 410, 416, *range(480, 486), 489, 501, 604))
 
 
-class Notifier:
+class Notifier(OneRequest):
     """Owner of one dialog; *number* counts the notifiers of a subscription from 1, for a SUBSCRIBE may fork."""
 
-    __slots__ = ("_core", "_exchange", "_heard", "_subscription", "dialog", "expires_at", "leaving", "number", "state")
+    __slots__ = ("_heard", "_subscription", "dialog", "expires_at", "leaving", "number", "state")
 
     def __init__(
         self, core: Core, subscription: Subscription, dialog: Dialog, number: int, state: SubscriptionState
     ) -> None:
-        self._core = core
+        super().__init__(core)
         self._subscription = subscription
         self.dialog = dialog
         self.number = number
@@ -49,7 +49,6 @@ class Notifier:
         self.leaving = False
         self._heard = True
         """A NOTIFY came since the last SUBSCRIBE went out."""
-        self._exchange: Exchange | None = None
 
     # -- what the subscription says ------------------------------------------------------------------
 
@@ -102,34 +101,26 @@ class Notifier:
         core = self._core
         self._heard = False
         core.wheel.disarm(self, "refresh")
-        self._exchange = Exchange(
-            core,
-            self,
-            self.dialog.account,
-            self.dialog.letter("SUBSCRIBE", contact="", headers=self._subscription.headers(expires)),
-            interactive=expires > 0,
-            patience=core.config.timers.f,
-            flow_home=self.dialog.flow_for,
+        self._start(
+            Exchange(
+                core,
+                self,
+                self.dialog.account,
+                self.dialog.letter("SUBSCRIBE", contact="", headers=self._subscription.headers(expires)),
+                interactive=expires > 0,
+                patience=core.config.timers.f,
+                flow_home=self.dialog.flow_for,
+            )
         )
-        self._exchange.start()
 
-    def _drop_exchange(self) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.stop()
-
-    def on_provisional(self, exchange: Exchange, response: Response) -> None:
-        pass
-
-    def on_final(self, exchange: Exchange, response: Response | None, why: Why) -> None:
-        if exchange is not self._exchange:
-            return
-        self._exchange = None
-        if exchange.closing and self.leaving and response is not None and response.status < 300:
+    def _succeeded(self, exchange: Exchange, response: Response) -> None:
+        if exchange.closing and self.leaving:
             self._send(0)  # that was the refresh which was under way when we began to leave
-        elif response is not None and response.status < 300:
+        else:
             self._accepted(exchange, response)
-        elif self.leaving or response is None or response.status in _ENDING:
+
+    def _not_granted(self, exchange: Exchange, response: Response | None, why: Why) -> None:
+        if self.leaving or response is None or response.status in _ENDING:
             self._subscription.on_gone(self, response, why)
         elif self._subscription.asks_longer(response):
             self.refresh()

@@ -12,13 +12,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from sipcli.sip.authn.restraint import backoff
 from sipcli.sip.events import PublicationChanged, PublicationPhase, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
-from sipcli.sip.registrations.binding import longer, refresh_in, retry_after, verdict
-from sipcli.sip.subscriptions.softstate import granted
+from sipcli.sip.pauses import backoff, refresh_in, retry_after
+from sipcli.sip.softstate import SoftState, granted, verdict
 from sipcli.sip.syntax.grammar import is_token
 from sipcli.sip.syntax.message import Response, code_and_reason
 from sipcli.sip.syntax.uri import SipUri
@@ -41,25 +40,21 @@ class PublicationState(Enum):
     GONE = "gone"
 
 
-class Publication:
+class Publication(SoftState):
     """The state of *event* of *target* as we say it is; one PUBLISH is outstanding at most (section 4)."""
 
     __slots__ = (
         "_account",
         "_body",
-        "_core",
         "_cseq",
-        "_exchange",
         "_failures",
         "_new",
         "_published_once",
         "_tag",
-        "_too_brief",
         "call_id",
         "content_type",
         "etag",
         "event",
-        "expires",
         "id",
         "state",
         "target",
@@ -76,12 +71,11 @@ class Publication:
         *,
         expires: int,
     ) -> None:
-        self._core = core
+        super().__init__(core, expires=expires)
         self._account = account
         self.id = core.new_id("pub")
         self.target = target
         self.event = event
-        self.expires = expires
         self.state = PublicationState.TRYING
         self.etag: str | None = None
         """What the server calls the state it holds; None: it holds none."""
@@ -90,9 +84,8 @@ class Publication:
         self._new = True
         """The server does not have :attr:`_body` yet."""
         self.call_id, self._tag, self._cseq = core.new_call_id(), core.new_tag(), CSeqCounter()
-        self._exchange: Exchange | None = None
         self._failures = 0
-        self._published_once = self._too_brief = False
+        self._published_once = False
         core.standing.add(self)
 
     @property
@@ -163,30 +156,25 @@ class Publication:
             body=self._body if said else b"",
             content_type=self.content_type if said else None,
         )
-        self._exchange = Exchange(core, self, account, letter, interactive=not remove)
-        self._exchange.start()
+        self._start(Exchange(core, self, account, letter, interactive=not remove))
 
-    def on_provisional(self, exchange: Exchange, response: Response) -> None:
-        pass
-
-    def on_final(self, exchange: Exchange, response: Response | None, why: Why) -> None:
-        if exchange is not self._exchange:
-            return
-        self._exchange = None
-        success = response is not None and response.status < 300
-        if self.state is PublicationState.REMOVING:
-            if exchange.closing and success:
-                self.etag = _etag_of(response)
-                self._leave()
-            else:
-                self._gone("removed", response, None if success else why)
-        elif success:
-            assert response is not None
+    def _succeeded(self, exchange: Exchange, response: Response) -> None:
+        if self.state is not PublicationState.REMOVING:
             self._accepted(response)
+        elif exchange.closing:
+            self.etag = _etag_of(response)
+            self._leave()
+        else:
+            self._gone("removed", response)
+
+    def _not_granted(self, exchange: Exchange, response: Response | None, why: Why) -> None:
+        if self.state is PublicationState.REMOVING:
+            self._gone("removed", response, why)
         elif response is not None and response.status == 412 and self.etag is not None:
             self.etag = None  # section 5: never tried again; said anew, whole
             self._send()
-        elif response is not None and self._asks_longer(response):
+        elif self.asks_longer(response):
+            self._new = True
             self._send()
         else:
             self._failed(response, why)
@@ -205,14 +193,6 @@ class Publication:
             return
         self._core.arm(self, "refresh", max(refresh_in(seconds), LEAST_REFRESH))
         self._tell("published", response, expires_s=seconds)
-
-    def _asks_longer(self, response: Response) -> bool:
-        """423: ask for Min-Expires, once (section 5)."""
-        least = None if self._too_brief else longer(response, self.expires)
-        if least is None:
-            return False
-        self._too_brief, self._new, self.expires = True, True, least
-        return True
 
     def _failed(self, response: Response | None, why: Why) -> None:
         if not self._published_once:
@@ -239,11 +219,6 @@ class Publication:
         self._core.standing.discard(self)
         self._tell(phase, response, why=why)
 
-    def _drop_exchange(self) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.stop()
-
     def _tell(
         self,
         phase: PublicationPhase,
@@ -257,6 +232,6 @@ class Publication:
         self._core.emit(PublicationChanged(self, phase, code, reason, expires_s, retry_in_s, why))
 
 
-def _etag_of(response: Response | None) -> str | None:
-    etag = None if response is None else response.find("SIP-ETag")
+def _etag_of(response: Response) -> str | None:
+    etag = response.find("SIP-ETag")
     return etag if etag and is_token(etag) else None

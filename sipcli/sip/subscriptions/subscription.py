@@ -17,15 +17,14 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from sipcli.errors import ParseError
-from sipcli.sip.authn.restraint import backoff
 from sipcli.sip.dialog import Dialog
 from sipcli.sip.events import NotifyReceived, SubscriptionChanged, SubscriptionPhase, Why
 from sipcli.sip.exchange import Exchange
 from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
-from sipcli.sip.registrations.binding import longer, retry_after, verdict
+from sipcli.sip.pauses import backoff, retry_after
+from sipcli.sip.softstate import SoftState, granted, verdict
 from sipcli.sip.subscriptions.notifier import Notifier
-from sipcli.sip.subscriptions.softstate import granted
 from sipcli.sip.subscriptions.substate import EventType, SubscriptionState
 from sipcli.sip.syntax.message import Request, Response, code_and_reason
 from sipcli.sip.syntax.uri import SipUri
@@ -52,7 +51,7 @@ class Phase(Enum):
     GONE = "gone"
 
 
-class Subscription:
+class Subscription(SoftState):
     """What one ``subscribe`` asked for, over all its dialogs.
 
     *accept* are the media types that NOTIFYs may carry; *forks* keeps every
@@ -63,9 +62,7 @@ class Subscription:
     __slots__ = (
         "_account",
         "_begun_at",
-        "_core",
         "_cseq",
-        "_exchange",
         "_granted",
         "_granted_once",
         "_losses",
@@ -74,12 +71,10 @@ class Subscription:
         "_session",
         "_tag",
         "_told",
-        "_too_brief",
         "_until",
         "accept",
         "call_id",
         "event",
-        "expires",
         "forks",
         "id",
         "phase",
@@ -98,19 +93,17 @@ class Subscription:
         forks: bool,
         shared_auth: bool | None = None,
     ) -> None:
-        self._core = core
+        super().__init__(core, expires=expires)
         self._account = account
         self._session = None if account is None else account.session_for(shared=shared_auth)
         self.id = core.new_id("sub")
         self.target = target
         self.event = EventType(event)
         self.accept = accept
-        self.expires = expires
         self.forks = forks
         self.phase = Phase.TRYING
         self.call_id = self._tag = ""
         self._cseq = CSeqCounter()
-        self._exchange: Exchange | None = None
         self._notifiers: dict[str, Notifier] = {}
         self._numbers = 0
         self._granted: int | None = None
@@ -119,7 +112,6 @@ class Subscription:
         """Timer N: until then a NOTIFY may make another dialog."""
         self._begun_at = core.now
         self._losses = 0
-        self._too_brief = False
         self._told: str | None = None
         core.standing.add(self)
 
@@ -208,26 +200,17 @@ class Subscription:
             session=self._session,
         )
         patience = self._core.config.timers.f
-        self._exchange = Exchange(self._core, self, self._account, letter, patience=patience)
-        self._exchange.start()
+        self._start(Exchange(self._core, self, self._account, letter, patience=patience))
 
-    def on_provisional(self, exchange: Exchange, response: Response) -> None:
-        pass
-
-    def on_final(self, exchange: Exchange, response: Response | None, why: Why) -> None:
-        if exchange is not self._exchange:
-            return
-        self._exchange = None
-        if response is not None and response.status < 300:
-            self._accepted(exchange, response)
-        elif self._notifiers:
+    def _not_granted(self, exchange: Exchange, response: Response | None, why: Why) -> None:
+        if self._notifiers:
             self._until = 0.0  # a notifier that notifies us has accepted, whatever became of its answer
-        elif response is not None and self.asks_longer(response):
+        elif self.asks_longer(response):
             self._send()
         else:
             self._failed(response, why)
 
-    def _accepted(self, exchange: Exchange, response: Response) -> None:
+    def _succeeded(self, exchange: Exchange, response: Response) -> None:
         self._granted = granted(response, self.expires)
         self._until = exchange.sent_at + self._core.config.timers.f
         for notifier in self._notifiers.values():
@@ -235,14 +218,6 @@ class Subscription:
                 notifier.lasts(self._granted)
         if not self._notifiers:
             self._core.wheel.arm(self, "notify", self._until)
-
-    def asks_longer(self, response: Response) -> bool:
-        """423: ask for Min-Expires, once for each grant (section 4.2.1.1).  True: :attr:`expires` is that now."""
-        least = None if self._too_brief else longer(response, self.expires)
-        if least is None:
-            return False
-        self._too_brief, self.expires = True, least
-        return True
 
     def _failed(self, response: Response | None, why: Why) -> None:
         if self._granted_once:
@@ -384,11 +359,6 @@ class Subscription:
         for notifier in tuple(self._notifiers.values()):
             self._part_with(notifier)
         self._core.notified.remove(self.call_id, self._tag, self)
-
-    def _drop_exchange(self) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.stop()
 
     def _tell(
         self,

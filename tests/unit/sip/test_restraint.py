@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sipcli.sip.authn.restraint import MAX_TIME, Restraint
+from sipcli.sip.authn.restraint import Restraint
+from sipcli.sip.pauses import MAX_TIME
 
 
 def longest(low: float, high: float) -> float:
