@@ -20,6 +20,7 @@ from typing import Any
 FIELD = re.compile(
     rb"^(Via|v|From|f|To|t|Call-ID|i|CSeq|Contact|m|Authorization|Expires)[ \t]*:[ \t]*(.*?)\r$", re.I | re.M
 )
+LONG_FORM = {b"v": b"via", b"f": b"from", b"t": b"to", b"i": b"call-id", b"m": b"contact"}
 
 
 def serve(algorithm: str = "MD5") -> None:
@@ -29,54 +30,64 @@ def serve(algorithm: str = "MD5") -> None:
     print(sock.getsockname()[1], flush=True)
     clock, serial = time.perf_counter, 0
     challenged: dict[bytes, float] = {}
-    notes: dict[str, Any] = {"latency_us": [], "first": None, "last": None, "registered": 0, "registered_first": None}
+    notes = blank_notes()
     while True:
         data, peer = sock.recvfrom(65536)
         now = clock()
         if data == b"DUMP":
             sock.sendto(json.dumps(notes).encode()[:60000], peer)
-            notes = {"latency_us": [], "first": None, "last": None, "registered": 0, "registered_first": None}
+            notes = blank_notes()
             challenged.clear()
             continue
         if data == b"QUIT":
             return
         if not data.startswith(b"REGISTER"):
             continue
-        fields = {name.lower(): value for name, value in FIELD.findall(data)}
-        via = fields.get(b"via") or fields[b"v"]
-        via = via.replace(b";rport", b";rport=%d" % peer[1], 1) + b";received=" + peer[0].encode()
-        call_id = fields.get(b"call-id") or fields[b"i"]
-        to = fields.get(b"to") or fields[b"t"]
-        common = b"Via: %s\r\nFrom: %s\r\nTo: %s;tag=r%d\r\nCall-ID: %s\r\nCSeq: %s\r\n" % (
-            via,
-            fields.get(b"from") or fields[b"f"],
-            to,
-            serial,
-            call_id,
-            fields[b"cseq"],
-        )
+        fields = {LONG_FORM.get(name.lower(), name.lower()): value for name, value in FIELD.findall(data)}
         notes["first"] = notes["first"] or time.time()
         if b"authorization" not in fields:
             serial += 1
-            sock.sendto(
-                b'SIP/2.0 401 Unauthorized\r\n%sWWW-Authenticate: Digest realm="bench", nonce="%016x", algorithm=%s, '
-                b'qop="auth"\r\nContent-Length: 0\r\n\r\n' % (common, serial, algorithm.encode()),
-                peer,
-            )
-            challenged[call_id] = clock()
+            sock.sendto(challenge_to(fields, peer, serial, algorithm), peer)
+            challenged[fields[b"call-id"]] = clock()
             continue
-        asked = challenged.pop(call_id, None)
+        asked = challenged.pop(fields[b"call-id"], None)
         if asked is not None:
             notes["latency_us"].append(round((now - asked) * 1e6, 1))
-        expires = fields.get(b"expires", b"600")
-        contact = fields.get(b"contact") or fields.get(b"m") or b""
-        bindings = (
-            b"" if expires == b"0" else b"Contact: %s;expires=%s\r\n" % (contact.partition(b";expires")[0], expires)
-        )
-        sock.sendto(b"SIP/2.0 200 OK\r\n%s%sContent-Length: 0\r\n\r\n" % (common, bindings), peer)
+        sock.sendto(acceptance_of(fields, peer, serial), peer)
         notes["registered"] += 1
         notes["last"] = time.time()
         notes["registered_first"] = notes["registered_first"] or notes["last"]
+
+
+def blank_notes() -> dict[str, Any]:
+    return {"latency_us": [], "first": None, "last": None, "registered": 0, "registered_first": None}
+
+
+def challenge_to(fields: dict[bytes, bytes], peer: tuple[str, int], serial: int, algorithm: str) -> bytes:
+    return (
+        b'SIP/2.0 401 Unauthorized\r\n%sWWW-Authenticate: Digest realm="bench", nonce="%016x", algorithm=%s, '
+        b'qop="auth"\r\nContent-Length: 0\r\n\r\n' % (copied(fields, peer, serial), serial, algorithm.encode())
+    )
+
+
+def acceptance_of(fields: dict[bytes, bytes], peer: tuple[str, int], serial: int) -> bytes:
+    expires = fields.get(b"expires", b"600")
+    contact = fields.get(b"contact", b"").partition(b";expires")[0]
+    bindings = b"" if expires == b"0" else b"Contact: %s;expires=%s\r\n" % (contact, expires)
+    return b"SIP/2.0 200 OK\r\n%s%sContent-Length: 0\r\n\r\n" % (copied(fields, peer, serial), bindings)
+
+
+def copied(fields: dict[bytes, bytes], peer: tuple[str, int], serial: int) -> bytes:
+    """What every answer repeats of its request (RFC 3261 section 8.2.6.2)."""
+    via = fields[b"via"].replace(b";rport", b";rport=%d" % peer[1], 1) + b";received=" + peer[0].encode()
+    return b"Via: %s\r\nFrom: %s\r\nTo: %s;tag=r%d\r\nCall-ID: %s\r\nCSeq: %s\r\n" % (
+        via,
+        fields[b"from"],
+        fields[b"to"],
+        serial,
+        fields[b"call-id"],
+        fields[b"cseq"],
+    )
 
 
 class Registrar:

@@ -102,28 +102,22 @@ def command(
         talk = Talk.wanted(run, said)
         account = _account(run, aor, no_register, said)
         run.ends_with_reader = True
-        # Without a registrar there is no server of ours that calls could come through.
-        direct = no_register or not account.register
+        direct = no_register or not account.register  # then there is no server of ours that calls could come through
         engine = EngineConfig(accept_calls="any" if direct or allow_anonymous else "bound")
         port, there = said.pop("port"), person_there(run)
+        desk = CallDesk(run, plan, talk, limit=max_calls, ring=ring, chooser=chooser, early=early_media)
         async with (
             run.agent([account], engine_config=engine, bind_port=0 if direct else port, trace=there) as agent,
             run.controlled(agent, control),
         ):
-            me = agent.account(account.name)
-            desk = CallDesk(run, plan, talk, limit=max_calls, ring=ring, chooser=chooser, early=early_media)
             phone = Phone(run, agent, talk, leave=desk.stop)
-            # A caller who names none of our contacts belongs to no account.
-            me.incoming = agent.on_incoming = desk.incoming
-            if not direct:
-                run.reload_when_hung_up(agent, lambda: [_account(run, aor, no_register, said)])
-                async with run.patience(run.options.timeout, f"{account.registrar} did not answer"):
-                    await register(run, agent, account, retry_now=said["retry_now"])
-            else:
+            agent.account(account.name).incoming = agent.on_incoming = desk.incoming  # on_incoming: he named no Contact
+            if direct:
                 await _open(agent, port)
-            run.ready()
-            if ready_file is not None:
-                await run.in_thread(partial(_write_ready, ready_file, run.readiness()))
+            else:
+                run.reload_when_hung_up(agent, lambda: [_account(run, aor, no_register, said)])
+                await _bind(run, agent, account, retry_now=said["retry_now"])
+            await _say_ready(run, ready_file)
             async with phone.at_hand(f"listening as {account.aor}"):
                 await desk.serve(run.options.timeout)
         return desk.outcome()
@@ -146,6 +140,11 @@ def _who_decides(
     return plan, chooser if answer_after is None else after(answer_after, chooser)
 
 
+async def _bind(run: Run, agent: UserAgent, account: AccountConfig, *, retry_now: bool) -> None:
+    async with run.patience(run.options.timeout, f"{account.registrar} did not answer"):
+        await register(run, agent, account, retry_now=retry_now)
+
+
 async def _open(agent: UserAgent, port: int) -> None:
     """Listen for everybody, by UDP and TCP, on *port*; 0 takes one that both have free."""
     for transport in ("udp", "tcp"):
@@ -160,6 +159,12 @@ def _account(run: Run, aor: str | None, no_register: bool, said: dict[str, Any])
     if no_register and aor is None and run.options.account is None and not run.load_config().accounts:
         return run.adopt(listener(), **said)
     return run.account(aor, **said)
+
+
+async def _say_ready(run: Run, ready_file: Path | None) -> None:
+    run.ready()
+    if ready_file is not None:
+        await run.in_thread(partial(_write_ready, ready_file, run.readiness()))
 
 
 def _write_ready(path: Path, fields: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from sipcli.cli.exits import ExitStatus
 from sipcli.cli.failure import report_failure
 from sipcli.cli.logs import logs_on
 from sipcli.cli.parameters import GlobalOptions
+from sipcli.cli.patience import Patience
 from sipcli.cli.signals import CLEAN_UP_S, Signals
 from sipcli.cli.silent import SilentTerminal
 from sipcli.cli.tally import Tally
@@ -85,7 +86,7 @@ class Run:
         self._task: asyncio.Task[Outcome] | None = None
         self._signal: signal.Signals | None = None
         self._reader_left = False
-        self._patience: list[_Patience] = []
+        self._patience: list[Patience] = []
 
     # ── what a verb needs ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,7 +211,7 @@ class Run:
             return
         try:
             async with asyncio.timeout(None) as scope:
-                patience = _Patience(scope, seconds, self.tally)
+                patience = Patience(scope, seconds, self.tally)
                 self._patience.append(patience)
                 try:
                     yield
@@ -376,25 +377,6 @@ class Run:
         if name == "trace" and self.options.verbose >= 2:
             for line in fields["sip"].replace("\r\n", "\n").rstrip("\n").split("\n"):
                 self.console.say(f"    {line}", level=2)
-
-
-class _Patience:
-    """A time limit that stands still while a challenge waits for its secret."""
-
-    def __init__(self, scope: asyncio.Timeout, seconds: float, tally: Tally) -> None:
-        self._scope = scope
-        self._seconds = seconds
-        self._tally = tally
-        self._waiting = True
-        self.look()
-
-    def look(self) -> None:
-        """Something happened: start, or stop, the clock."""
-        waiting = bool(self._tally.pending or self._tally.waiting)
-        if waiting == self._waiting or self._scope.expired():
-            return
-        self._waiting = waiting
-        self._scope.reschedule(None if waiting else asyncio.get_running_loop().time() + self._seconds)
 
 
 def run_verb(verb: str, options: GlobalOptions, coroutine: Callable[[Run], Awaitable[Outcome]]) -> int:

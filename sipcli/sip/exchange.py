@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from sipcli.sip.auth import GiveUp, Pending, RealmState
 from sipcli.sip.authn.origin import Origin
 from sipcli.sip.events import Why
-from sipcli.sip.flow import Address, Flow, Hop
-from sipcli.sip.flowbook import Wish
+from sipcli.sip.flow import Flow, Hop
+from sipcli.sip.flowsearch import FlowSearch
 from sipcli.sip.letter import Letter
 from sipcli.sip.syntax.message import Request, Response
 from sipcli.sip.targets import ANONYMOUS_USER, Target, contact_uri, is_literal
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from sipcli.sip.core import Core
 
 __all__ = ["Exchange", "ExchangeOwner", "ExchangeState"]
-
-UDP_LIMIT = 1300
-"""Octets that may travel over UDP where the path's MTU is unknown (RFC 3261 section 18.1.1)."""
-_NONE: frozenset[Address] = frozenset()  # an empty set for each of ten thousand would be two megabytes
 
 
 class ExchangeState(Enum):
@@ -65,16 +61,13 @@ class Exchange:
         "__weakref__",
         "_account",
         "_core",
-        "_excluded",
-        "_fallback",
-        "_flow_home",
         "_held",
         "_origin",
         "_outcome",
+        "_search",
         "_sends",
         "_session",
         "_token",
-        "_wish",
         "closing",
         "contact",
         "flow",
@@ -115,7 +108,7 @@ class Exchange:
         self.letter = letter
         self.interactive = interactive
         self.patience = None if patience is None else core.now + patience
-        self._flow_home = flow_home
+        self._search = FlowSearch(core, account, flow_home)
         self.state = ExchangeState.RESOLVING
         self.realms: dict[str, RealmState] = {}
         self.last: Request | None = None
@@ -132,10 +125,7 @@ class Exchange:
         self.gate: Callable[[], bool] | None = None
         """Asked before each sending: may it go out now?  After a no, the owner calls :meth:`release`."""
         self._sends = 0
-        self._excluded: frozenset[Address] = _NONE
         self._outcome: tuple[Response | None, Why] = (None, None)
-        self._fallback: Flow | None = None
-        self._wish: Wish | None = None
         self._token: ChallengeToken | None = None
         self._held = False
 
@@ -225,52 +215,22 @@ class Exchange:
 
     def _resolve(self) -> None:
         self.state = ExchangeState.RESOLVING
-        self._fallback = None
         target = self.letter.target()
         self.hop = target.hop
-        core = self._core
-        flow = self._flow_home(target.hop) if self._flow_home is not None else None
-        if flow is None or flow.remote in self._excluded:
-            flow = core.flows.find(self._account, target.hop, self._excluded)
-        if flow is not None:
-            self._send(flow)
-            return
-        size = self.letter.estimate(target)
-        stream = core.flows.stream_hop(self._account, target.hop) if size > UDP_LIMIT else None
-        self._go_by(stream or target.hop, size)
+        self._search.begin(self, self.letter, target)
 
-    def _go_by(self, hop: Hop, size: int) -> None:
-        core = self._core
-        flow = core.flows.find(self._account, hop, self._excluded)
-        if flow is not None:
-            self._send(flow)
-        else:
-            self._wish = core.flows.want(self, self._account, hop, excluding=self._excluded, size=size)
+    def on_found(self, flow: Flow) -> None:
+        self._send(flow)
 
-    def on_flow(self, flow: Flow) -> None:
-        self._wish = None
-        if self.state is ExchangeState.RESOLVING:
-            self._send(flow)
-
-    def on_no_flow(self, why: str) -> None:
-        wish, self._wish = self._wish, None
-        if self.state is not ExchangeState.RESOLVING:
-            return
-        assert self.hop is not None
-        if wish is not None and wish.key[1] != self.hop:  # we asked for TCP because of the size, and nobody is there
-            self._core.flows.stream_refused(self._account, self.hop)
-            if self._fallback is not None:
-                self._send(self._fallback)
-            else:
-                self._go_by(self.hop, UDP_LIMIT)
-            return
+    def on_nothing_found(self, why: str) -> None:
         response, reason = self._outcome
         self._finish(response, reason if response is not None or reason is not None else why)
 
     def _send(self, flow: Flow) -> None:
         core, account = self._core, self._account
+        self.state = ExchangeState.RESOLVING
         if self.gate is not None and not self.gate():
-            self._held, self.state = True, ExchangeState.RESOLVING
+            self._held = True
             return
         target = self.letter.target()
         request = self._stamp(flow, target)
@@ -280,25 +240,12 @@ class Exchange:
         self.last = request
         if self._session is not None:
             self.last = request = self._session.authorize(self, request)
-        if self._too_large(request, flow):
+        if self._search.outgrown(self, request, flow, target.hop):
             return
         self._sends += 1
         self.sent_at = core.now
         self.state = ExchangeState.SENT
         self.tx = core.layer.request(request, flow, self)
-
-    def _too_large(self, request: Request, flow: Flow) -> bool:
-        """Go and look for a TCP flow instead, if this grew beyond what UDP may carry (RFC 3261 section 18.1.1)."""
-        assert self.hop is not None
-        if flow.reliable or self._fallback is not None or (size := len(request.to_bytes())) <= UDP_LIMIT:
-            return False
-        stream = self._core.flows.stream_hop(self._account, self.hop)
-        if stream is None:
-            return False
-        self.state = ExchangeState.RESOLVING
-        self._fallback = flow
-        self._go_by(stream, size)
-        return True
 
     def _stamp(self, flow: Flow, target: Target) -> Request:
         """The request as it goes out to *target* on *flow*, all but its credentials."""
@@ -407,7 +354,7 @@ class Exchange:
         self._core.flows.forget(flow)
         if self._sends >= self._core.config.max_sends or is_literal(hop.host):
             return False
-        self._excluded |= {flow.remote}
+        self._search.exclude(flow)
         self._outcome = (response, why)
         self._leave_transaction()
         self._resolve()
@@ -424,9 +371,7 @@ class Exchange:
         self._token = None  # it refers to us: without this only the collector could free either
         self._core.exchanges.discard(self)
         self._core.wheel.disarm(self)
-        if self._wish is not None:
-            self._wish.withdraw(self)
-            self._wish = None
+        self._search.stop()
 
     def _finish(self, response: Response | None, why: Why) -> None:
         self._close()

@@ -136,10 +136,10 @@ async def test_they_hold_and_resume(rig: Any) -> None:
 
 async def test_whoever_hangs_up_is_not_said_to_fall_silent(rig: Any) -> None:
     """Their RTCP BYE comes before their answer to our BYE: "no audio arrives" is no news then."""
-    rig.call._teller.media("silent")
+    rig.call.teller.media("silent")
     rig.core.over = True
-    rig.call._teller.media("silent")
-    rig.call._teller.media("stopped")
+    rig.call.teller.media("silent")
+    rig.call.teller.media("stopped")
     assert [notice.state for notice in rig.agent.notices if notice.event == "media"] == ["silent", "stopped"]
 
 
@@ -299,8 +299,8 @@ async def test_digits_by_info_are_told(rig: Any) -> None:
 
 
 async def test_what_the_media_tells(rig: Any) -> None:
-    rig.call._teller.media("flowing")
-    rig.call._teller.warning("recording-failed", "the disk is full")
+    rig.call.teller.media("flowing")
+    rig.call.teller.warning("recording-failed", "the disk is full")
     media, warning = rig.agent.notices
     assert (media.local, media.remote, media.latched) == ("[::1]:1", "[::2]:2", "[::2]:2")
     assert warning.message == "call call1: the disk is full"
@@ -308,7 +308,7 @@ async def test_what_the_media_tells(rig: Any) -> None:
 
 async def test_without_audio_there_is_nothing_to_do(rig: Any) -> None:
     rig.call.media = None
-    rig.call._teller.media("flowing")
+    rig.call.teller.media("flowing")
     assert rig.agent.notices == []
     with pytest.raises(LocalProtocolError):
         await rig.call.dtmf("1")

@@ -13,12 +13,7 @@ from sipcli.media.dtmf import TONE_MS
 from sipcli.media.quality import MediaReport
 from sipcli.sip.calls.answer import IncomingCall
 from sipcli.sip.calls.infopackage import info_headers, willing
-from sipcli.sip.events import (
-    AnyCall,
-    CallAnswered,
-    CallEnded,
-    CallProgress,
-)
+from sipcli.sip.events import AnyCall, CallAnswered, CallEnded, CallProgress
 from sipcli.sip.syntax.message import Request, Response
 from sipcli.sip.syntax.uri import NameAddr, SipUri, Uri
 from sipcli.ua.calls.callaudio import CallAudio, DigitQueue
@@ -64,7 +59,7 @@ class Call:
         self.wishes: dict[str, Any] = {}  # the audio that was asked for; a call that takes our place gets the same
         self.trail: tuple[Uri, ...] = ()  # who sent us on, the first one first
         self.successor: Call | None = None  # the call that takes our place: we were sent on, or replaced
-        self._teller = CallTeller(agent, self)
+        self.teller = CallTeller(agent, self)
         self._early: bytes | None = None
         self._answer: Response | None = None
         self.ice = IceCare(self)
@@ -329,7 +324,13 @@ class Call:
         """Digits that come by INFO, as some gateways still send them (``application/dtmf-relay``)."""
         found = digit_of_info(request)
         if found is not None:
-            self._heard_digit(found[0], found[1], "info")
+            self.heard_digit(found[0], found[1], "info")
+
+    def heard_digit(self, digit: str, duration_ms: int, via: str = "rfc4733") -> None:
+        self.agent.tell(DtmfNotice(call=self.id, direction="in", digit=digit, via=via, duration_ms=duration_ms))
+        self.digits.put(digit)
+        if self.on_dtmf is not None:
+            self.on_dtmf(digit, duration_ms)
 
     def on_ended(self, event: CallEnded) -> None:
         self._end(event)
@@ -357,7 +358,7 @@ class Call:
     def _end(self, event: CallEnded) -> None:
         if self.is_over:
             return
-        self._teller.call("ended", code=event.code, reason=event.reason, by=event.by)
+        self.teller.call("ended", code=event.code, reason=event.reason, by=event.by)
         self.state = "ended"
         if self._stats is not None:
             self._stats.cancel()
@@ -371,7 +372,7 @@ class Call:
             await self.media.close()
             media = self.media.report()
             if self._times.is_up:
-                self._teller.stats(media)
+                self.teller.stats(media)
         error = self._failure or why_not(self, event, was_up=self._times.is_up)
         report = self._times.report(event, media)
         gone = error or NoAnswer("call: hung up before it was answered")
@@ -388,15 +389,9 @@ class Call:
     ) -> None:
         """It is in *state* now, *by* whose doing: tell everybody."""
         self.state = state
-        self._teller.call(state, code=code, reason=reason, by=by)
+        self.teller.call(state, code=code, reason=reason, by=by)
 
     def _tell_stats(self) -> None:
         self._stats = self._loop.call_later(STATS_EVERY, self._tell_stats)
         if self._times.is_up:
-            self._teller.stats(self.session.report(verdict=False))
-
-    def _heard_digit(self, digit: str, duration_ms: int, via: str = "rfc4733") -> None:
-        self.agent.tell(DtmfNotice(call=self.id, direction="in", digit=digit, via=via, duration_ms=duration_ms))
-        self.digits.put(digit)
-        if self.on_dtmf is not None:
-            self.on_dtmf(digit, duration_ms)
+            self.teller.stats(self.session.report(verdict=False))

@@ -39,19 +39,19 @@ class MediaHooks:
         self._call = call
         said, self._said = self._said, []
         for code, message in said:
-            call._teller.warning(code, message)  # noqa: SLF001
+            call.teller.warning(code, message)
 
     def digit(self, digit: str, duration_ms: int) -> None:
         if self.call is not None:
-            self.call._heard_digit(digit, duration_ms)  # noqa: SLF001 - one room
+            self.call.heard_digit(digit, duration_ms)
 
     def state(self, state: str) -> None:
         if self.call is not None:
-            self.call._teller.media(state)  # noqa: SLF001
+            self.call.teller.media(state)
 
     def warning(self, code: str, message: str) -> None:
         if self.call is not None:
-            self.call._teller.warning(code, message)  # noqa: SLF001
+            self.call.teller.warning(code, message)
         else:
             self._said.append((code, message))
 
