@@ -233,7 +233,7 @@ def media_options(function: _F) -> _F:
             "--record",
             type=click.Path(path_type=Path, dir_okay=False),
             metavar="FILE",
-            help="Record what we hear, as WAV; FILE.flac and FILE.opus as such.",
+            help="Record what we hear: FILE.wav, or .flac, .opus, .mp3 by sipcli[files].",
         ),
         click.option(
             "--record-mode",

@@ -37,7 +37,7 @@ class Talk:
     def wanted(cls, run: Run, said: dict[str, Any]) -> Talk:
         """From the verb's options, which are taken out of *said*.  Raises ConfigError before anything is sent."""
         from sipcli.ua.media.audio import Stdio, check_audio, parse_audio
-        from sipcli.ua.media.recorder import check_place
+        from sipcli.ua.media.recorder import check_recording
 
         digits = said.pop("dtmf")
         if digits is not None and (not digits or not set(digits) <= _DIGITS):
@@ -46,7 +46,7 @@ class Talk:
         check_audio(audio)
         record = said.pop("record")
         if record is not None:
-            check_place(record)
+            check_recording(record)
         if isinstance(audio, Stdio):
             if run.options.json:
                 raise ConfigError("--json and --audio stdio both want stdout", hint="leave one of them out")

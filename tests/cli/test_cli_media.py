@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from sipcli.media.tone import Oscillator, dominant_hz, samples_of
+from sipcli.media.wav import wav_header
 from tests.support.cli import Cli, Running
 from tests.support.real import ALSA_CONF, require
 
@@ -57,21 +60,72 @@ def test_E05_both_sides_of_a_call_go_into_a_flac(cli: Cli, port: int, tmp_path: 
     assert dominant_hz(samples[1::2][-6000:-2000]) == pytest.approx(1000, abs=2)
 
 
-@pytest.mark.parametrize("words", [("--audio", "broken.flac"), ("--record", "rx.opus")])
-def test_what_cannot_be_played_or_recorded_is_said_before_anything_is_sent(
-    words: tuple[str, str], cli: Cli, tmp_path: Path
+def _refused(cli: Cli, *words: str) -> str:
+    """What `call` says of *words*; the registrar that it would have turned to first heard nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as registrar:
+        registrar.bind(("127.0.0.1", 0))
+        registrar.setblocking(False)
+        server = f"127.0.0.1:{registrar.getsockname()[1]}"
+        done = cli.run("call", f"sip:alice@{server}", "--from", f"sip:bob@{server};transport=udp", *words)
+        with pytest.raises(BlockingIOError):
+            registrar.recv(1)
+    assert done.code == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2, done.stderr  # what is wrong, and the next step
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+_WAV = wav_header(320)
+_BROKEN = {
+    "empty": b"",
+    "text": b"#!/bin/sh\n" * 50,
+    "noise": random.Random(3).randbytes(5000),
+    "magic": {"wav": b"RIFF\x24\0\0\0WAVE", "flac": b"fLaC", "ogg": b"OggS" + bytes(500), "mp3": b"ID3\x03"},
+    "cut": {
+        "wav": _WAV[:30],
+        "flac": b"fLaC\0\0\0\x22" + bytes(20),
+        "ogg": b"OggS\0\x02" + bytes(20),
+        "mp3": b"\xff\xfb",
+    },
+}
+"""By kind, and by name where they differ."""
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize("kind", sorted(_BROKEN))
+def test_a_file_that_cannot_be_played_is_said_before_anything_is_sent(
+    kind: str, suffix: str, cli: Cli, tmp_path: Path
 ) -> None:
     require("libsndfile")
-    broken = tmp_path / words[1]
-    broken.write_bytes(b"fLaC and nothing else")
-    if words[0] == "--record":
-        os.link(broken, tmp_path / "another name")
+    content = _BROKEN[kind]
+    path = tmp_path / f"broken.{suffix}"
+    path.write_bytes(content if isinstance(content, bytes) else content[suffix])
+    said = _refused(cli, "--audio", str(path))
+    assert f"cannot play {path}" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("rx.m4a", ".m4a files are not made"), ("no/rx.wav", "there is no folder")]
+)
+def test_what_cannot_be_recorded_is_said_before_anything_is_sent(
+    name: str, words: str, cli: Cli, tmp_path: Path
+) -> None:
+    said = _refused(cli, "--record", str(tmp_path / name))
+    assert words in said
+    assert not (tmp_path / name).exists()
+
+
+def test_a_recording_never_goes_through_a_link(cli: Cli, tmp_path: Path) -> None:
+    require("libsndfile")
+    path = tmp_path / "rx.opus"
+    path.write_bytes(b"precious")
+    os.link(path, tmp_path / "another name")
     done = cli.run(
-        "call", "sip:alice@127.0.0.1:9", "--from", "sip:bob@there.invalid", "--no-register", words[0], str(broken)
+        "call", "sip:alice@127.0.0.1:9", "--from", "sip:bob@there.invalid", "--no-register", "--record", str(path)
     )
     assert done.code == 2, done.stderr
-    assert str(broken) in done.stderr
-    assert "Traceback" not in done.stderr
+    assert str(path) in done.stderr
+    assert path.read_bytes() == b"precious"
 
 
 def test_a_device_is_tested_by_a_tone_and_a_meter(cli: Cli, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from sipcli.errors import ConfigError
 from sipcli.media.tone import SILENCE, Oscillator, dbfs, dominant_hz, rms, samples_of
 from sipcli.ua.media.audio import AudioFile, open_audio, parse_audio
-from sipcli.ua.media.recorder import Recorder
+from sipcli.ua.media.recorder import Recorder, check_recording
 from sipcli.ua.media.soundfiles import FilePort
 from tests.support.real import require
 
@@ -202,7 +202,16 @@ def test_without_the_extra_the_next_step_is_said(act: Any, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize(
-    ("name", "form", "subtype"), [("x.flac", "FLAC", "PCM_16"), ("x.opus", "OGG", "OPUS"), ("X.OGG", "OGG", "OPUS")]
+    ("name", "form", "subtype"),
+    [
+        ("x.flac", "FLAC", "PCM_16"),
+        ("x.opus", "OGG", "OPUS"),
+        ("X.OGG", "OGG", "OPUS"),
+        ("x.mp3", "MP3", "MPEG_LAYER_III"),
+        ("x.aiff", "AIFF", "PCM_16"),
+        ("x.au", "AU", "PCM_16"),
+        ("x.caf", "CAF", "PCM_16"),
+    ],
 )
 @pytest.mark.parametrize(("rate", "written"), [(8000, 8000), (16000, 16000), (48000, 48000), (44100, None)])
 def test_E05_both_sides_are_recorded_compressed(
@@ -226,6 +235,33 @@ def test_E05_both_sides_are_recorded_compressed(
         if rate_written % 8000 == 0:
             assert dominant_hz(side, rate=rate_written) == pytest.approx(hz, abs=2)
         assert dbfs(rms(side.tobytes())) == pytest.approx(-12, abs=1)
+
+
+@pytest.mark.parametrize("name", ["x.m4a", "x.WMA", "x.webm", "x.raw"])
+def test_a_name_that_promises_what_we_do_not_write_is_refused(name: str, tmp_path: Path) -> None:
+    """It was a WAV under that name, once."""
+    for act in (Recorder, check_recording):
+        with pytest.raises(ConfigError, match=f"{Path(name).suffix.lower()} files are not made") as caught:
+            act(tmp_path / name)
+        assert caught.value.hint is not None and ".wav" in caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["x.wav", "rx", "a84b4c76e66710@192.0.2.7"])
+def test_any_other_name_is_a_wav(name: str, tmp_path: Path) -> None:
+    """``--record %c`` may end in a Call-ID, whose end means nothing."""
+    check_recording(tmp_path / name)
+    Recorder(tmp_path / name).close()
+    assert (tmp_path / name).read_bytes()[:4] == b"RIFF"
+
+
+def test_what_is_missing_for_a_recording_is_said_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    check_recording(tmp_path / "x.wav")
+    with pytest.raises(ConfigError, match="need soundfile"):
+        check_recording(tmp_path / "x.mp3")
 
 
 def test_a_recording_keeps_the_rate_of_its_first_frame(tmp_path: Path) -> None:
@@ -270,7 +306,7 @@ def test_T32_a_compressed_recording_never_goes_through_a_link(suffix: str, tmp_p
 FULL = """
 import random, resource, sys
 from pathlib import Path
-from sipcli.ua.media.recorder import Recorder
+from sipcli.ua.media.recorder import Recorder, check_recording
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 recorder = Recorder(Path(sys.argv[1]), "both")
 for n in range(1000):

@@ -1,4 +1,4 @@
-"""Recordings on disk: WAV, FLAC or Ogg Opus at the call's rate, readable by their owner only, never through a link."""
+"""Recordings on disk: WAV, FLAC, Ogg Opus, MP3 and others, readable by their owner only, never through a link."""
 
 from __future__ import annotations
 
@@ -13,10 +13,28 @@ from sipcli.media.resample import Resampler
 from sipcli.media.tone import SAMPLE_RATE, pcm_of, samples_of
 from sipcli.media.wav import HEADER_SIZE, wav_header
 
-__all__ = ["RecordMode", "Recorder", "Sink", "create_private"]
+__all__ = ["COMPRESSED", "RecordMode", "Recorder", "Sink", "check_recording", "create_private"]
 
 RecordMode: TypeAlias = Literal["received", "both"]
 """``received``: mono, what we heard. ``both``: stereo, left what we sent, right what we heard."""
+
+COMPRESSED = {
+    ".flac": ("FLAC", "PCM_16"),
+    ".opus": ("OGG", "OPUS"),
+    ".ogg": ("OGG", "OPUS"),
+    ".oga": ("OGG", "OPUS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
+    ".aiff": ("AIFF", "PCM_16"),
+    ".aif": ("AIFF", "PCM_16"),
+    ".au": ("AU", "PCM_16"),
+    ".caf": ("CAF", "PCM_16"),
+}
+"""What names promise and libsndfile keeps: its format and subtype."""
+_NOT_WRITTEN = frozenset((
+    ".aac", ".ac3", ".al", ".amr", ".g722", ".gsm", ".m4a", ".mka", ".mkv", ".mov", ".mp2", ".mp4", ".pcm", ".ra",
+    ".raw", ".spx", ".ul", ".w64", ".webm", ".wma",
+))  # fmt: skip
+"""What people call sound that we do not make; any other name is a WAV, for one may end in a Call-ID."""
 
 
 def create_private(path: Path) -> BinaryIO:
@@ -47,8 +65,12 @@ def create_private(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "wb", buffering=1 << 13)
 
 
-def check_place(path: Path) -> None:
-    """Raise ConfigError where there is no folder that *path* could be made in."""
+def check_recording(path: Path) -> None:
+    """Raise ConfigError where *path* could not be made: no folder for it, or nothing here that writes such files."""
+    if _compressed(path):
+        from sipcli.ua.media.soundfiles import load_library
+
+        load_library()
     folder = path.parent
     if not folder.is_dir():
         raise ConfigError(f"cannot write {path}: there is no folder {folder}", hint="make it, or name another file")
@@ -73,7 +95,7 @@ class Sink(Protocol):
 class Recorder:
     """One frame per beat; after a full disk it keeps quiet, *failure* says why.
 
-    ``.flac`` is FLAC, ``.opus`` and ``.ogg`` are Ogg Opus, any other name is WAV.
+    It is what its name says (:data:`COMPRESSED`), or WAV.  ConfigError for a name that promises something else.
     """
 
     def __init__(self, path: Path, mode: RecordMode = "received") -> None:
@@ -134,8 +156,19 @@ class Recorder:
             self.failure = self.failure or error.strerror or str(error)
 
 
+def _compressed(path: Path) -> bool:
+    """Must libsndfile write it?  ConfigError where nobody here can."""
+    suffix = path.suffix.lower()
+    if suffix in _NOT_WRITTEN:
+        raise ConfigError(
+            f"cannot write {path}: {suffix} files are not made here",
+            hint="name it .wav, or .flac, .opus, .mp3 (pip install 'sipcli[files]'), and convert it afterwards",
+        )
+    return suffix in COMPRESSED
+
+
 def _open_sink(path: Path) -> Sink:
-    if path.suffix.lower() in (".flac", ".opus", ".ogg"):
+    if _compressed(path):
         from sipcli.ua.media.soundfiles import FileSink
 
         return FileSink(path)

@@ -18,17 +18,19 @@ from sipcli.media.resample import Resampler
 from sipcli.media.tone import samples_of
 from sipcli.ua.media.audio import SampledPort, check_rate, open_regular
 from sipcli.ua.media.quiet import quiet_stderr
-from sipcli.ua.media.recorder import create_private
+from sipcli.ua.media.recorder import COMPRESSED, create_private
 
-__all__ = ["FilePort", "FileSink"]
+__all__ = ["FilePort", "FileSink", "load_library"]
 
 _PLAYED = frozenset({"FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "WAV", "WAVEX"})
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 """What Opus has (RFC 6716 section 2); anything else is brought to the last."""
-_WRITTEN = {".flac": ("FLAC", "PCM_16"), ".opus": ("OGG", "OPUS"), ".ogg": ("OGG", "OPUS")}
+_MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+"""Layer III of MPEG-1 (ISO 11172-3), MPEG-2 (13818-3) and the 2.5 that everybody added."""
 
 
-def _load() -> Any:
+def load_library() -> Any:
+    """The module soundfile; ConfigError when it, or libsndfile, is not installed."""
     try:
         import soundfile
     except ImportError as error:
@@ -47,16 +49,17 @@ class FilePort(SampledPort):
     """Plays a FLAC, Ogg, MP3, AIFF, AU or CAF file, once; a file that ends too early is played as far as it goes."""
 
     def __init__(self, path: Path) -> None:
-        soundfile = _load()
+        soundfile = load_library()
         descriptor = open_regular(path)
         try:
             with quiet_stderr():
                 self._file = soundfile.SoundFile(descriptor, "r", closefd=False)
-        except (soundfile.SoundFileError, RuntimeError) as error:
+        except (soundfile.SoundFileError, RuntimeError):
             os.close(descriptor)
+            # What libsndfile says of it names the descriptor, and tells nobody more.
             raise ConfigError(
                 f"cannot play {path}: it is no sound file that can be read", hint="convert it to WAV or FLAC"
-            ) from error
+            ) from None
         # soundfile seeks to where it is after every read, and an MP3 falls silent by that (libsndfile 1.2.2).
         self._file.seekable = lambda: False
         self._descriptor, self._error = descriptor, soundfile.SoundFileError
@@ -101,18 +104,19 @@ class FilePort(SampledPort):
 
 
 class FileSink:
-    """A recording as FLAC, or as Ogg Opus."""
+    """A recording in one of the formats that libsndfile writes."""
 
     def __init__(self, path: Path) -> None:
-        self._soundfile = _load()
-        self._format, self._subtype = _WRITTEN[path.suffix.lower()]
+        self._soundfile = load_library()
+        self._format, self._subtype = COMPRESSED[path.suffix.lower()]
         self._file = create_private(path)
         self._encoder: Any = None
         self._empty = True
         self._resamplers: list[Resampler] = []
 
     def begin(self, rate: int, channels: int) -> None:
-        taken = rate if self._subtype != "OPUS" or rate in _OPUS_RATES else _OPUS_RATES[-1]
+        rates = {"OPUS": _OPUS_RATES, "MPEG_LAYER_III": _MP3_RATES}.get(self._subtype, (rate,))
+        taken = rate if rate in rates else rates[-1]
         if taken != rate:
             self._resamplers = [Resampler(rate, taken) for _ in range(channels)]
         with self._as_os_error():
@@ -131,7 +135,11 @@ class FileSink:
         if self._resamplers:
             samples = self._resampled(samples)
         with self._as_os_error():
-            self._encoder.buffer_write(samples.tobytes(), dtype="int16")
+            if self._format == "MP3":
+                # libsndfile 1.2.2 takes every 16-bit sample of an MP3 for full scale.
+                self._encoder.buffer_write(array("f", (s / 32768 for s in samples)).tobytes(), dtype="float32")
+            else:
+                self._encoder.buffer_write(samples.tobytes(), dtype="int16")
         self._empty = False
 
     def _resampled(self, samples: array[int]) -> array[int]:
