@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from sipcli.cli.exits import ExitStatus, status_of
 from sipcli.cli.parameters import GlobalOptions, Verb, control_option
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.status import each_answer
+from sipcli.cli.who import check_password_file
 from sipcli.credentials import Cancelled, CancelSignal, CredentialRequest, NotFound, PasswordCredentials, Secret
 from sipcli.errors import AuthAbandoned, ConfigError, NoCredentials, Refused
 from sipcli.plugins import make_provider
@@ -134,8 +134,7 @@ async def _typed(run: Run, waiting: _Waiting) -> Secret:
 
 def _read(run: Run, path: str) -> Secret:
     """*Worker.*  What the file provider finds in *path*, by its rules about who else may read it."""
-    if path != "-" and not os.access(path, os.R_OK):
-        raise ConfigError(f"{path} cannot be read", hint="name the file that holds the password, or - for stdin")
+    check_password_file(path)
     provider = make_provider("password-file", {"type": "file", "path": path}, run.terminal)
     request = CredentialRequest(account="", aor="sip:", username="nobody", realm="", deadline=time.monotonic() + 30)
     found = provider.get(request)

@@ -79,13 +79,16 @@ def command(
             return Outcome(
                 "done", f"{', '.join(joined)} hear each other{muted}", more={"call": state, "conference": joined}
             )
-        return Outcome("done", _words(word, answer["call"], said), more={"call": state})
+        return Outcome("done", _words(word, state, said), more={"call": state})
 
     return run_verb("ctl", options, body)
 
 
-def _words(word: str, call: str, said: Mapping[str, Any]) -> str:
-    """What has been done, to *call*."""
+def _words(word: str, state: Mapping[str, Any], said: Mapping[str, Any]) -> str:
+    """What has been done, to the call that is now as *state* says."""
+    call = state["call"]
+    if word == "resume" and state["state"] == "held":  # both may hold
+        return f"{call} goes on as soon as the other side does not hold it either"
     if word == "transfer":
         joined = f"the far ends of {call} and {said.get('to')} talk to each other"
         return joined if "to" in said else f"{call} is transferred to {said['target']}"

@@ -82,8 +82,7 @@ def customise(
             raise ConfigError(f"{authorities} cannot be read", hint="--ca names a file of certificates, in PEM")
     if said.get("password_file"):
         path = said["password_file"]
-        if path != "-" and not os.access(path, os.R_OK):
-            raise ConfigError(f"{path} cannot be read", hint="name the file that holds the password, or - for stdin")
+        check_password_file(path)
         config = config.with_provider(ProviderConfig(name=PASSWORD_FILE, type="file", options={"path": path}))
         changes["credentials"] = (PASSWORD_FILE,)
         changes["keepers"] = tuple(dict.fromkeys((*account.credentials, "keychain")))
@@ -94,6 +93,17 @@ def customise(
         changes["policy"] = replace(changes["policy"], realms=None, realm_change="allow")
     account = replace(account, **changes)
     return config.with_account(account), account
+
+
+def check_password_file(path: str) -> None:
+    """Raises ConfigError where ``--password-file`` names nothing that can be read.
+
+    Whether a descriptor of our own can (``<(pass show sip)``) is known when it is read: a process that is not dumpable
+    may not look at its own /proc/self/fd.
+    """
+    ours = path == "-" or path.startswith(("/dev/fd/", "/dev/stdin", "/proc/self/fd/"))
+    if not ours and not os.access(path, os.R_OK):
+        raise ConfigError(f"{path} cannot be read", hint="name the file that holds the password, or - for stdin")
 
 
 def server_only(target: SipUri) -> AccountConfig:

@@ -278,7 +278,11 @@ def _transfer(fields: Fields) -> Sentence | None:
     else:
         why = f" ({_why(fields)})" if fields.get("code") or fields.get("reason") else ""
     if fields["kind"] == "replaced":
-        words = {"done": f"the call goes on with {where}", "failed": f"{where} could not take the call over{why}"}
+        words = {
+            "done": f"the call goes on with {where}",
+            "failed": f"{where} could not take the call over{why}",
+            "refused": f"{where} wanted to take the call over, and may not{why}",
+        }
     elif not ours:
         words = {
             "trying": f"transferring to {where}",

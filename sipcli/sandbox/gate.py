@@ -90,6 +90,8 @@ class Gate:
                 self._answer(tx, status)
         elif bindings := self.location.find(user, now):
             self.relay.start(tx, bindings[-1].contact, bindings[-1].flow)
+        elif tx.request.method == "SUBSCRIBE" and user in self._config.users:
+            return False  # nobody watches over our users: the engine says so, and of what it does notify
         else:
             self._answer(tx, 480 if user in self._config.users else 404)
         return True

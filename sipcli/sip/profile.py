@@ -71,8 +71,6 @@ class EngineConfig:
     )
     accept: tuple[str, ...] = ("application/sdp", *MESSAGE_TYPES, "application/dtmf-relay", "application/dtmf")
     supported: tuple[str, ...] = ("timer", "replaces", "norefersub", "100rel")
-    allow_events: tuple[str, ...] = ("refer",)
-    """Event packages of which we send NOTIFYs ourselves (RFC 6665 section 8.2.2)."""
     accept_calls: Literal["bound", "any", "none"] = "bound"
     ring_limit: float = 300.0
     flow_limit: float = 64.0

@@ -85,9 +85,15 @@ def test_D05_who_writes_is_a_quiet_line() -> None:
 
 
 def test_D04_somebody_who_is_not_there_is_5(alice: Cli) -> None:
-    done = alice.run("subscribe", "bob", "--event", "presence", "--json")
+    done = alice.run("subscribe", "480", "--event", "presence", "--json")
     assert (done.code, done.result["code"]) == (5, 480)
     assert [entry["state"] for entry in done.named("subscription")] == ["trying", "failed"]
+
+
+def test_D04_a_server_that_notifies_of_nothing_says_of_what_it_does(alice: Cli) -> None:
+    done = alice.run("subscribe", "bob", "--event", "presence", "--json")
+    assert (done.code, done.result["code"]) == (1, 489)
+    assert done.result["hint"] == "the server notifies of: refer"
 
 
 def test_D04_nobody_there_is_7(cli: Cli) -> None:

@@ -52,6 +52,15 @@ class TestRegister:
         asked = next(index for index, row in enumerate(picture) if "credentials? safe:" in row)
         assert "REGISTER 2  SHA-256 alice" in picture[asked + 1]
 
+    @pytest.mark.parametrize("how", ["--password-file <(echo wonderland)", "--password-file /dev/stdin"])
+    def test_the_password_may_come_from_a_shells_pipe(self, cli: Cli, sandbox: str, how: str) -> None:
+        words = " ".join(cli.argv("register", f"sip:alice@{sandbox}", "--once"))
+        script = f"echo wonderland | {words} {how}"
+        done = subprocess.run(
+            ["bash", "-c", script], env=cli.env, cwd=cli.home, capture_output=True, text=True, timeout=30, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
     def test_two_accounts_side_by_side(self, alice: Cli, sandbox: str) -> None:
         bobs = alice.secret("bobs", "builder")
         config = alice.home / ".config/sipcli/config.toml"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sipcli.sip import events
+from sipcli.sip.profile import EngineConfig
 from sipcli.sip.subscriptions.subscription import MAX_NOTIFIERS, Phase, Subscription
 from sipcli.sip.subscriptions.unasked import UnaskedNotify
 from sipcli.sip.syntax.uri import SipUri
@@ -533,3 +534,13 @@ def test_D04_what_we_notify_of_is_said_in_what_makes_dialogs() -> None:
     assert wire.one().header("allow-events") == "refer"
     wire.deliver(Caller().request("OPTIONS"))
     assert wire.one().header("allow-events") == "refer"
+
+
+def test_D04_whoever_takes_no_refer_notifies_of_nothing() -> None:
+    """RFC 6665 section 4.4.4: the list says exactly what we notify of, and REFER is how each of ours begins."""
+    wire = Wire(config={"allow": tuple(method for method in EngineConfig().allow if method != "REFER")})
+    wire.deliver(Caller().request("OPTIONS"))
+    assert not wire.one().has("allow-events")
+    wire.deliver(Caller().request("SUBSCRIBE", "Event: refer"))
+    refusal = wire.one()
+    assert (refusal.status, refusal.has("allow-events")) == (489, False)

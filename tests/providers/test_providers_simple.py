@@ -344,6 +344,26 @@ class TestStdin:
         monkeypatch.setattr(sys, "stdin", io.StringIO("x"))
         assert isinstance(error_of(from_file("-")), NotFound)
 
+    @pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}"])
+    def test_the_pipe_of_a_shell_is_read_once_and_serves_all(self, name: str) -> None:
+        """``--password-file <(pass show sip)``: the name leads nowhere, for what it links to is ``pipe:[4711]``."""
+        read_end, write_end = os.pipe()
+        try:
+            os.write(write_end, b"secret123\n")
+            os.close(write_end)
+            provider = from_file(name.format(read_end))
+            assert provider.describe() == name.format(read_end)
+            for _ in range(2):
+                found = ask(provider, make_request())
+                assert (found.secret.reveal(), found.ref) == (b"secret123", f"container:{name.format(read_end)}")
+        finally:
+            os.close(read_end)
+
+    def test_a_descriptor_that_is_no_pipe_is_judged_as_the_file_it_is(self, tmp_path: Path) -> None:
+        with write(tmp_path / "open", "secret", 0o644).open() as stream:
+            assert isinstance(error_of(from_file(f"/dev/fd/{stream.fileno()}")), Denied)
+        assert isinstance(error_of(from_file("/dev/fd/999999")), NotFound)
+
     def test_a_terminal_is_not_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         master, slave = os.openpty()
         with os.fdopen(slave) as stdin:

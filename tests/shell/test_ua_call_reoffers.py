@@ -45,7 +45,7 @@ class FakeMedia:
     def accept_answer(self, answer: bytes) -> None:
         if self.refuses:
             raise MediaFailed("no common codec")
-        self.agreement = SimpleNamespace(may_receive=True)
+        self.agreement = SimpleNamespace(may_receive=not self.held, may_send=answer != b"held by us, too")
         self.done.append(answer)
 
     def withdraw_offer(self) -> None:
@@ -163,20 +163,57 @@ async def test_our_offer_is_refused_and_what_was_agreed_before_holds(rig: Any) -
     assert not rig.media.held and "withdrawn" in rig.media.done
 
 
-@pytest.mark.parametrize("refused", [False, True])
-async def test_two_who_ask_at_once_are_served_one_after_the_other(rig: Any, refused: bool) -> None:
+async def hear(rig: Any, task: asyncio.Future[None], answer: bytes) -> None:
+    """The other side's *answer* to what *task* offered."""
+    await asyncio.sleep(0)
+    rig.call.changes.on_reanswered(CallReanswered(rig.core, answer))
+    await task
+
+
+async def test_a_second_hold_is_no_news_and_no_offer(rig: Any) -> None:
+    await hear(rig, asyncio.ensure_future(rig.call.hold()), b"held")
+    await rig.call.hold()
+    await hear(rig, asyncio.ensure_future(rig.call.resume()), b"resumed")
+    await rig.call.resume()
+    assert states(rig) == ["held", "answered"]
+    assert rig.core.said == [("reinvite", b"our offer")] * 2
+
+
+async def test_what_we_resume_stays_held_where_they_hold_it_too(rig: Any) -> None:
+    await hear(rig, asyncio.ensure_future(rig.call.hold()), b"held")
+    await hear(rig, asyncio.ensure_future(rig.call.resume()), b"held by us, too")
+    told = [(notice.state, notice.by) for notice in rig.agent.notices if notice.event == "call"]
+    assert told == [("held", "local"), ("held", "remote")]
+    assert rig.call.state == "held"
+
+
+async def test_a_new_offer_may_be_made_of_a_call_on_hold_and_is_no_news(rig: Any) -> None:
+    await hear(rig, asyncio.ensure_future(rig.call.hold()), b"held")
+    await hear(rig, asyncio.ensure_future(rig.call.changes.reoffer()), b"held")
+    assert (states(rig), rig.media.held, len(rig.core.said)) == (["held"], True, 2)
+
+
+async def test_two_who_ask_at_once_are_served_one_after_the_other(rig: Any) -> None:
     first, second = asyncio.ensure_future(rig.call.hold()), asyncio.ensure_future(rig.call.resume())
     await asyncio.sleep(0)
     assert (len(rig.core.said), rig.media.held) == (1, True)
-    held = CallReanswered(rig.core, None, 488) if refused else CallReanswered(rig.core, b"held")
-    rig.call.changes.on_reanswered(held)
-    await asyncio.wait({first})
+    rig.call.changes.on_reanswered(CallReanswered(rig.core, b"held"))
+    await first
     await asyncio.sleep(0)
     assert (len(rig.core.said), rig.media.held) == (2, False)
     rig.call.changes.on_reanswered(CallReanswered(rig.core, b"resumed"))
     await second
     assert rig.call.state == "answered"
-    assert isinstance(first.exception(), MediaFailed) is refused
+
+
+async def test_whoever_asks_to_go_on_after_a_hold_was_refused_has_nothing_to_ask(rig: Any) -> None:
+    first, second = asyncio.ensure_future(rig.call.hold()), asyncio.ensure_future(rig.call.resume())
+    await asyncio.sleep(0)
+    rig.call.changes.on_reanswered(CallReanswered(rig.core, None, 488))
+    with pytest.raises(MediaFailed):
+        await first
+    await second
+    assert (len(rig.core.said), rig.media.held, states(rig)) == (1, False, [])
 
 
 async def test_whoever_waits_while_the_call_ends_is_told(rig: Any) -> None:
@@ -231,7 +268,7 @@ async def test_the_answer_to_what_they_asked_for_settles_no_hold(rig: Any) -> No
 
 
 async def test_their_answer_to_our_offer_is_nonsense(rig: Any) -> None:
-    task = asyncio.ensure_future(rig.call.resume())
+    task = asyncio.ensure_future(rig.call.hold())
     await asyncio.sleep(0)
     rig.media.refuses = True
     rig.call.changes.on_reanswered(CallReanswered(rig.core, b"nonsense"))

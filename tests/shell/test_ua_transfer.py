@@ -158,6 +158,20 @@ async def test_D04_an_attended_transfer_joins_the_two_others() -> None:
 
 
 @stepped
+async def test_T22_D04_whoever_refuses_transfers_keeps_his_call_from_an_invite_with_replaces() -> None:
+    """Fails without the look at the policy in ``TransferDesk.take_over``: bob takes alice's place in carol's call."""
+    async with party(bob=SAME, carol=PolicyConfig(transfer="refuse")) as (_, people):
+        alice, bob, carol = people["alice"], people["bob"], people["carol"]
+        first = await talk(alice, bob)
+        second = await talk(alice, carol)
+        with pytest.raises(SipcliError):
+            await live(first.transfer_to(second))
+        assert [(n.kind, n.state, n.code) for n in carol.told("transfer")] == [("replaced", "refused", 403)]
+        assert carol.last is carol.calls[0] and carol.last.is_up
+        assert not first.is_over and not second.is_over
+
+
+@stepped
 async def test_D04_a_transfer_that_fails_leaves_the_call_where_it_was() -> None:
     async with party(bob=SAME) as (_, people):
         alice, bob, carol = people["alice"], people["bob"], people["carol"]
@@ -242,6 +256,25 @@ async def test_T22_a_person_is_asked_and_declines() -> None:
         with pytest.raises(Declined):
             await live(work)
         assert carol.calls == [] and bob.transfer_states() == ["asked", "refused"]
+
+
+@stepped
+async def test_T22_A24_our_own_proxys_challenge_to_the_invite_that_follows_is_answered_as_any() -> None:
+    """Decision 120. A nonce serves once here, so that each INVITE is challenged."""
+    async with AsyncExitStack() as stack:
+        box = await stack.enter_async_context(Sandbox(users=PASSWORDS, nonce_uses=1))
+        people = {}
+        for user in PASSWORDS:
+            people[user] = person = Party(box, user, SAME)
+            stack.push_async_callback(lambda person=person: live(person.agent.close()))
+            await person.start()
+        bob = people["bob"]
+        call = await talk(people["alice"], bob)
+        assert not bob.told("auth.challenged", method="INVITE")
+        assert await live(call.transfer("carol")) == 200
+        [challenged] = bob.told("auth.challenged", method="INVITE")
+        assert (challenged.account, challenged.call, challenged.code) == ("bob", bob.last.id, 407)
+        assert bob.told("auth.done", challenge=challenged.challenge)[0].outcome == "answered"
 
 
 @stepped

@@ -23,8 +23,11 @@ __all__ = ["NotifyBook", "NotifyTaker", "allowed_events"]
 
 
 def allowed_events(config: EngineConfig) -> tuple[tuple[str, str], ...]:
-    """What we notify of: in INVITE, its responses, those to OPTIONS, and in a 489 (RFC 6665 sections 8.2.2, 8.3.2)."""
-    return (("Allow-Events", ", ".join(config.allow_events)),)
+    """What we notify of: in INVITE, its responses, those to OPTIONS, and in a 489 (RFC 6665 sections 4.4.4, 8.3.2).
+
+    That is how a transfer goes, and nothing where no REFER is taken: the list must be neither longer nor shorter.
+    """
+    return (("Allow-Events", "refer"),) if "REFER" in config.allow else ()
 
 
 class NotifyTaker(Protocol):

@@ -253,12 +253,10 @@ class Call:
     async def hold(self) -> None:
         """Stop the audio both ways (RFC 3264 section 8.4).  Raises MediaFailed when the other side refuses."""
         await self.changes.reoffer(hold=True)
-        self.tell("held", by="local")
 
     async def resume(self) -> None:
-        """Go on after :meth:`hold`."""
+        """Go on after :meth:`hold`; where the other side holds, too, the call stays held, by them."""
         await self.changes.reoffer(hold=False)
-        self.tell("answered")
 
     async def transfer(self, target: str | SipUri) -> int | None:
         """Send the other side to *target* (RFC 5589 section 6); the call is over when he is there.

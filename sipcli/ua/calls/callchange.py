@@ -30,16 +30,22 @@ class SessionChanges:
         self._waiter: asyncio.Future[None] | None = None
         self._refresh: asyncio.Future[None] | None = None  # the session timer's own offer
 
-    async def reoffer(self, *, hold: bool) -> None:
-        """Offer the session anew, held or not; returns when the other side agreed.
+    async def reoffer(self, *, hold: bool | None = None) -> None:
+        """Offer the session anew, held or not, None: as it is; returns when the other side agreed.
 
         What is asked meanwhile - at the keyboard, over the control socket - is offered after it, in that order.
+        A hold of what we hold already, and its counterpart, offer nothing and are no news.
         Raises MediaFailed, or what the refusal says; the session is then as it was.
         """
         async with self._one_by_one:
             if self._call.is_over:
                 raise LocalProtocolError(f"{self._call.id} is over")
-            await self._reoffer(hold=hold)
+            held = self._call.session.held
+            if hold == held:
+                return
+            await self._reoffer(hold=held if hold is None else hold)
+            if hold is not None:
+                self._tell_whether_it_flows()
 
     async def _reoffer(self, *, hold: bool) -> None:
         call, media = self._call, self._call.session
@@ -111,10 +117,15 @@ class SessionChanges:
             call.core.reject_reinvite(488)
             return
         call.core.answer_reinvite(sdp)
-        agreement = media.agreement
-        if event.offer is not None and agreement is not None and call.is_up:
+        if event.offer is not None and call.is_up:
+            self._tell_whether_it_flows()
+
+    def _tell_whether_it_flows(self) -> None:
+        """Both may hold: what one of them resumes is held by the other still."""
+        call, agreement = self._call, self._call.session.agreement
+        if agreement is not None:
             flows = agreement.may_receive and agreement.may_send
-            call.tell("answered" if flows else "held", by=None if flows else "local" if media.held else "remote")
+            call.tell("answered" if flows else "held", by=None if flows else "local" if call.session.held else "remote")
 
     def on_reanswered(self, event: CallReanswered) -> None:
         media = self._call.session

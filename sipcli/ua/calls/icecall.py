@@ -53,7 +53,7 @@ class IceCare:
             await session.ice.restart()
         else:
             await session.move(host)
-        await self._call.changes.reoffer(hold=session.held)
+        await self._call.changes.reoffer()
 
     def _send(self, errand: Callable[[], Coroutine[object, object, None]]) -> None:
         if self._errand is None or self._errand.done():
@@ -64,7 +64,7 @@ class IceCare:
         call = self._call
         try:
             await call.answered()
-            await call.changes.reoffer(hold=call.session.held)
+            await call.changes.reoffer()
         except (SipcliError, LocalProtocolError) as error:
             log.info("call %s: the offer with the selected candidates was not taken: %s", call.id, error)
 

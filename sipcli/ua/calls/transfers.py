@@ -16,6 +16,7 @@ from sipcli.ua.calls.redirects import RedirectRequest, on_redirected
 from sipcli.ua.calls.transfernotices import TransferKind, TransferNotice, TransferState
 
 if TYPE_CHECKING:
+    from sipcli.config.model import FollowPolicy
     from sipcli.sip.calls.indialog import Call as CoreCall
     from sipcli.sip.calls.refer import Referral
     from sipcli.ua.account import Account
@@ -100,7 +101,7 @@ class TransferDesk:
         account = call.account
         trail = (*call.trail, call.remote.uri)
         forbidden = objection(request.target, account, call.trail, secure=False)  # the core looked at sips itself
-        policy = (self.agent.config if account is None else account.config).policy.transfer
+        policy = self._policy(account)
         if forbidden is not None:
             request.refuse(*forbidden)
         elif policy == "same-domain":
@@ -168,11 +169,15 @@ class TransferDesk:
     def take_over(self, replaced: CoreCall | None, new: Call) -> bool:
         """*new* replaces a call: it is answered as that was, without asking, and the core hangs that up then.
 
-        False: it replaces none of ours.
+        Where the policy refuses every transfer the call stays as it is.  False: it replaces none of ours.
         """
         old = None if replaced is None else self.agent.find_call(replaced.id)
         if old is None:
             return False
+        if self._policy(old.account) == "refuse":
+            new.reject(403)
+            self.tell(old, "replaced", new.remote.uri, "refused", code=403, reason="the policy refuses it")
+            return True
         new.trail = old.trail
         old.successor = new
         self._start(self._take_over(old, new))
@@ -193,6 +198,9 @@ class TransferDesk:
         self.tell(old, "replaced", target, "done", new_call=new.id)
 
     # --- inside -----------------------------------------------------------------------------------------------
+
+    def _policy(self, account: Account | None) -> FollowPolicy:
+        return (self.agent.config if account is None else account.config).policy.transfer
 
     def tell(self, call: Call, kind: TransferKind, target: object, state: TransferState, **more: Any) -> None:
         self.agent.tell(

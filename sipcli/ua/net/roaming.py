@@ -133,7 +133,7 @@ class Roaming:
                         return
                     await session.move(host)
                     self._arrived(host)
-                await call.changes.reoffer(hold=session.held)
+                await call.changes.reoffer()
                 break
             except SipcliError as error:
                 if call.is_over or not call.core.adrift:

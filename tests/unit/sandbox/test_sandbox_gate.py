@@ -449,6 +449,14 @@ def test_who_does_not_answer_says_why(user: str, expected: int) -> None:
     assert status(house.give(house.ask("INVITE", uri=f"sip:{user}@sandbox"))) == expected
 
 
+def test_a_subscription_to_a_user_who_is_not_there_is_left_to_the_engine() -> None:
+    """480 would say: try again later.  The engine's 489 says that there is nobody who would ever notify."""
+    house = House(challenged=frozenset())
+    assert house.give(house.ask("SUBSCRIBE", uri="sip:bob@sandbox")) == []
+    assert house.left == ["SUBSCRIBE"]
+    assert status(house.give(house.ask("SUBSCRIBE", uri="sip:nobody@sandbox"))) == 404
+
+
 @pytest.mark.parametrize("user", ["echo", "music", "ivr"])
 def test_who_answers_is_left_to_the_engine(user: str) -> None:
     house = House(challenged=frozenset())

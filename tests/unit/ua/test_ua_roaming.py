@@ -63,7 +63,7 @@ class Call:
         self.ends: list[str] = []
         self._answers = list(answers)
 
-    async def reoffer(self, *, hold: bool) -> None:
+    async def reoffer(self) -> None:
         self.offers.append(self.session.local[0])
         if (error := self._answers.pop(0)) is not None:
             raise error
