@@ -1,4 +1,4 @@
-"""baresip, linphonec and twinkle through Kamailio, each asked for the same things: the rows of docs/interop.md.
+"""baresip, linphonec, twinkle and pjsua through Kamailio, each asked for the same things: the rows of docs/interop.md.
 
 Both sides say a tone of their own, and both are listened to.
 """
@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.e2e.conftest import StartKamailio
 from tests.support import wavs
+from tests.support.pty import terminal
 from tests.support.real import require
 from tests.support.servers.baresip import Baresip
 from tests.support.table import Table, Telephone, until
@@ -20,6 +22,12 @@ from tests.support.table import Table, Telephone, until
 pytestmark = pytest.mark.real("kamailio")
 
 LINE = "sip:{}@sip.test"
+
+
+def each(name: str, *values: str) -> list[ParameterSet]:
+    """*name* with each of the values; one group for each name, so that two of them are tried at once."""
+    marks = [pytest.mark.real(name), pytest.mark.xdist_group(f"telephones-{name}")]
+    return [pytest.param(name, value, marks=marks) for value in values]
 
 
 def kinds(*names: str) -> pytest.MarkDecorator:
@@ -31,7 +39,7 @@ def kinds(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("kind", marked)
 
 
-everyone = kinds("baresip", "linphone", "twinkle")
+everyone = kinds("baresip", "linphone", "twinkle", "pjsua")
 
 
 @pytest.fixture
@@ -159,7 +167,7 @@ def test_held_by_them_and_resumed(table: Table, tmp_path: Path, kind: str) -> No
     still_hears(bob, 500)
 
 
-@kinds("linphone", "twinkle")
+@kinds("linphone", "twinkle", "pjsua")
 def test_D04_transferred_by_us(table: Table, tmp_path: Path, kind: str) -> None:
     """alice sends bob's telephone to carol (sipcli): he hears carol, and carol hears him."""
     require(kind)
@@ -179,7 +187,7 @@ def test_D04_transferred_by_us(table: Table, tmp_path: Path, kind: str) -> None:
     wavs.assert_tone(tmp_path / "carol.wav", 880, seconds=2.0)
 
 
-@kinds("linphone", "twinkle")
+@kinds("linphone", "twinkle", "pjsua")
 def test_D04_transfers_us(table: Table, tmp_path: Path, kind: str) -> None:
     """bob's telephone sends alice to carol (sipcli); alice goes, for her policy lets her."""
     require(kind)
@@ -198,7 +206,7 @@ def test_D04_transfers_us(table: Table, tmp_path: Path, kind: str) -> None:
     wavs.assert_tone(tmp_path / "carol.wav", 500, seconds=2.0)
 
 
-@kinds("linphone", "twinkle")
+@kinds("linphone", "twinkle", "pjsua")
 def test_D04_joined_by_us(table: Table, tmp_path: Path, kind: str) -> None:
     """bob's telephone and carol (sipcli) call alice, who joins them: he is sent on, by Replaces, into carol's call."""
     require(kind)
@@ -218,6 +226,52 @@ def test_D04_joined_by_us(table: Table, tmp_path: Path, kind: str) -> None:
     wavs.assert_tone(record.with_name("carol-2.wav"), 880, seconds=2.0)
     bob.stop()
     wavs.assert_last(bob.heard, 700, seconds=1.5)
+
+
+@kinds("linphone", "pjsua")
+def test_D04_joins_us(table: Table, tmp_path: Path, kind: str) -> None:
+    """bob's telephone has called alice and carol (both sipcli): it sends alice, by Replaces, into carol's call."""
+    require(kind)
+    bob = table.phone("bob", 880, kind)
+    wishes = ("--transfer", "same-domain", "--max-calls", "1")
+    carol = table.listens(table.person("carol"), 660, tmp_path / "carol.wav", *wishes)
+    alice = table.listens(table.person("alice"), 500, tmp_path / "alice.wav", *wishes, "--duration", "5")
+    bob.dial(LINE.format("alice"))
+    alice.wait_for("media", state="flowing")
+    bob.dial_second(LINE.format("carol"))
+    carol.wait_for("media", state="flowing")
+    bob.join()
+    assert alice.wait_for("transfer", state="done")["kind"] == "attended"
+    assert carol.wait_for("transfer", state="done")["kind"] == "replaced"
+    for listening in (alice, carol):
+        finished = listening.finish(timeout=25)
+        assert finished.code == 0, finished.stderr
+    wavs.assert_tone(tmp_path / "alice-2.wav", 660, seconds=2.0)
+    wavs.assert_tone(tmp_path / "carol-2.wav", 500, seconds=2.0)
+
+
+@kinds("twinkle")
+def test_D04_joins_us_when_a_person_agrees(table: Table, tmp_path: Path, kind: str) -> None:
+    """twinkle names the place where alice is, and not alice: no address of our domain, so carol has to be asked."""
+    require(kind)
+    bob = table.phone("bob", 880, kind)
+    alice = table.listens(table.person("alice"), 500, tmp_path / "alice.wav", "--max-calls", "1", "--duration", "5")
+    wishes = ("--answer", "auto", "--audio", "tone:660", "--record", str(tmp_path / "carol.wav"), "--codec", "pcmu")
+    with terminal(table.person("carol"), "listen", "--transfer", "ask", *wishes) as carol:
+        table.registered("carol", bob.text)
+        bob.dial(LINE.format("alice"))
+        alice.wait_for("media", state="flowing")
+        bob.dial_second(LINE.format("carol"))
+        carol.expect("in call with sip:bob@")
+        wavs.wait_for_growth(lambda: tmp_path / "carol.wav", 1.0)
+        bob.join()
+        carol.expect("go there")
+        carol.send("y")
+        assert alice.wait_for("transfer", state="done")["kind"] == "replaced"
+        finished = alice.finish(timeout=25)
+    assert finished.code == 0, finished.stderr
+    wavs.assert_tone(tmp_path / "alice-2.wav", 660, seconds=2.0)
+    wavs.assert_tone(tmp_path / "carol-2.wav", 500, seconds=2.0)
 
 
 @everyone
@@ -245,7 +299,7 @@ def test_digits_of_theirs(table: Table, tmp_path: Path, kind: str) -> None:
     assert "".join(event["digit"] for event in done.named("dtmf") if event["direction"] == "in") == "1590"
 
 
-@kinds("linphone", "twinkle")
+@kinds("linphone", "twinkle", "pjsua")
 def test_a_message_to_them(table: Table, kind: str) -> None:
     require(kind)
     bob = table.phone("bob", 880, kind)
@@ -265,8 +319,7 @@ def test_a_message_of_theirs(table: Table, tmp_path: Path, kind: str) -> None:
     assert got["remote"].startswith("sip:bob@sip.test")
 
 
-@kinds("linphone")
-@pytest.mark.parametrize("codec", ["opus", "g722"])
+@pytest.mark.parametrize(("kind", "codec"), [*each("linphone", "opus", "g722"), *each("pjsua", "g722")])
 @pytest.mark.parametrize("calls", [call_out, call_in])
 def test_codec(table: Table, tmp_path: Path, kind: str, codec: str, calls: Callable[..., dict[str, Any]]) -> None:
     require("opus")
@@ -274,8 +327,7 @@ def test_codec(table: Table, tmp_path: Path, kind: str, codec: str, calls: Calla
     assert agreed["codec"] == codec.upper()
 
 
-@kinds("linphone")
-@pytest.mark.parametrize("keys", ["none", "srtp", "dtls"])
+@pytest.mark.parametrize(("kind", "keys"), [*each("linphone", "none", "srtp", "dtls"), *each("pjsua", "none", "srtp")])
 @pytest.mark.parametrize("calls", [call_out, call_in])
 def test_tls_and_srtp(
     tables: Callable[..., Table],

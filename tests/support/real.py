@@ -107,6 +107,12 @@ def _twinkle() -> str | None:
     )
 
 
+def _pjsua() -> str | None:
+    return (
+        None if importlib.util.find_spec("pjsua2") else "the module pjsua2 is not installed (pip install pjsua2-python)"
+    )
+
+
 def _root() -> str | None:
     if os.geteuid() != 0:
         return "only root may make a mount or network namespace"
@@ -132,6 +138,7 @@ _MISSING: dict[str, Callable[[], str | None]] = {
     "openbao": _openbao,
     "openssl": _program("openssl"),
     "opus": _opus,
+    "pjsua": _pjsua,
     "portaudio": _portaudio,
     "presence": _presence,
     "root": _root,

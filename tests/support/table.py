@@ -13,6 +13,7 @@ from tests.support.cli import Cli, Running
 from tests.support.servers.baresip import Baresip
 from tests.support.servers.kamailio import USERS, Kamailio
 from tests.support.servers.linphone import Linphone
+from tests.support.servers.pjsua import Pjsua
 from tests.support.servers.twinkle import Twinkle
 
 CODECS = {"opus": "opus/48000/2", "g722": "G722/16000/1", "pcma": "PCMA/8000/1", "pcmu": "PCMU/8000/1"}
@@ -28,6 +29,8 @@ class Telephone(Protocol):
     def hold(self) -> None: ...
     def resume(self) -> None: ...
     def transfer(self, uri: str) -> None: ...
+    def dial_second(self, uri: str) -> None: ...
+    def join(self) -> None: ...
     def press(self, digits: str) -> None: ...
     def pressed(self) -> str: ...
     def write(self, uri: str, text: str) -> None: ...
@@ -39,7 +42,12 @@ def _baresip(directory: Path, proxy: str, *, codec: str = "pcmu", **options: Any
     return Baresip(directory, proxy, codecs=CODECS[codec], **options)
 
 
-TELEPHONES: dict[str, Callable[..., Telephone]] = {"baresip": _baresip, "linphone": Linphone, "twinkle": Twinkle}
+TELEPHONES: dict[str, Callable[..., Telephone]] = {
+    "baresip": _baresip,
+    "linphone": Linphone,
+    "twinkle": Twinkle,
+    "pjsua": Pjsua,
+}
 
 
 def until(ready: Callable[[], bool], why: Callable[[], str], timeout: float = 10) -> None:
@@ -106,8 +114,12 @@ class Table:
             **options,
         )
         self._phones.append(phone)
-        until(lambda: bool(self._server.contacts(user)), phone.text)
+        self.registered(user, phone.text)
         return phone
+
+    def registered(self, user: str, why: Callable[[], str]) -> None:
+        """Wait until the server knows where *user* is."""
+        until(lambda: bool(self._server.contacts(user)), why)
 
     def clear(self) -> None:
         for running in self._running:

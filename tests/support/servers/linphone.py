@@ -82,7 +82,9 @@ class Linphone:
         self.console.type(f"transfer {uri}")
 
     def dial_second(self, uri: str) -> None:
-        """With a call up, which waits meanwhile."""
+        """With a call up, which waits meanwhile; it does not hold one by itself to make another."""
+        self.hold()
+        self.console.wait_for("is now paused")
         self.console.type(f"call {uri}")
 
     def join(self) -> None:

@@ -80,10 +80,11 @@ class Twinkle:
     def dial_second(self, uri: str) -> None:
         """On its other line, while the first waits."""
         self.console.type("line 2")
+        self.console.wait_for("Line 2 is now active")
         self.console.type(f"call {uri}")
 
     def join(self) -> None:
-        """Connect the far ends of its two lines with each other."""
+        """Send the far end of the line it speaks on to that of the other."""
         self.console.type("transfer -l")
 
     def press(self, digits: str) -> None:
