@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from sipcli_providers import _oauth_signin
 from tests.support.certs import make_ca
+from tests.support.loginserver import Login
 from tests.support.real import require
 from tests.support.servers.oidc import OidcProvider
 from tests.support.servers.openbao import OpenBao
@@ -60,3 +62,21 @@ def oidc(_oidc: OidcProvider) -> OidcProvider:
     """The provider, with its settings as they were."""
     _oidc.reset()
     return _oidc
+
+
+@pytest.fixture
+def login(certs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Login]:
+    """A login server of the test's own, polled without pauses."""
+    monkeypatch.setattr(_oauth_signin, "_INTERVAL", 0.05)
+    server = Login(certs)
+    with server.server:
+        yield server
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path) -> str:
+    """Where the client's secret is."""
+    path = tmp_path / "secret"
+    path.write_text("hunter2-canary")
+    path.chmod(0o600)
+    return str(path)

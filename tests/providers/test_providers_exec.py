@@ -1,17 +1,10 @@
-"""The exec provider: a real program for each answer and for each fault; nothing of it may be left behind."""
+"""The exec provider: what it asks a helper, and what it understands of the answer."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,43 +15,22 @@ from hypothesis import strategies as st
 
 from sipcli.credentials import (
     BearerCredentials,
-    Cancelled,
     CancelSignal,
-    CredentialProvider,
     CredentialRequest,
-    Denied,
     Ha1Credentials,
     NotFound,
     PasswordCredentials,
     ProviderContext,
-    ProviderError,
     Rejection,
     Secret,
     Unavailable,
 )
-from sipcli.testing import FakeTerminal, ProviderContract, ask, make_context, make_request
+from sipcli.testing import ProviderContract, ask, make_context, make_request
 from sipcli_providers import _program
 from sipcli_providers._exec_protocol import Garbled, decode, encode
-from sipcli_providers._trusted import trusted_program
 from sipcli_providers.exec import ExecProvider
-from tests.support.helpers import FAULTS, SECRET, nothing_left, processes, store_helper, wait_until, write_helper
-
-AS_ROOT = os.geteuid() == 0
-
-
-def provider(helper: Path | str, **options: Any) -> ExecProvider:
-    return ExecProvider(make_context({"command": str(helper)} | options, name="mine"))
-
-
-def error_of(made: CredentialProvider, request: CredentialRequest | None = None) -> ProviderError:
-    with pytest.raises(ProviderError) as caught:
-        ask(made, request or make_request())
-    return caught.value
-
-
-def calls(helper: Path) -> list[Any]:
-    """What a :func:`store_helper` was asked: verb, further arguments, pairs, environment, folder."""
-    return [json.loads(line) for line in helper.with_suffix(".log").read_text().splitlines()]
+from tests.support.execkit import calls, error_of, provider
+from tests.support.helpers import FAULTS, SECRET, nothing_left, processes, store_helper, write_helper
 
 
 class TestExecKeepsTheContract(ProviderContract):
@@ -244,294 +216,6 @@ class TestKeeping:
         helper = write_helper(tmp_path / "h", "printf 'version=2\\ncapability[]=store\\n'")
         with pytest.raises(Unavailable, match="another version"):
             provider(helper).remember(make_request(), self.new("x"))
-
-
-# -- faults ---------------------------------------------------------------------------------------------------------
-
-BY_FAULT = {
-    "absent": (NotFound, "has nothing for this account"),
-    "failing": (Unavailable, "get ended with status 2: run it by hand"),
-    "cancelled": (Cancelled, "was cancelled"),
-    "locked": (Denied, "is its store locked?"),
-    "killed": (Unavailable, "ended by signal 9"),
-    "hanging": (Unavailable, "did not answer in time"),
-    "babbling": (Unavailable, "more than 64 KiB"),
-    "complaining": (Unavailable, "did not answer in time"),
-    "deaf": (Unavailable, "did not answer in time"),
-    "garbage": (Unavailable, "line 1 of its answer is not key=value"),
-    "binary": (Unavailable, "does not keep to the protocol"),
-    "huge": (Unavailable, "more than 64 KiB"),
-    "carriage": (Unavailable, "line 1 of its answer contains CR or NUL"),
-    "zero": (Unavailable, "line 1 of its answer contains CR or NUL"),
-    "twice": (Unavailable, "it gives password twice"),
-    "both": (Unavailable, "password and bearer at once"),
-    "newer": (Unavailable, "another version"),
-    "expired": (NotFound, "has expired"),
-    "silent": (NotFound, "has nothing for this account"),
-    "quitting": (Cancelled, "nobody else shall be asked"),
-    "responding": (Unavailable, "which wants a secret"),
-}
-
-
-class TestFaults:
-    @pytest.mark.parametrize("fault", FAULTS)
-    def test_T17_each_fault_has_its_error_and_leaves_nothing(self, tmp_path: Path, fault: str) -> None:
-        """Fails for hanging, complaining and deaf without ``_signal`` in ``_living``: the helper lives on; for
-        babbling and huge without the check of LARGEST_ANSWER: it takes until the deadline, and the wrong error.
-        """
-        helper = write_helper(tmp_path / f"helper-{fault}", FAULTS[fault])
-        kind, sentence = BY_FAULT[fault]
-        made = provider(helper)
-        with nothing_left(str(tmp_path)):
-            began = time.monotonic()
-            request = make_request(deadline=time.monotonic() + 1.0)
-            error = error_of(made, request)
-            request.cancel.close()
-            assert time.monotonic() - began < 1.0 + 0.5
-        assert type(error) is kind
-        assert sentence in str(error)
-        assert str(error).isprintable()
-        assert "secret12" not in "".join(traceback.format_exception(error))
-
-    def test_T17_a_helper_that_ignores_SIGTERM_is_killed_within_half_a_second(self, tmp_path: Path) -> None:
-        """Fails without the SIGKILL in ``_living``: the helper and its child live on."""
-        helper = write_helper(tmp_path / "deaf", f"touch {tmp_path}/up; " + FAULTS["deaf"])
-        request = make_request()
-        ended: list[tuple[float, BaseException]] = []
-
-        def get() -> None:
-            try:
-                provider(helper).get(request)
-            except Cancelled as error:
-                ended.append((time.monotonic(), error))
-
-        with nothing_left(str(tmp_path)):
-            thread = threading.Thread(target=get)
-            thread.start()
-            wait_until((tmp_path / "up").exists)
-            began = time.monotonic()
-            request.cancel.set()
-            thread.join(5)
-            request.cancel.close()
-        assert ended[0][0] - began < 0.5
-
-    def test_T17_a_grandchild_that_keeps_the_pipe_open_does_not_hold_the_answer(self, tmp_path: Path) -> None:
-        """Fails if ``go_on`` waits for the end of the pipe instead of the end of the helper."""
-        helper = write_helper(tmp_path / "h", f"sleep 601 & echo $! > {tmp_path}/child; echo password={SECRET}")
-        request = make_request()
-        with nothing_left(str(tmp_path)):
-            began = time.monotonic()
-            assert ask(provider(helper), request).secret.reveal() == SECRET.encode()
-            assert time.monotonic() - began < 2
-            request.cancel.close()
-        child = int((tmp_path / "child").read_text())
-        wait_until(lambda: not _runs(child))
-
-    def test_T17_nothing_runs_on_when_we_end(self, tmp_path: Path) -> None:
-        """Fails without ``_end_groups`` at exit: a daemon thread does not get to kill its helper."""
-        helper = write_helper(tmp_path / "deaf", f"echo $$ > {tmp_path}/pid; " + FAULTS["deaf"])
-        code = (
-            f"import sys, threading, time; sys.path[:0] = {sys.path!r}\n"
-            "from pathlib import Path\n"
-            "from sipcli.testing import make_context, make_request\n"
-            "from sipcli_providers.exec import ExecProvider\n"
-            "helper, pid = sys.argv[1:]\n"
-            "made = ExecProvider(make_context({'command': helper}))\n"
-            "threading.Thread(target=made.get, args=(make_request(),), daemon=True).start()\n"
-            "while not (Path(pid).exists() and Path(pid).read_text()): time.sleep(0.01)\n"
-        )
-        subprocess.run([sys.executable, "-c", code, str(helper), str(tmp_path / "pid")], check=True, timeout=30)
-        child = int((tmp_path / "pid").read_text())
-        try:
-            wait_until(lambda: not _runs(child))
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child, signal.SIGKILL)  # whoever sees this fail shall not keep the helper for ever
-
-    def test_it_is_said_why(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        """What it complains of is for the person's eyes: escaped, five lines, and in no log and no exception."""
-        lines = "printf 'canary \\033[2J one\\n\\ntwo\\nthree\\nfour\\nfive\\nsix\\n' >&2; exit 2"
-        terminal = FakeTerminal()
-        helper = write_helper(tmp_path / "h", lines)
-        made = ExecProvider(make_context({"command": str(helper)}, name="mine", terminal=terminal))
-        with caplog.at_level(logging.DEBUG):
-            error = error_of(made)
-        assert terminal.shown == [
-            "mine: canary \\x1b[2J one",
-            *(f"mine: {n}" for n in ("two", "three", "four", "five")),
-        ]
-        assert "canary" not in "".join(traceback.format_exception(error)) + caplog.text
-
-    def test_a_helper_that_goes_away(self, tmp_path: Path) -> None:
-        helper = store_helper(tmp_path)
-        made = provider(helper)
-        ask(made, make_request())
-        helper.unlink()
-        error = error_of(made)
-        assert isinstance(error, Unavailable)
-        assert str(error) == f"there is no program {helper}"
-        assert made.describe() == str(error)
-
-    def test_a_helper_that_does_not_listen(self, tmp_path: Path) -> None:
-        helper = write_helper(tmp_path / "h", f"exec <&-; echo password={SECRET}")
-        assert ask(provider(helper), make_request(realm="x" * 500_000)).secret.reveal() == SECRET.encode()
-
-    def test_a_script_without_its_interpreter(self, tmp_path: Path) -> None:
-        helper = write_helper(tmp_path / "h", "#!/nowhere/python\n")
-        assert "cannot be run: No such file" in str(error_of(provider(helper)))
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-# -- whose program is it --------------------------------------------------------------------------------------------
-
-
-class TestHijack:
-    def test_T16_neither_PATH_nor_the_current_folder_is_searched(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Fails without the check of ``is_absolute`` in ``absolute``: the name is looked up."""
-        write_helper(tmp_path / "sipcli-pass", "echo password=rogue")
-        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-        monkeypatch.chdir(tmp_path)
-        for command in ("sipcli-pass", "./sipcli-pass", ""):
-            with pytest.raises(ValueError, match=r"whole path|needs command"):
-                provider(command)
-
-    def test_T16_a_fake_tool_earlier_in_PATH_is_not_what_the_helper_runs(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Fails if ``environment`` hands our PATH on."""
-        write_helper(tmp_path / "id", "echo rogue")
-        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-        monkeypatch.chdir(tmp_path)
-        helper = write_helper(tmp_path / "h", 'echo "password=$(id -u)"')
-        assert ask(provider(helper), make_request()).secret.reveal() == str(os.geteuid()).encode()
-        assert ask(provider(helper, env=["PATH"]), make_request()).secret.reveal() == b"rogue"
-
-    @pytest.mark.parametrize("mode", [0o775, 0o757, 0o777])
-    def test_T16_a_helper_that_others_may_write(self, tmp_path: Path, mode: int) -> None:
-        """Fails without the check of ``_OTHERS_WRITE`` in ``_judge``."""
-        helper = write_helper(tmp_path / "h", "echo password=x", mode)
-        error = error_of(provider(helper))
-        assert isinstance(error, Denied)
-        assert str(error) == f"{helper} can be written by others (mode {mode:04o}): chmod go-w {helper}"
-
-    def test_T16_a_folder_on_the_way_that_others_may_write(self, tmp_path: Path) -> None:
-        """Fails if only the helper's own folder is judged."""
-        (tmp_path / "a" / "b").mkdir(parents=True)
-        helper = write_helper(tmp_path / "a" / "b" / "h", "echo password=x")
-        (tmp_path / "a").chmod(0o777)
-        error = error_of(provider(helper))
-        assert isinstance(error, Denied)
-        assert f"{helper} is reached through {tmp_path}/a, which can be written by others" in str(error)
-        (tmp_path / "a").chmod(0o1777)
-        assert ask(provider(helper), make_request()).secret.reveal() == b"x"
-
-    def test_T16_a_link_is_followed_and_its_way_judged(self, tmp_path: Path) -> None:
-        """Fails if the links' own folders are not judged: whoever can write there points the link elsewhere."""
-        for folder in ("good", "links", "open"):
-            (tmp_path / folder).mkdir()
-        helper = write_helper(tmp_path / "good" / "h", "echo password=x")
-        (tmp_path / "links" / "one").symlink_to("../open/two")
-        (tmp_path / "open" / "two").symlink_to(helper)
-        assert trusted_program(tmp_path / "links" / "one") == helper
-        (tmp_path / "open").chmod(0o777)
-        assert f"reached through {tmp_path}/open" in str(error_of(provider(tmp_path / "links" / "one")))
-        (tmp_path / "loop").symlink_to("loop")
-        assert "leads to itself" in str(error_of(provider(tmp_path / "loop")))
-
-    @pytest.mark.skipif(not AS_ROOT, reason="only root can give a file away")
-    @pytest.mark.parametrize("what", ["helper", "folder", "link"])
-    def test_T16_another_owner(self, tmp_path: Path, what: str) -> None:
-        """Fails without the check of the owner in ``_judge``: a link in /tmp is its owner's to change."""
-        (tmp_path / "folder").mkdir()
-        helper = write_helper(tmp_path / "folder" / "helper", "echo password=x")
-        (tmp_path / "link").symlink_to(helper)
-        assert ask(provider(tmp_path / "link"), make_request())
-        place = helper if what == "helper" else tmp_path / what
-        os.chown(place, 12345, 12345, follow_symlinks=False)
-        error = error_of(provider(tmp_path / "link"))
-        assert isinstance(error, Denied)
-        assert "belongs to another user (uid 12345)" in str(error)
-
-    def test_T16_what_is_no_program(self, tmp_path: Path) -> None:
-        assert "another kind of file" in str(error_of(provider(tmp_path)))
-        assert "chmod u+x" in str(error_of(provider(write_helper(tmp_path / "h", "", 0o644))))
-        assert "there is no program" in str(error_of(provider(tmp_path / "h" / "x")))
-
-
-# -- what it gets to see --------------------------------------------------------------------------------------------
-
-
-class TestCanary:
-    def test_T14_the_secret_is_in_no_argument_and_no_environment(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """Fails if ``_verdict`` is handed to ``run_program`` as arguments or variables instead of ``told``."""
-        canary = "hunter2-canary"
-        monkeypatch.setenv("SIP_SECRET", canary)
-        look = f"cat /proc/$$/cmdline /proc/$$/environ > {tmp_path}/seen-$1; cat > {tmp_path}/told-$1"
-        helper = write_helper(tmp_path / "h", look + "; printf 'capability[]=store\\ncapability[]=erase\\n'")
-        made, credentials = provider(helper), PasswordCredentials("alice", Secret(canary))
-        with caplog.at_level(logging.DEBUG):
-            made.remember(make_request(), credentials)
-            made.forget(make_request(), credentials)
-        for verb in ("capability", "store", "erase"):
-            assert canary.encode() not in (tmp_path / f"seen-{verb}").read_bytes()
-        for verb in ("store", "erase"):
-            assert f"password={canary}\n" in (tmp_path / f"told-{verb}").read_text()
-        assert canary not in caplog.text + repr(made.__dict__)
-
-    @pytest.mark.parametrize("fault", ["carriage", "zero", "twice", "both", "newer", "expired", "huge"])
-    def test_T14_no_exception_quotes_what_a_helper_said(self, tmp_path: Path, fault: str) -> None:
-        """Fails if ``Garbled`` quotes the line."""
-        error = error_of(provider(write_helper(tmp_path / "h", FAULTS[fault])))
-        text = "".join(traceback.format_exception(error)) + repr(error.__dict__)
-        assert "secret12" not in text
-
-    def test_T14_only_harmless_variables_and_those_named_are_handed_on(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Fails if ``run_program`` is given ``os.environ``."""
-        for name in ("SIP_SECRET", "BW_SESSION", "LD_PRELOAD_NOT", "GNUPGHOME"):
-            monkeypatch.setenv(name, "x")
-        monkeypatch.setenv("HOME", "/srv/alice")
-        helper = store_helper(tmp_path)
-        ask(provider(helper, env=["GNUPGHOME", "NOT_SET"]), make_request())
-        [call] = calls(helper)
-        seen = set(call[3]) - {"LC_CTYPE"}  # Python sets it for itself
-        assert seen <= {*_program._HARMLESS, "PATH", "GNUPGHOME"}
-        assert {"HOME", "GNUPGHOME"} <= seen
-        assert call[3]["PATH"] == "/usr/bin:/bin"
-
-    def test_T14_no_descriptor_of_ours_is_inherited(self, tmp_path: Path) -> None:
-        """Fails with ``close_fds=False`` for what somebody made inheritable."""
-        read, write = os.pipe()
-        os.set_inheritable(read, True)
-        try:
-            helper = write_helper(tmp_path / "h", 'echo "password=$(ls /proc/$$/fd | tr "\\n" " ")"')
-            seen = ask(provider(helper), make_request()).secret.reveal().split()
-        finally:
-            os.close(read)
-            os.close(write)
-        assert str(read).encode() not in seen
-
-    def test_a_group_and_a_session_of_its_own(self, tmp_path: Path) -> None:
-        helper = write_helper(tmp_path / "h", 'echo "password=$$ $(ps -o pgid=,sid= -p $$)"')
-        own, group, session = ask(provider(helper), make_request()).secret.reveal().split()
-        assert own == group == session
-
-    def test_signals_are_as_a_program_expects_them(self, tmp_path: Path) -> None:
-        """Python ignores SIGPIPE; a helper in a pipeline must not."""
-        helper = write_helper(tmp_path / "h", "echo password=$(grep SigIgn /proc/self/status | cut -f2)")
-        ignored = int(ask(provider(helper), make_request()).secret.reveal(), 16)
-        assert not ignored & 1 << (signal.SIGPIPE - 1)
 
 
 class TestManyAtOnce:

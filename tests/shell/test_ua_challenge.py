@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import random
 import threading
-import warnings
-import weakref
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,26 +13,10 @@ from sipcli.errors import AgentClosed, ChallengeGone, UnregisteredThread
 from sipcli.sip.auth import GiveUp
 from sipcli.ua.auth.challenge import DeferredChallenge, DeferredToken, Verdict, VerdictState, labels_of
 from tests.support.authkit import asks, digest, password, proves
-from tests.support.challengekit import ACCOUNT, ChallengeRig
-from tests.support.clock import settle, stepped, until
+from tests.support.challengekit import ACCOUNT, ChallengeRig, on_thread
+from tests.support.clock import settle, stepped
 
 RIGHT = password("right")
-
-
-def on_thread(act: Callable[[], Any]) -> Any:
-    """What *act* returns, or raises, on a thread of its own."""
-    box: list[Any] = []
-
-    def run() -> None:
-        try:
-            box.append(act())
-        except Exception as error:
-            box.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    return box[0]
 
 
 # --- verbs ----------------------------------------------------------------------------------------------------
@@ -297,108 +276,6 @@ async def test_a_callback_that_fails_does_not_keep_the_others_from_hearing(caplo
     assert called == [1] and "an on_revoked callback failed" in caplog.text
 
 
-# --- the collector --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("where", ["loop", "thread", "cycle"])
-def test_T08_a_dropped_handle_abandons_itself_on_the_loop_with_a_warning(where: str) -> None:
-    @stepped
-    async def run() -> None:
-        rig = ChallengeRig()
-        exchange, deferred = rig.deferred()
-        verdict = deferred._verdict
-        said: list[Any] = []
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            box = [deferred]
-            if where == "cycle":
-                box[0].account = box  # type: ignore[assignment]  # nobody but the collector finds it
-            del deferred
-            if where == "thread":
-                on_thread(box.clear)
-            elif where == "loop":
-                box.clear()
-            else:
-                del box
-                on_thread(gc.collect)
-            assert exchange.why is None, "a finalizer does nothing but post"
-            await settle()
-            said = [str(w.message) for w in caught if w.category is ResourceWarning]
-        assert exchange.why is GiveUp.LOST and verdict.state is VerdictState.LOST
-        assert said == ["a deferred challenge of account 'work' (realm 'example.com') was dropped unanswered"]
-        assert len(exchange.sent) == 1
-
-    run()
-
-
-@stepped
-async def test_a_handle_dropped_after_its_verb_is_silent() -> None:
-    rig = ChallengeRig()
-    for verb in ("respond", "abandon"):
-        _, deferred = rig.deferred()
-        getattr(deferred, verb)()
-        del deferred
-    exchange, deferred = rig.deferred()
-    rig.hangup(exchange)
-    del deferred
-    gc.collect()
-    await settle()
-
-
-@stepped
-async def test_a_handle_dropped_in_the_moment_of_the_hangup_is_silent() -> None:
-    rig = ChallengeRig()
-    exchange, deferred = rig.deferred()
-    del deferred  # posts
-    rig.hangup(exchange)  # and is overtaken
-    await settle()
-    assert rig.outcomes == ["revoked"]
-
-
-@stepped
-async def test_a_handle_dropped_while_the_agent_closes_is_silent() -> None:
-    rig = ChallengeRig()
-    _, deferred = rig.deferred()
-    del deferred
-    rig.gate.closed = True
-    await settle()
-
-
-def test_a_handle_dropped_after_the_loop_closed_is_silent() -> None:
-    async def main() -> Any:
-        return ChallengeRig().deferred()[1]
-
-    deferred = asyncio.run(main())
-    del deferred
-    gc.collect()
-
-
-@stepped
-async def test_a_handle_of_a_hook_that_failed_does_not_take_the_decision_from_the_next() -> None:
-    rig = ChallengeRig()
-    exchange, verdict = rig.verdict()
-    dropped = DeferredChallenge(verdict, ACCOUNT, None)
-    verdict.disown()
-    kept = DeferredChallenge(verdict, ACCOUNT, None)
-    del dropped
-    await settle()
-    assert exchange.why is None
-    kept.respond(RIGHT)
-    assert len(exchange.sent) == 2
-
-
-@stepped
-async def test_T08_nothing_keeps_a_settled_challenge_alive() -> None:
-    rig = ChallengeRig()
-    exchange, deferred = rig.deferred()
-    gone = weakref.ref(deferred._verdict.token)
-    deferred.respond(RIGHT)
-    del deferred, exchange
-    rig.rig.events.clear()
-    gc.collect()
-    assert gone() is None
-
-
 # --- inside the hook ------------------------------------------------------------------------------------------
 
 
@@ -485,109 +362,6 @@ async def test_every_realm_has_a_label_of_its_own() -> None:
     labels = labels_of(deferred._verdict.token)
     assert labels == {"A": deferred._verdict.token.id, "B": f"{deferred._verdict.token.id}.2"}
     deferred.abandon()
-
-
-# --- races ----------------------------------------------------------------------------------------------------
-
-
-@stepped
-async def test_T08_eight_threads_race_and_one_wins() -> None:
-    rig = ChallengeRig()
-    exchange, deferred = rig.deferred()
-    barrier, results = threading.Barrier(8), []
-
-    def work(index: int) -> None:
-        with rig.threads.register(f"t{index}"):
-            barrier.wait()
-            try:
-                deferred.respond(RIGHT) if index % 2 else deferred.abandon()
-                results.append("won")
-            except ChallengeGone as gone:
-                results.append(gone.state)
-
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]
-    for thread in threads:
-        thread.start()
-    await until(lambda: len(results) == 8)
-    assert results.count("won") == 1 and len(set(results) - {"won"}) == 1
-    await settle()
-    assert (len(exchange.sent) == 2) != (exchange.why is not None)
-
-
-RACERS = 32
-
-
-def test_T08_A27_ten_thousand_races_of_respond_abandon_hangup_and_timeout() -> None:
-    """Issue 2, row 6: from 32 threads and the loop; no double send, no leak, no warning (warnings are errors)."""
-    batches, size = 20, 500
-
-    async def main() -> tuple[int, weakref.WeakSet[Any]]:
-        rig = ChallengeRig(token_ceiling=10)
-        alive: weakref.WeakSet[Any] = weakref.WeakSet()
-        decided = 0
-        for batch in range(batches):
-            decided += await _one_batch(rig, alive, size, seed=batch)
-            rig.outcomes.clear()
-        assert rig.rig.session.pending == () and rig.verdicts == {}
-        return decided, alive
-
-    decided, alive = asyncio.run(main())
-    assert decided == batches * size
-    gc.collect()
-    assert len(alive) == 0
-
-
-async def _one_batch(rig: ChallengeRig, alive: weakref.WeakSet[Any], size: int, *, seed: int) -> int:
-    pairs = [rig.deferred() for _ in range(size)]
-    for _, deferred in pairs:
-        alive.add(deferred)
-        alive.add(deferred._verdict.token)
-    wins = [0] * size
-    lock, barrier = threading.Lock(), threading.Barrier(RACERS + 1)
-
-    def work(number: int) -> None:
-        dice = random.Random(seed * RACERS + number)
-        order = dice.sample(range(size), size)
-        with rig.threads.register(f"racer-{number}"):
-            barrier.wait()
-            for index in order:
-                deferred = pairs[index][1]
-                try:
-                    if dice.random() < 0.5:
-                        deferred.respond(RIGHT)
-                    else:
-                        deferred.abandon()
-                except ChallengeGone:
-                    continue
-                with lock:
-                    wins[index] += 1
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(RACERS)]
-    for thread in threads:
-        thread.start()
-    dice = random.Random(-seed - 1)
-    barrier.wait()
-    for index in dice.sample(range(size), size):
-        exchange = pairs[index][0]
-        if dice.random() < 0.5:
-            rig.hangup(exchange)
-        elif dice.random() < 0.1:
-            with rig.gate.turn():  # time-out of whatever is still open
-                for token in rig.rig.session.pending[:3]:
-                    token.expires_at = 0.0
-                rig.rig.session.expire(rig.rig.now)
-        if dice.random() < 0.2:
-            await asyncio.sleep(0)
-    while any(thread.is_alive() for thread in threads):
-        await asyncio.sleep(0)
-    await settle()
-    for index, (exchange, deferred) in enumerate(pairs):
-        assert wins[index] <= 1
-        assert len(exchange.sent) <= 2, "sent twice"
-        assert not (len(exchange.sent) == 2 and exchange.why is not None), "answered and abandoned"
-        assert not deferred.is_valid
-    assert len(rig.outcomes) == size, "every challenge is settled once"
-    return size
 
 
 def _401(nonce: str) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -59,3 +60,19 @@ class ChallengeRig:
     def hangup(self, exchange: FakeExchange) -> None:
         with self.gate.turn():
             self.rig.session.revoke(exchange)
+
+
+def on_thread(act: Callable[[], Any]) -> Any:
+    """What *act* returns, or raises, on a thread of its own."""
+    box: list[Any] = []
+
+    def run() -> None:
+        try:
+            box.append(act())
+        except Exception as error:
+            box.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return box[0]
