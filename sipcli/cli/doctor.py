@@ -103,11 +103,15 @@ def _terminal(run: Run) -> Iterator[Finding]:
 
 def _audio(_run: Run) -> Iterator[Finding]:
     from sipcli.cli.devices import find_devices
+    from sipcli.ua.media import echocancel
 
     devices, why = find_devices()
     if devices:
         names = ", ".join(device["name"] for device in devices if device["default"]) or devices[0]["name"]
         yield Finding("audio", "ok", f"{len(devices)} devices, {names}")
+        if lacks := echocancel.missing():
+            needed = "only where a loudspeaker stands beside its microphone"
+            yield Finding("audio", "missing", f"echo cancellation needs {lacks}", needed)
     else:
         yield Finding("audio", "missing", why or "no devices")
 

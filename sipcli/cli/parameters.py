@@ -227,6 +227,11 @@ def media_options(function: _F) -> _F:
             show_default=True,
             help="What they hear: tone[:HZ], echo, null, FILE (wav, flac, opus, mp3), device[:NAME[,NAME]], stdio.",
         ),
+        click.option(
+            "--echo-cancellation",
+            type=click.Choice(["off", "auto", "required"]),
+            help="Take the loudspeaker out of the microphone, with --audio device; auto: where sipcli[aec] is.",
+        ),
         click.option("--codec", metavar="NAME[,NAME]", help="Codecs, the dearest first: opus, g722, pcmu, pcma, l16."),
         *_PATH_OPTIONS,
         click.option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,9 @@ from sipcli.errors import ConfigError
 from sipcli.observe.quality import quality_lines
 
 if TYPE_CHECKING:
+    from sipcli.media.echo import EchoPolicy
     from sipcli.ua.calls.call import Call, CallReport
+    from sipcli.ua.media.audio import AudioSpec
 
 __all__ = ["Talk", "call_facts"]
 
@@ -42,7 +44,7 @@ class Talk:
         digits = said.pop("dtmf")
         if digits is not None and (not digits or not set(digits) <= _DIGITS):
             raise ConfigError(f"“{digits}” are no DTMF digits", hint="digits are 0-9 * # A-D, and a comma waits")
-        audio = parse_audio(said.pop("audio"))
+        audio = _without_echo(run, parse_audio(said.pop("audio")), said)
         check_audio(audio)
         record = said.pop("record")
         if record is not None:
@@ -110,6 +112,22 @@ class Talk:
             self._run.console.say(f"  {line}")
         seconds = (self._report.talk_ms or 0) / 1000
         return Outcome("completed", f"talked to {uri} for {seconds:.1f} s")
+
+
+def _without_echo(run: Run, audio: AudioSpec, said: dict[str, Any]) -> AudioSpec:
+    """*audio* as ``--echo-cancellation`` wants it, taken out of *said*; a warning where that lacks something."""
+    from sipcli.ua.media.audio import Device
+    from sipcli.ua.media.echocancel import missing
+
+    policy: EchoPolicy = said.pop("echo_cancellation") or "auto"
+    if not isinstance(audio, Device):
+        return audio
+    if policy == "auto" and missing():
+        words = (
+            f"whoever you talk to may hear himself in your loudspeaker: to prevent it takes {missing()}, or a headset"
+        )
+        run.event("warning", {"code": "echo-not-cancelled", "message": words})
+    return replace(audio, echo=policy)
 
 
 def call_facts(report: CallReport) -> dict[str, Any]:

@@ -187,3 +187,31 @@ def test_a_device_that_is_not_there_is_one_sentence(cli: Cli) -> None:
     assert done.code == 2
     assert "no such card" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def card(cli: Cli, tmp_path: Path) -> Cli:
+    """A machine with a sound card of ALSA's file plug-in, and without the package that cancels echoes."""
+    require("portaudio")
+    (tmp_path / "asound.conf").write_text('pcm.!default { type null hint { show on description "test" } }\n')
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['pywebrtc_audio'] = None\n")
+    cli.env["ALSA_CONFIG_PATH"] = f"{ALSA_CONF}:{tmp_path}/asound.conf"
+    cli.env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(tmp_path), cli.env.get("PYTHONPATH"))))
+    return cli
+
+
+def test_an_echo_that_must_be_cancelled_and_cannot_be_is_said_before_anything_is_sent(card: Cli) -> None:
+    said = _refused(card, "--audio", "device", "--echo-cancellation", "required")
+    assert "sipcli[aec]" in said
+    assert "headset" in said
+
+
+@pytest.mark.parametrize(("words", "warned"), [((), True), (("--echo-cancellation", "off"), False)])
+def test_an_echo_that_may_be_heard_is_a_warning(words: tuple[str, ...], warned: bool, card: Cli) -> None:
+    done = card.run(
+        "call", "sip:alice@127.0.0.1:9", "--json", "--from", "sip:bob@there.invalid", "--no-register", "--timeout", "1",
+        "--audio", "device", *words,
+    )  # fmt: skip
+    said = [event["message"] for event in done.events if event.get("code") == "echo-not-cancelled"]
+    assert len(said) == warned, done.stderr
+    assert not warned or "sipcli[aec]" in said[0]

@@ -151,6 +151,7 @@ class FakeStream:
         self.rate, self.callback, self.running = rate, callback, False
         self.finished, self.began = finished, began
         self.played = b""
+        self.latency = 0.01, 0.02
         self.device: Any = None
 
     def start(self) -> None:

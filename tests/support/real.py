@@ -87,6 +87,12 @@ def _ice() -> str | None:
     return icesettings.missing() or None
 
 
+def _aec() -> str | None:
+    from sipcli.ua.media import echocancel
+
+    return echocancel.missing() or None
+
+
 def _dtls() -> str | None:
     from sipcli.media import dtls
 
@@ -125,6 +131,7 @@ def _presence() -> str | None:
 
 
 _MISSING: dict[str, Callable[[], str | None]] = {
+    "aec": _aec,
     "baresip": _program("baresip"),
     "coturn": _program("turnserver"),
     "ice": _ice,

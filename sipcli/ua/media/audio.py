@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, TypeAlias
 
 from sipcli.errors import ConfigError, ParseError
+from sipcli.media.echo import EchoPolicy
 from sipcli.media.tone import FRAME, SAMPLE_RATE, SILENCE, Oscillator, pcm_of
 from sipcli.media.wav import WavHeader, parse_wav_header, to_mono
 from sipcli.ua.media.cards import split_names
@@ -92,11 +93,13 @@ class AudioFile:
 class Device:
     """The sound card: a part of its name, or its number; None is the default.
 
-    *output* names another one for the loudspeaker; None: that of *name*.
+    *output* names another one for the loudspeaker; None: that of *name*.  *echo*: whether what the loudspeaker plays is
+    taken out of what the microphone hears.
     """
 
     name: str | None = None
     output: str | None = None
+    echo: EchoPolicy = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +175,10 @@ def open_audio(spec: AudioSpec, warn: Callable[[str, str], None] | None = None) 
             from sipcli.ua.media.soundfiles import FilePort
 
             return FilePort(path)
-        case Device(name, output):
+        case Device(name, output, echo):
             from sipcli.ua.media.sound import DevicePort
 
-            return DevicePort(name, warn, output=output)
+            return DevicePort(name, warn, output=output, echo=echo)
         case Stdio():
             from sipcli.ua.media.pipes import StdioPort
 
@@ -187,9 +190,11 @@ def check_audio(spec: AudioSpec) -> None:
     match spec:
         case WavFile() | AudioFile():
             open_audio(spec).close()
-        case Device(name, output):
+        case Device(name, output, echo):
+            from sipcli.ua.media.echocancel import check_echo
             from sipcli.ua.media.sound import find_device
 
+            check_echo(echo)
             find_device(name, output)
         case _:
             pass  # made of nothing

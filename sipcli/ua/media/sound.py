@@ -13,9 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 from sipcli.errors import ConfigError
+from sipcli.media.echo import EchoCanceller, EchoPolicy, join_pairs, split_pairs
 from sipcli.media.tone import SAMPLE_RATE
 from sipcli.ua.media.cards import DeviceInfo, Direction, choose_card, lasting_name
 from sipcli.ua.media.convert import FrameConverter
+from sipcli.ua.media.echocancel import canceller_for
 from sipcli.ua.media.quiet import quiet_stderr
 
 __all__ = ["DevicePort", "PcmRing", "find_device", "list_devices"]
@@ -24,6 +26,7 @@ _CARD_RATE = 48000
 """What nearly every card has of itself, and what Opus needs."""
 _PREFILL_FRAMES = 2
 _RING_FRAMES = 6
+_PAIRED_FRAMES = 50
 _DEAF_BEATS = 100
 """Two seconds without a callback: some drivers stop without a word."""
 _LOOK_EVERY_S = 1.0
@@ -58,6 +61,14 @@ class PcmRing:
             if len(out) < octets:
                 self._filling = self._prefill > 0
         return out + bytes(octets - len(out))
+
+    def drain(self, unit: int) -> bytes:
+        """All that is there, but for the last octets that are no whole *unit*."""
+        with self._lock:
+            octets = len(self._octets) // unit * unit
+            out = bytes(self._octets[:octets])
+            del self._octets[:octets]
+        return out
 
 
 # -- the sound card -----------------------------------------------------------
@@ -150,7 +161,8 @@ def _alsa_has_a_configuration() -> bool:
 class DevicePort:
     """Microphone *name* and loudspeaker *output* (None: of that name, too), at the card's own rate: it is resampled.
 
-    *listens* False: the loudspeaker alone, and :meth:`read` is silence.
+    *listens* False: the loudspeaker alone, and :meth:`read` is silence.  *echo*: whether what the one plays is taken
+    out of what the other hears; ConfigError where that is required and cannot be.
 
     PortAudio calls back from its own thread with blocks of its own size; both rings hold some 120 ms.  A device that
     vanishes becomes silence, *warn(code, message)* is called on the next beat, and every second it is looked for.
@@ -158,6 +170,8 @@ class DevicePort:
 
     _rate: int
     _microphone: PcmRing
+    _pairs: PcmRing
+    """With a canceller: what was captured, and what was played at that moment; what is left of it is for the other."""
     _loudspeaker: PcmRing
 
     def __init__(
@@ -167,11 +181,14 @@ class DevicePort:
         *,
         output: str | None = None,
         listens: bool = True,
+        echo: EchoPolicy = "off",
     ) -> None:
         self._sounddevice = _load()
         self._name = ", ".join(filter(None, (name, output))) or "(default)"
         self._named: dict[Direction, str | None] = {"input": name, "output": output or name}
         self._listens = listens
+        self._echo: EchoPolicy = echo
+        self._canceller: EchoCanceller | None = None
         self._warn = warn
         self._call_rate = SAMPLE_RATE
         self._closing = threading.Event()
@@ -190,7 +207,11 @@ class DevicePort:
         with quiet_stderr():
             stream = self._open(self._sounddevice)
             self._stopped, self._beats = False, 0
-            self._convert()
+            try:
+                self._prepare(stream)
+            except ConfigError:
+                stream.close(ignore_errors=True)
+                raise
             stream.start()
         with self._swap:
             closed = self._closing.is_set()
@@ -206,9 +227,6 @@ class DevicePort:
 
         def stream(rate: int) -> Any:
             self._rate = rate
-            octets = 2 * (rate // 50)
-            self._microphone = PcmRing(most=_RING_FRAMES * octets, prefill=_PREFILL_FRAMES * octets)
-            self._loudspeaker = PcmRing(most=_RING_FRAMES * octets, prefill=_PREFILL_FRAMES * octets)
             settings = {"samplerate": rate, "channels": 1, "dtype": "int16", "latency": "low"}
             settings["finished_callback"] = self._finished
             if not self._listens:
@@ -222,6 +240,16 @@ class DevicePort:
             if rate == _CARD_RATE:
                 raise
             return stream(rate)
+
+    def _prepare(self, stream: Any) -> None:
+        """Rings and converters for *stream*, which has a rate and a delay of its own."""
+        if self._listens:
+            self._canceller = canceller_for(self._echo, self._rate, sum(stream.latency))
+        octets = 2 * (self._rate // 50)
+        self._pairs = PcmRing(most=_PAIRED_FRAMES * 2 * octets)
+        self._microphone = PcmRing(most=_RING_FRAMES * octets, prefill=_PREFILL_FRAMES * octets)
+        self._loudspeaker = PcmRing(most=_RING_FRAMES * octets, prefill=_PREFILL_FRAMES * octets)
+        self._convert()
 
     def _number(self, direction: Direction) -> int | None:
         """What PortAudio calls it now; None is its default."""
@@ -243,8 +271,12 @@ class DevicePort:
         self._from_card, self._to_card = FrameConverter(self._rate, rate), FrameConverter(rate, self._rate)
 
     def _callback(self, indata: Any, outdata: Any, frames: int, when: Any, status: Any) -> None:
-        self._microphone.write(bytes(indata))
+        captured = bytes(indata)
         self._play(outdata, frames, when, status)
+        if self._canceller is None:
+            self._microphone.write(captured)
+        else:
+            self._pairs.write(join_pairs(captured, bytes(outdata)))
 
     def _play(self, outdata: Any, frames: int, when: Any, status: Any) -> None:
         self._beats = 0
@@ -258,6 +290,9 @@ class DevicePort:
         self._watch()
         if self._stream is None:
             return bytes(2 * (self._call_rate // 50))
+        if self._canceller is not None and (pairs := self._pairs.drain(4 * (self._rate // 100))):
+            # All of it, also what the ring is too small for: what the canceller misses it hears as an echo of nothing.
+            self._microphone.write(self._canceller.cancel(*split_pairs(pairs)))
         return self._from_card.push(self._microphone.read(2 * (self._rate // 50)))
 
     def write(self, pcm: bytes) -> None:
