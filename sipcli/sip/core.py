@@ -13,6 +13,7 @@ from sipcli.sip.profile import EngineConfig
 from sipcli.sip.subscriptions.notified import NotifyBook
 from sipcli.sip.transactions.timers import TimerOwner, Wheel
 from sipcli.sip.transactions.transaction import TransactionLayer
+from sipcli.sip.warningration import WarningRation
 
 if TYPE_CHECKING:
     from sipcli.sip.calls.indialog import Call
@@ -59,6 +60,7 @@ class Core:
         "now",
         "outbox",
         "standing",
+        "warnings",
         "wheel",
     )
 
@@ -80,6 +82,7 @@ class Core:
         self.notified = NotifyBook(config)
         self.exchanges: set[Exchange] = set()
         self.standing: set[StandingUsage] = set()
+        self.warnings = WarningRation()
         self.keepers: dict[int, FlowKeeper] = {}
         """Who watches a flow, by its id."""
         self.arrival: Flow | None = None
@@ -93,7 +96,10 @@ class Core:
         self.events.append(event)
 
     def warn(self, code: str, message: str) -> None:
-        self.events.append(ProtocolWarning(code, message))
+        """Tell the user of the engine, unless a flood of others like it was told just now."""
+        told = self.warnings.take(code, message, self.now)
+        if told is not None:
+            self.events.append(ProtocolWarning(code, told))
 
     def send(self, flow: Flow, data: bytes) -> None:
         self.outbox.append((flow, data))

@@ -9,6 +9,7 @@ from sipcli.sip import events
 from sipcli.sip.auth import AuthChallenged, AuthPolicy
 from sipcli.sip.calls.indialog import CallState
 from sipcli.sip.syntax.uri import SipUri
+from sipcli.sip.warningration import WARNING_WINDOW, WARNINGS, WarningRation
 from tests.support.pair import ANSWER, OFFER, Caller, Gate, Wire, response
 
 BOB = SipUri.parse("sip:bob@example.com")
@@ -204,6 +205,28 @@ def test_a_fault_of_ours_does_not_end_the_transport(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(type(wire.engine._core.layer), "on_request", lambda *args: 1 / 0)
     wire.engine.receive(bob.request("OPTIONS"), wire.flow(), wire.clock)
     assert wire.engine.next_event() == events.ProtocolWarning("fault", "ZeroDivisionError: division by zero")
+
+
+def test_T23_a_flood_of_nonsense_is_no_flood_of_warnings() -> None:
+    """Two thousand a second would be two thousand lines in a journal.  Fails without ``WarningRation.take``."""
+    wire = Wire()
+    for _ in range(2000):
+        wire.deliver(b"OPTIONS sip:x SIP/2.0\r\n\r\n")
+    told = [event.message for event in wire.told(events.ProtocolWarning)]
+    assert len(told) == WARNINGS
+    wire.run(WARNING_WINDOW)
+    wire.deliver(b"OPTIONS sip:x SIP/2.0\r\n\r\n")
+    wire.deliver(b"OPTIONS sip:x SIP/2.0\r\n\r\n")
+    after = [event.message for event in wire.told(events.ProtocolWarning)][WARNINGS:]
+    assert after == [f"{told[0]} ({2000 - WARNINGS} more like it were not told)", told[0]]
+
+
+def test_a_flood_of_one_kind_hides_no_other_warning() -> None:
+    ration = WarningRation()
+    said = [ration.take("malformed", "nonsense", 0.0) for _ in range(WARNINGS + 1)]
+    assert said == ["nonsense"] * WARNINGS + [None]
+    assert ration.take("fault", "a bug", 0.0) == "a bug"
+    assert ration.take("malformed", "nonsense", WARNING_WINDOW - 0.1) is None
 
 
 def test_a_fault_in_one_timer_leaves_the_others() -> None:

@@ -14,6 +14,7 @@ from sipcli.ua.net.resolve import Candidate
 from sipcli.ua.net.stream import FIRST_OCTET, MAX_UNSENT, MESSAGE_TIME, StreamConnection
 from sipcli.ua.net.tls import TlsSettings, client_context, server_context
 from sipcli.ua.net.transport import MAX_ACCEPTED, EndpointConfig, Transports
+from sipcli.ua.net.transport import _network as network_of
 from tests.support.certs import certificates
 from tests.support.clock import advance, settle, stepped, until
 from tests.support.real import require
@@ -280,6 +281,41 @@ async def test_T23_strangers_get_so_many_connections(ways: Transports, monkeypat
     await until(lambda: len(ways._streams) == 3)
     for _, each in [*pairs, again, (reader, writer)]:
         each.close()
+
+
+async def test_T23_one_host_does_not_get_all_of_them(
+    ways: Transports, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever says a word on each may hold them for ever.  Fails without the check in ``Transports.on_open``."""
+    monkeypatch.setattr("sipcli.ua.net.transport.MAX_OF_ONE_HOST", 3)
+    host, port = await ways.listen("tcp", "127.0.0.1", 0)
+    pairs = [await asyncio.open_connection(host, port) for _ in range(3)]
+    await until(lambda: len(ways._streams) == 3)
+    reader, writer = await asyncio.open_connection(host, port)
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    assert [why for _, why in notebook.lost] == ["closed: its host has too many"]
+    other = await asyncio.open_connection(host, port, local_addr=("127.0.0.2", 0))
+    await until(lambda: len(ways._streams) == 4)
+    pairs[0][1].close()
+    await until(lambda: len(ways._streams) == 3)
+    again = await asyncio.open_connection(host, port)
+    await until(lambda: len(ways._streams) == 4)
+    for _, each in [*pairs, other, again, (reader, writer)]:
+        each.close()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8:0:0:ffff::2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+    ],
+)
+def test_T23_a_host_of_ipv6_is_its_network(one: str, other: str, same: bool) -> None:
+    assert (network_of(one) == network_of(other)) is same
 
 
 async def test_a_port_that_is_taken(ways: Transports) -> None:

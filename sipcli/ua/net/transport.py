@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import functools
 import itertools
+import socket
 import ssl
 import weakref
 from collections import Counter
@@ -31,6 +32,9 @@ __all__ = ["EndpointConfig", "Transports"]
 
 MAX_ACCEPTED: Final = 100
 """Connections that strangers may hold at a time (threat T23)."""
+
+MAX_OF_ONE_HOST: Final = 20
+"""Of these, how many one host may hold: else it alone would leave no place for others."""
 
 MAX_ENDED: Final = 64
 """Connections whose end is remembered."""
@@ -219,6 +223,8 @@ class Transports:
         self._streams[connection.flow.id] = connection
         if self._closed:
             connection.abort("closed: by us")
+        elif connection in self._accepted and self._of_host(connection.flow.remote[0]) > MAX_OF_ONE_HOST:
+            connection.abort("closed: its host has too many")
 
     def on_closed(self, connection: StreamConnection) -> None:
         assert connection.flow is not None
@@ -270,6 +276,11 @@ class Transports:
         connection = StreamConnection(self._loop, self)
         self._accepted.add(connection)
         return connection
+
+    def _of_host(self, host: str) -> int:
+        """How many of the connections that came to us are from *host*; for IPv6, from its network."""
+        network = _network(host)
+        return sum(c.flow is not None and _network(c.flow.remote[0]) == network for c in self._accepted)
 
     @property
     def listening(self) -> list[tuple[Transport, str, int]]:
@@ -342,6 +353,11 @@ def websocket() -> Callable[..., StreamConnection]:
     except ImportError as error:
         raise NetworkError(f"connect: WebSocket needs {error.name}: pip install 'sipcli[ws]'") from error
     return WebSocketConnection
+
+
+def _network(host: str) -> str | bytes:
+    """What one party holds: an IPv4 address, or 64 bits of an IPv6 one (RFC 4291 section 2.5.1)."""
+    return socket.inet_pton(socket.AF_INET6, host)[:8] if ":" in host else host
 
 
 class _Refusal(asyncio.Protocol):
