@@ -34,6 +34,7 @@ class Keying:
     def __init__(self, policy: SrtpPolicy, keys: KeyPolicy, *, secure: bool, random: Callable[[int], bytes]) -> None:
         self._policy = policy
         self._random = random
+        self._readable = policy != "off" and keys != "dtls" and not secure
         self._sdes = policy != "off" and keys != "dtls" and secure
         self._dtls = policy != "off" and keys != "sdes" and not dtls.missing()
         self._asks_for_dtls = self._dtls and keys == "dtls"
@@ -101,7 +102,17 @@ class Keying:
             return f"the peer's audio needs DTLS-SRTP, {why}"
         if self._policy == "required" and not any(self.encrypts(description, media) for media in lines):
             return self._unmet(lines)
+        if lines and all(media.protocol in _SECURE and not self.encrypts(description, media) for media in lines):
+            return self._unusable()
         return ""
+
+    def _unusable(self) -> str:
+        """Why lines that are nothing without the keys in them are nothing to us."""
+        if self._readable:
+            return "the peer's SRTP keys came over signalling that others can read, so they protect nothing: use TLS"
+        if not self._sdes:
+            return "the peer's audio needs SRTP with keys in the SDP, which is switched off here"
+        return "none of the peer's SRTP keys can be used (length, suite or tag)"
 
     def _unmet(self, lines: Sequence[MediaDescription]) -> str:
         """Why *lines* of the peer do not encrypt, where we insist on it."""

@@ -81,9 +81,12 @@ class RtpReceiver:
         codec = agreement.receive_types.get(packet.payload_type)
         if codec is not None:
             source.tune(codec.clock_rate)
+        restarts = source.restarts
         sequence = source.update(packet, now)
         if sequence is None:
             return
+        if source.restarts != restarts:
+            self.jitter.reset()  # else what comes now is older than what was played, until it has caught up
         self.last_arrival = now
         if packet.payload_type in agreement.receive_event_types:
             try:

@@ -102,6 +102,8 @@ class SourceStatistics:
     def __init__(self, ssrc: int, sequence: int, *, clock_rate: int = CLOCK_RATE) -> None:
         self.ssrc = ssrc
         self.received = 0
+        self.restarts = 0
+        """How often the sequence began anew: its numbers have nothing to do with those before."""
         self._clock_rate = clock_rate
         self._earlier_expected = 0
         self._transit: float | None = None
@@ -164,6 +166,7 @@ class SourceStatistics:
             # The peer restarted: what it sent before stays counted (A.1 would forget it, and a report with it).
             self._earlier_expected = self.expected
             self._restart(packet.sequence)
+            self.restarts += 1
             extended, self._transit = packet.sequence, None
         elif step > 0:
             self._highest = extended

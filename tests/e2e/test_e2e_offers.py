@@ -28,7 +28,7 @@ BAD = {
     "no audio": (sdp("m=video 40000 RTP/AVP 96\na=rtpmap:96 VP8/90000\n"), ""),
     "a key of a wrong length": (
         sdp("m=audio 40000 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2hvcnQ=\n"),
-        "",
+        "signalling that others can read",
     ),
     "another address family": (sdp(PCMU).replace("c=IN IP4 127.0.0.1", "c=IN IP6 2001:db8::1"), ""),
     "no description": ("nothing\n", ""),

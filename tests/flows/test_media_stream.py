@@ -416,6 +416,17 @@ def test_the_peer_may_change_its_ssrc() -> None:
 # -- hold and re-negotiation ------------------------------------------------------
 
 
+@pytest.mark.parametrize("jump", [-30000, -3500, -200, 3500, 30000])
+def test_E01_a_peer_that_begins_its_sequence_anew_is_heard_at_once(jump: int) -> None:
+    """RFC 3550 A.1: a restarted sender, with the SSRC that it had.  Backwards it was unheard until it had caught up."""
+    call = Call(Party(A, 440), Party(B, None))
+    call.run(10)
+    call.a.stream.sender._sequence = call.a.stream.sender._sequence + jump & 0xFFFF
+    call.run(1)
+    assert call.b.tone() == pytest.approx(440, abs=1)
+    assert call.b.stream.report().rx.late == 0
+
+
 def test_hold_silences_and_resuming_shows_no_loss() -> None:
     call = Call(Party(A, 440), Party(B, 1000))
     call.run(1)

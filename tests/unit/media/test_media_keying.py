@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -193,6 +194,34 @@ def test_E02_without_tls_no_key_is_written_or_taken_and_dtls_still_is() -> None:
     assert theirs.keys_by is None
     _, theirs = _meet(_party("192.0.2.1"), _party("192.0.2.2", "optional", "any", secure=False))
     assert theirs.keys_by == "dtls"
+
+
+@pytest.mark.parametrize(
+    ("srtp", "keys", "secure", "said"),
+    [
+        ("optional", "any", False, "signalling that others can read"),
+        ("off", "any", True, "switched off here"),
+        ("optional", "dtls", True, "switched off here"),
+    ],
+)
+def test_E02_a_secure_line_that_we_cannot_take_is_not_called_a_lack_of_codecs(
+    srtp: str, keys: str, secure: bool, said: str
+) -> None:
+    offer = _party("192.0.2.1", "required", "sdes").offer()
+    with pytest.raises(MediaFailed, match=said):
+        _party("192.0.2.2", srtp, keys, secure=secure).answer(offer)
+
+
+def test_E02_a_key_of_a_wrong_length_is_said_where_we_could_do_without_keys_too() -> None:
+    offer = re.sub(rb"inline:[^\r]*", b"inline:c2hvcnQ=", _party("192.0.2.1", "required", "sdes").offer())
+    with pytest.raises(MediaFailed, match="none of the peer's SRTP keys can be used"):
+        _party("192.0.2.2", "optional", "any").answer(offer)
+
+
+def test_E02_codecs_are_blamed_where_only_they_are_missing() -> None:
+    offer = _party("192.0.2.1", "required", "sdes").offer().replace(b" 0 ", b" 18 ").replace(b"PCMU", b"G729")
+    with pytest.raises(MediaFailed, match="no codec in common"):
+        _party("192.0.2.2", "optional", "any").answer(offer)
 
 
 def test_E03_who_shuts_dtls_out_refuses_it() -> None:
