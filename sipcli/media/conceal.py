@@ -29,21 +29,21 @@ class Concealer:
         self._step = rate // 100
         self._silence = bytes(rate // 25)
         self._kept = self._scale * (FRAME + 2 * _LONGEST)
-        self._history: array[int] = array("h", bytes(2 * self._kept))
+        self._history = bytes(2 * self._kept)
         self._period: array[int] = array("h")
         self._phase = 0
         self._steps_lost = 0
 
     def heard(self, pcm: bytes) -> bytes:
         """*pcm* is real: it comes back as it should be played (blended with the invention before it, if any)."""
-        samples = samples_of(pcm)
         if self._steps_lost:
+            samples = samples_of(pcm)
             tail = self._invent(min(_BLEND * self._scale, len(samples)), gain=self._gain())
             for i, old in enumerate(tail):
                 samples[i] = old + (samples[i] - old) * (i + 1) // (len(tail) + 1)
             pcm = pcm_of(samples)
             self._steps_lost, self._phase = 0, 0
-        self._history = (self._history + samples)[-self._kept :]
+        self._history = (self._history + pcm)[-2 * self._kept :]
         return pcm
 
     def lost(self) -> bytes:
@@ -52,7 +52,7 @@ class Concealer:
             return self._silence
         if not self._steps_lost:
             period = self._scale * self._find_period()
-            self._period, self._phase = self._history[-period:], 0
+            self._period, self._phase = samples_of(self._history[-2 * period :]), 0
         if not any(self._period):
             self._steps_lost += 2
             return self._silence
@@ -83,7 +83,7 @@ class Concealer:
         does it: a gap comes when packets are late, often because this machine has too much to do, and must not cost
         more than the packet would have.
         """
-        history = self._history[:: self._scale]
+        history = samples_of(self._history)[:: self._scale]
         recent = history[-FRAME:]
         if not any(recent):
             return _LONGEST  # silence goes on as silence

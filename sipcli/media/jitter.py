@@ -7,8 +7,8 @@ network, and a peer whose clock runs faster or slower than ours does no harm.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from sipcli.media.rtp import RtpPacket
 
@@ -32,8 +32,7 @@ class Putting(Enum):
     DUPLICATE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(NamedTuple):
     packet: RtpPacket
     arrived: float
 
@@ -97,7 +96,8 @@ class JitterBuffer:
         """The next packet to play, or why there is none."""
         if not self._held:
             return self._starve()
-        first = min(self._held)
+        # Nothing that is kept comes before what is due, so in an orderly stream nothing need be looked for.
+        first = self._next if self._playing and self._next in self._held else min(self._held)
         if not self._playing:
             if now - self._held[first].arrived < self.target_s - self.FRAME_S / 2:
                 return Nothing.EMPTY

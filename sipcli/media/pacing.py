@@ -16,11 +16,6 @@ class Pacer:
         self._period_s = period_s
         self._beat = 0
 
-    @property
-    def deadline(self) -> float:
-        """When the next beat is due."""
-        return self._start + self._beat * self._period_s
-
     def due(self, now: float) -> int:
         """How many beats are due at *now*: 0 is too early, 1 in time; of more, all but the last were missed."""
         beat = int((now - self._start + self.EARLY_S) / self._period_s) + 1 if now + self.EARLY_S >= self._start else 0

@@ -21,9 +21,12 @@ __all__ = [
 ]
 
 _FRAME_MS = 20
-_SPEECH_DBFS = -50.0
+_SPEECH_POWER = (10 ** (-50 / 20) * 32768) ** 2 / 2
+"""-50 dBFS, as a mean square."""
 _CLIPPED = 32000
 """PCMU's largest value is 32124, PCMA's 32256."""
+_NOT_CLIPPED = bytes(octet for octet in range(256) if not 0x7D <= octet <= 0x83)
+"""The upper octets of samples that are not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,12 +128,13 @@ class AudioMeter:
         self._frames += 1
         self._samples += len(samples)
         self._squares += squares
-        if samples and dbfs((squares / len(samples)) ** 0.5) > _SPEECH_DBFS:
+        if squares > _SPEECH_POWER * len(samples):
             self._speech += 1
             self._gap = 0
             self._run.append(samples)
-            # One clipped sample alone brings that much power: most frames need not be looked through.
-            if squares >= _CLIPPED**2 and (max(samples) >= _CLIPPED or min(samples) <= -_CLIPPED):
+            # Most frames need not be looked through sample by sample: it would double what a frame costs.
+            suspect = pcm[1::2].translate(None, _NOT_CLIPPED)
+            if suspect and (max(samples) >= _CLIPPED or min(samples) <= -_CLIPPED):
                 self._clipped += 1
         else:
             self._gap += 1

@@ -40,7 +40,7 @@ class RtpReceiver:
         self._source: SourceStatistics | None = None
         self._past_expected = 0
         self._past_received = 0
-        self._pcm = bytearray()
+        self._pcm = b""
         self._last_sr: tuple[int, float] | None = None
         self._newcomer: int | None = None
         self._event: tuple[int, int] | None = None
@@ -62,7 +62,7 @@ class RtpReceiver:
         if agreement.codec.sample_rate != self.rate:
             self.rate = agreement.codec.sample_rate
             self._frame_octets = 2 * agreement.codec.frame
-            self._pcm.clear()
+            self._pcm = b""
             self._resamplers.clear()
             self.concealer = Concealer(self.rate)
             self.meter.tune(self.rate)
@@ -140,27 +140,31 @@ class RtpReceiver:
     def play(self, now: float) -> bytes:
         """The 20 ms that are due: heard, concealed, or silent."""
         self.digits += self._dtmf.expire(now)
-        octets = self._frame_octets
-        while len(self._pcm) < octets:
-            taken = self.jitter.take(now)
+        octets, pcm, more = self._frame_octets, self._pcm, True
+        while more and len(pcm) < octets:
+            taken, more = self._take(now)
+            pcm += taken
+        frame, self._pcm = pcm[:octets], pcm[max(octets, len(pcm) - 10 * octets) :]
+        if len(frame) < octets:
+            frame += bytes(octets - len(frame))
+        self.meter.feed(frame)
+        return frame
+
+    def _take(self, now: float) -> tuple[bytes, bool]:
+        """What comes next, and whether there may be more after it in the same frame."""
+        taken = self.jitter.take(now)
+        if self.jitter.waited_for:
             for _ in range(self.jitter.waited_for):
                 self.bursts.feed(lost=True)
             self.jitter.waited_for = 0
-            if isinstance(taken, RtpPacket):
-                self.bursts.feed(lost=False)
-                self._pcm += self._decode(taken)
-            elif taken is Nothing.LOST:
-                self.bursts.feed(lost=True)
-                self._pcm += self._conceal(self.jitter.packet_s, self.jitter.following)
-            else:
-                # Not due, or nothing there: this frame is filled up, and the next packet waits for the next one.
-                self._pcm += self._fill()
-                break
-        frame = bytes(self._pcm[:octets])
-        del self._pcm[: max(octets, len(self._pcm) - 10 * octets)]
-        frame += bytes(octets - len(frame))
-        self.meter.feed(frame)
-        return frame
+        if isinstance(taken, RtpPacket):
+            self.bursts.feed(lost=False)
+            return self._decode(taken), True
+        if taken is Nothing.LOST:
+            self.bursts.feed(lost=True)
+            return self._conceal(self.jitter.packet_s, self.jitter.following), True
+        # Not due, or nothing there: this frame is filled up, and the next packet waits for the next one.
+        return self._fill(), False
 
     def _fill(self) -> bytes:
         if self._noise is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sipcli.errors import ParseError
 
@@ -19,8 +19,7 @@ _MAX_DROPOUT = 3000
 _MAX_MISORDER = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RtpPacket:
+class RtpPacket(NamedTuple):
     """One packet (RFC 3550 section 5.1).  *extension* is (profile, octets), a multiple of four of them."""
 
     payload_type: int
@@ -51,6 +50,8 @@ def parse_rtp(data: bytes) -> RtpPacket:
     first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
     if first >> 6 != 2:
         raise ParseError(f"RTP: version {first >> 6}, not 2")
+    if first == 0x80:  # no padding, no extension, nobody contributes: nearly all there are
+        return RtpPacket(second & 0x7F, sequence, timestamp, ssrc, data[_HEADER.size :], second >= 0x80)
     offset = _HEADER.size + 4 * (first & 0x0F)
     if len(data) < offset:
         raise ParseError("RTP: shorter than its list of contributing sources")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sipcli.errors import ParseError
 from sipcli.media.agreement import Agreement
@@ -39,8 +39,7 @@ _RATED = frozenset(("PCMU", "PCMA"))
 """The codecs for which ITU-T G.113 has the values that a MOS is made of; for others there is none, and not a guess."""
 
 
-@dataclass(frozen=True, slots=True)
-class Datagram:
+class Datagram(NamedTuple):
     """To be sent; *rtcp* says from which of our two ports, unless they are one."""
 
     data: bytes

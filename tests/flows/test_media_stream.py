@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -320,7 +320,7 @@ def test_one_packet_of_another_ssrc_changes_nothing() -> None:
     call = Call(Party(A, 440), Party(B, 1000))
     call.run(1)
     before = call.a.stream.receiver.ssrc
-    odd = replace(call.b.rtp[-1], ssrc=4711)
+    odd = call.b.rtp[-1]._replace(ssrc=4711)
     call.a.stream.receive_rtp(odd.to_bytes(), B, call.now)
     call.run(0.1)
     call.a.stream.receive_rtp(odd.to_bytes(), B, call.now)

@@ -109,6 +109,9 @@ class IcePath:
             else:
                 path[0].send(datagram.data, path[1])
 
+    def beat(self, *, hurry: bool) -> None:
+        """Nothing waits for a beat here: a check is answered at once, for it measures a round trip."""
+
     def close(self) -> None:
         """Nothing is sent or heard from now on; :meth:`finish` gives relays back."""
         self._closed = True
@@ -237,7 +240,7 @@ class IcePath:
 
     # --- what arrives -----------------------------------------------------------------------------------------
 
-    def _from_own(self, component: int, data: bytes, source: Address) -> None:
+    def _from_own(self, component: int, data: bytes, source: Address, _waited_s: float = 0.0) -> None:
         wire = self._main.get(component)
         if wire is not None:
             wire.datagram_received(data, source)
@@ -260,4 +263,4 @@ class IcePath:
         if diverted is not None:
             diverted(data, source, rtcp)
         else:
-            (self._on_rtcp if rtcp else self._on_rtp)(data, source)
+            (self._on_rtcp if rtcp else self._on_rtp)(data, source, 0.0)

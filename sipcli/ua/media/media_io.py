@@ -24,6 +24,7 @@ from sipcli.ua.media.audio import AudioPort, AudioSpec, parse_audio
 from sipcli.ua.media.audioend import BEHIND_FRAMES, AudioEnd
 from sipcli.ua.media.dtls_io import DtlsDriver
 from sipcli.ua.media.mediafacts import MediaFacts, MediaState, facts_of
+from sipcli.ua.media.metronome import metronome_of
 from sipcli.ua.media.recorder import RecordMode
 from sipcli.ua.media.rtp_sockets import RtpSockets
 
@@ -100,7 +101,6 @@ class MediaSession:
         self._stream: AudioStream | None = None
         self._dtls: DtlsDriver | None = None
         self._pacer: Pacer | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.state: MediaState | None = None
         self.muted = False
@@ -162,17 +162,18 @@ class MediaSession:
         if self.agreement is None:
             raise LocalProtocolError("media cannot start before an offer and its answer")
         self._started = self._clock()
-        self._pacer = Pacer(self._started)
+        self._metronome = metronome_of(self._loop)
+        first = self._metronome.join(self._loop, self._beat_when_due)
+        self._pacer = Pacer(self._started + first - self._loop.time())
         self._shake_hands()
-        self._beat_when_due()
 
     async def close(self) -> None:
         """Say good-bye (RTCP BYE), close everything; again, it does nothing."""
         if self._closed:
             return
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._pacer is not None:
+            self._metronome.leave(self._beat_when_due)
         if self._sockets is not None:
             if self._dtls is not None:
                 self._dtls.close()
@@ -285,17 +286,17 @@ class MediaSession:
         beats = self._pacer.due(now)
         if beats:
             self._beat(beats, now)
-        if not self._closed:
-            self._timer = self._loop.call_later(max(0.0, self._pacer.deadline - self._clock()), self._beat_when_due)
 
     def _beat(self, beats: int, now: float) -> None:
         """One packet, made of the last of *beats* frames; those before it were missed and are not sent any more."""
         sockets, _, stream = self._opened
+        sockets.beat(hurry=stream.protection.waiting)
         silent = self.muted or self.held
-        # After a suspended laptop wakes up, an hour of silence need not be recorded.
-        for _ in range(min(beats - 1, BEHIND_FRAMES)):
-            self._end.exchange(stream.play(now), silent=silent)
-        stream.skip(beats - 1)
+        if beats > 1:
+            # After a suspended laptop wakes up, an hour of silence need not be recorded.
+            for _ in range(min(beats - 1, BEHIND_FRAMES)):
+                self._end.exchange(stream.play(now), silent=silent)
+            stream.skip(beats - 1)
         sent = self._end.exchange(stream.play(now), silent=silent)
         sockets.send(stream.beat(sent, now))
         self._tell(stream, now)
@@ -327,13 +328,13 @@ class MediaSession:
         else:
             _log.warning("%s", message)
 
-    def _receive_rtp(self, data: bytes, source: Address) -> None:
+    def _receive_rtp(self, data: bytes, source: Address, waited_s: float) -> None:
         if self._stream is not None:
-            self._stream.receive_rtp(data, source, self._clock())
+            self._stream.receive_rtp(data, source, self._clock() - waited_s)
 
-    def _receive_rtcp(self, data: bytes, source: Address) -> None:
+    def _receive_rtcp(self, data: bytes, source: Address, waited_s: float) -> None:
         if self._stream is not None:
-            self._stream.receive_rtcp(data, source, self._clock())
+            self._stream.receive_rtcp(data, source, self._clock() - waited_s)
 
     # -- for programs -----------------------------------------------------------
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
+import sys
+import time
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
@@ -14,7 +17,8 @@ from sipcli.media.stream import Datagram
 __all__ = ["Diverted", "Received", "RtpSockets"]
 
 Address: TypeAlias = tuple[str, int]
-Received: TypeAlias = Callable[[bytes, Address], None]
+Received: TypeAlias = Callable[[bytes, Address, float], None]
+"""The third: for how many seconds it has waited in the socket."""
 Diverted: TypeAlias = Callable[[bytes, Address, bool], None]
 """The third: it came at the RTCP port."""
 
@@ -23,9 +27,20 @@ _BURST = 32
 _LARGEST = 2048
 """No audio packet is longer; what is, is cut and then counted as malformed or played short."""
 
+# asm-generic/socket.h: Python does not name it.  The kernel notes when a datagram came.
+_SO_TIMESTAMPNS = 35
+_STAMP = struct.Struct("@ll")
+_STAMP_SPACE = socket.CMSG_SPACE(_STAMP.size) if hasattr(socket, "CMSG_SPACE") else 0
+_LONGEST_WAIT_S = 1.0
+"""More is no wait: the clock of the machine was set meanwhile."""
+
 
 class RtpSockets:
-    """Bound at creation; *on_rtp* and *on_rtcp* are called on the loop for every datagram that nobody else wants."""
+    """Bound at creation; *on_rtp* and *on_rtcp* are called on the loop for every datagram that nobody else wants.
+
+    A packet is played at a beat, so nobody need be woken for it before: from the first :meth:`beat` on the RTP port is
+    read there, where the kernel tells when each packet came.  A wake for each costs as much as all that is done to it.
+    """
 
     def __init__(self, host: str, ports: range | None, on_rtp: Received, on_rtcp: Received) -> None:
         self._loop = asyncio.get_running_loop()
@@ -33,10 +48,13 @@ class RtpSockets:
         self.unsent = 0
         """Datagrams that the system would not take: nothing is queued, the next one is due in 20 ms."""
         self._diverted: dict[Kind, Diverted] = {}
+        self._stamped = _stamped(self._rtp)
+        self._resting = False
         self._receivers = on_rtp, on_rtcp
         self._watch()
 
     def _watch(self) -> None:
+        self._resting = False
         for sock, receive in zip((self._rtp, self._rtcp), self._receivers, strict=True):
             self._loop.add_reader(sock.fileno(), self._drain, sock, receive)
 
@@ -44,8 +62,19 @@ class RtpSockets:
         """Two other sockets, at *host*: the address of the old ones is gone.  NetworkError: nothing has moved."""
         rtp, rtcp = _bind_pair(host, ports)
         self.close()
-        self._rtp, self._rtcp = rtp, rtcp
+        self._rtp, self._rtcp, self._stamped = rtp, rtcp, _stamped(rtp)
         self._watch()
+
+    def beat(self, *, hurry: bool) -> None:
+        """Hand out the RTP that has come since the last beat; *hurry*: what comes until the next cannot wait for it."""
+        if self._resting is hurry and self._stamped:
+            self._resting = not hurry
+            if hurry:
+                self._loop.add_reader(self._rtp.fileno(), self._drain, self._rtp, self._receivers[0])
+            else:
+                self._loop.remove_reader(self._rtp.fileno())
+        if self._resting:
+            self._drain(self._rtp, self._receivers[0])
 
     @property
     def local(self) -> Address:
@@ -64,26 +93,33 @@ class RtpSockets:
     def _drain(self, sock: socket.socket, receive: Received) -> None:
         for _ in range(_BURST):
             try:
-                data, source = sock.recvfrom(_LARGEST)
+                data, stamps, _, source = sock.recvmsg(_LARGEST, _STAMP_SPACE)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
                 # ICMP "port unreachable" for something sent earlier: the peer is not there yet, or no more.
                 continue
             # A link-local IPv6 source carries its zone, which is not part of the address in SDP.
-            address = source[0].partition("%")[0], source[1]
+            address = source if len(source) == 2 else (source[0].partition("%")[0], source[1])
             diverted = self._diverted.get(kind_of(data)) if self._diverted else None
             if diverted is not None:
                 diverted(data, address, sock is self._rtcp)
             else:
-                receive(data, address)
+                receive(data, address, _waited_s(stamps) if stamps else 0.0)
             if sock.fileno() < 0:
                 return
+        if self._resting and sock is self._rtp:
+            self._loop.call_soon(self._drain_rest, sock)
+
+    def _drain_rest(self, sock: socket.socket) -> None:
+        """After a burst, when others have had their turn: what is still there does not wait for a beat either."""
+        if sock is self._rtp and sock.fileno() >= 0:
+            self._drain(sock, self._receivers[0])
 
     def send(self, datagrams: Iterable[Datagram]) -> None:
-        for datagram in datagrams:
+        for data, destination, rtcp in datagrams:
             try:
-                (self._rtcp if datagram.rtcp else self._rtp).sendto(datagram.data, datagram.destination)
+                (self._rtcp if rtcp else self._rtp).sendto(data, destination)
             except OSError:
                 self.unsent += 1
 
@@ -92,6 +128,26 @@ class RtpSockets:
             if sock.fileno() >= 0:
                 self._loop.remove_reader(sock.fileno())
                 sock.close()
+
+
+def _stamped(sock: socket.socket) -> bool:
+    """Whether the kernel notes when a datagram comes: without that, one that waits would look like jitter."""
+    if sys.platform != "linux":
+        return False
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    except OSError:
+        return False
+    return True
+
+
+def _waited_s(stamps: list[tuple[int, int, bytes]]) -> float:
+    for _, kind, value in stamps:
+        if kind == _SO_TIMESTAMPNS and len(value) == _STAMP.size:
+            seconds, nanoseconds = _STAMP.unpack(value)
+            waited: float = time.time() - seconds - nanoseconds * 1e-9
+            return waited if 0 <= waited <= _LONGEST_WAIT_S else 0.0
+    return 0.0
 
 
 def _bind_pair(host: str, ports: range | None) -> tuple[socket.socket, socket.socket]:

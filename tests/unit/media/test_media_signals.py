@@ -22,6 +22,7 @@ from sipcli.media.tone import (
     pcm_of,
     rms,
     samples_of,
+    sum_of_squares,
 )
 
 
@@ -190,6 +191,18 @@ def test_a_tone_with_a_hole() -> None:
 def test_clipping_is_seen() -> None:
     square = pcm_of(array("h", [32124, -32124] * 80))
     assert _meter(square, SILENCE).verdict().clipped_pct == 50
+
+
+@pytest.mark.parametrize(
+    ("sample", "clipped"), [(31999, 0), (32000, 100), (32767, 100), (-31999, 0), (-32000, 100), (-32768, 100)]
+)
+def test_one_sample_is_enough_to_be_clipped(sample: int, clipped: int) -> None:
+    assert _meter(pcm_of(array("h", [0] * 80 + [sample] + [0] * 79))).verdict().clipped_pct == clipped
+
+
+def test_a_sum_of_squares_is_exact() -> None:
+    for samples in (array("h", [-32768] * 48000), array("h", range(-32768, 32767, 7)), array("h", [1]), array("h")):
+        assert sum_of_squares(samples) == sum(sample * sample for sample in samples)
 
 
 def test_memory_is_bounded() -> None:
