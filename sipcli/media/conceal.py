@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from itertools import accumulate
-from operator import mul
+from math import dist, hypot
 
 from sipcli.media.tone import FRAME, SAMPLE_RATE, pcm_of, samples_of
 
@@ -94,12 +93,14 @@ class Concealer:
 
 def _best_lag(history: array[int], count: int, lags: range) -> int:
     """Of *lags* the one by which the last *count* samples correlate best with what was before them."""
-    recent = history[-count:]
-    squares = list(accumulate(map(mul, history, history), initial=0))
+    heard = tuple(history)
+    recent = heard[-count:]
+    energy = hypot(*recent) ** 2
 
     def likeness(lag: int) -> float:
-        end = len(history) - lag
-        energy = squares[end] - squares[end - count]
-        return sum(map(mul, recent, history[end - count : end])) / energy**0.5 if energy else 0.0
+        earlier = heard[len(heard) - lag - count : len(heard) - lag]
+        # 2ab = a2 + b2 - (a - b)2: these two functions do in C what a sum of products would do in Python.
+        length = hypot(*earlier)
+        return (energy + length**2 - dist(recent, earlier) ** 2) / length if length else 0.0
 
     return max(lags, key=likeness)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sys
 from array import array
+from cmath import exp
 from functools import lru_cache
 from math import cos, gcd, hypot, log10, pi, sin, sqrt
+from operator import mul
 
 from sipcli.errors import ConfigError
 
@@ -38,6 +40,8 @@ FLOOR_DBFS = -96.0
 _BIG_ENDIAN = sys.byteorder == "big"
 _ROWS = (697, 770, 852, 941)
 _COLUMNS = (1209, 1336, 1477, 1633)
+_BLOCK = 20
+"""Samples of 8 kHz that a search looks at as one, once the frequency is known to some 50 Hz."""
 _KEYPAD = "123A456B789C*0#D"
 
 
@@ -121,20 +125,24 @@ def goertzel(samples: array[int], hz: float) -> float:
     total = sum_of_squares(samples)
     if not total:
         return 0.0
+    return 2 * _power(samples, hz) / (total * len(samples))
+
+
+def _power(samples: array[int], hz: float) -> float:
     coefficient = 2 * cos(2 * pi * hz / SAMPLE_RATE)
     before = last = 0.0
     for sample in samples:
         before, last = last, sample + coefficient * last - before
-    power = before * before + last * last - coefficient * before * last
-    return 2 * power / (total * len(samples))
+    return before * before + last * last - coefficient * before * last
 
 
 def dominant_hz(samples: array[int], *, share: float = 0.5, rate: int = SAMPLE_RATE) -> float | None:
     """The frequency that holds at least *share* of the power, to 1 Hz or better; None when none does.
 
-    A coarse Goertzel sweep of the first 20 ms, then narrower ones over ever more of the signal.  Looked for below
-    4 kHz only: test tones are made to pass through any codec.  So what has a higher *rate* is brought down to 8 kHz
-    first; it would cost the loop a tenth of a second otherwise.
+    A coarse Goertzel sweep of 10 ms of it; then the signal is moved down by what was found, and narrower sweeps go
+    over ever more of it, 20 samples at a time: 1.3 ms for half a second, for which no beat of another call is missed.
+    Looked for below 4 kHz only: test tones are made to pass through any codec.  So what has a higher *rate* is brought
+    down to 8 kHz first.
     """
     if (scale := rate // SAMPLE_RATE) > 1:
         low = array("h", (sum(samples[n : n + scale]) // scale for n in range(0, len(samples) - scale + 1, scale)))
@@ -143,17 +151,37 @@ def dominant_hz(samples: array[int], *, share: float = 0.5, rate: int = SAMPLE_R
         samples = low
     if len(samples) < FRAME:
         return None
-    window, step = samples[:FRAME], 25.0
-    best = max((hz for hz in _sweep(50.0, 3950.0, step)), key=lambda hz: goertzel(window, hz))
-    while len(window) < len(samples):
-        window = samples[: 4 * len(window)]
-        width, step = step, step / 4
-        best = max(_sweep(best - 1.5 * width, best + 1.5 * width, step), key=lambda hz: goertzel(window, hz))
-    if goertzel(window, best) < share:
+    if not (total := sum_of_squares(samples)):
         return None
-    below, at, above = (goertzel(window, best + offset) for offset in (-step, 0.0, step))
+    middle, step = len(samples) // 2, 50.0
+    window = samples[middle - FRAME // 4 : middle + FRAME // 4]
+    near = max(_sweep(50.0, 3950.0, step), key=lambda hz: _power(window, hz))
+    blocks = _moved_down(samples, near)
+    count, off = FRAME // _BLOCK // 2, 0.0
+    while count < len(blocks):
+        count = min(2 * count, len(blocks))
+        width, step = step, step / 2
+        off = max(_sweep(off - 1.5 * width, off + 1.5 * width, step), key=lambda hz: _block_power(blocks[:count], hz))
+    below, at, above = (_block_power(blocks, off + offset) for offset in (-step, 0.0, step))
+    if 2 * at < share * total * len(samples):
+        return None
     curve = below - 2 * at + above
-    return round(best + (step * (below - above) / (2 * curve) if curve else 0.0), 1)
+    return round(near + off + (step * (below - above) / (2 * curve) if curve else 0.0), 1)
+
+
+def _moved_down(samples: array[int], hz: float) -> list[complex]:
+    """The signal about *hz*, which becomes 0 Hz: the sums of its blocks."""
+    turn = -2j * pi * hz / SAMPLE_RATE
+    turns = [exp(turn * n) for n in range(_BLOCK)]
+    starts = range(0, len(samples) - _BLOCK + 1, _BLOCK)
+    return [sum(map(mul, samples[start : start + _BLOCK], turns)) * exp(turn * start) for start in starts]
+
+
+def _block_power(blocks: list[complex], hz: float) -> float:
+    turn, total = exp(-2j * pi * hz * _BLOCK / SAMPLE_RATE), 0j
+    for block in reversed(blocks):
+        total = total * turn + block
+    return abs(total) ** 2
 
 
 def _sweep(start: float, stop: float, step: float) -> list[float]:
