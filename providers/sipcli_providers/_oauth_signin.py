@@ -14,12 +14,18 @@ from sipcli_providers._loopback import Loopback
 from sipcli_providers._oauth_client import CodeExpired, OAuthClient, Pending, Token
 from sipcli_providers._oauth_server import check_verification_url
 from sipcli_providers._patience import Wait
+from sipcli_providers._program import environment
 
 _INTERVAL = 5.0
 """Seconds between two polls when the server does not say (RFC 8628 section 3.2), and what slow_down adds."""
 _LONGEST_INTERVAL = 60.0
 _LONGEST_CODE = 1800.0
 _LOGIN_TIME = 300.0
+_DESKTOP = (
+    "PATH", "BROWSER", "XDG_CURRENT_DESKTOP", "XDG_SESSION_TYPE", "XDG_SESSION_DESKTOP", "XDG_DATA_DIRS",
+    "XDG_CONFIG_DIRS", "DESKTOP_SESSION", "KDE_FULL_SESSION", "KDE_SESSION_VERSION", "GNOME_DESKTOP_SESSION_ID",
+)  # fmt: skip
+"""By what xdg-open finds out which desktop it is on."""
 
 
 class SignIn:
@@ -107,7 +113,8 @@ class SignIn:
 def open_browser(url: str) -> bool:
     """Start the graphical browser on an https *url*; False where there is none.  Without a shell, and silently.
 
-    Not ``webbrowser``: it would run w3m or lynx in the middle of our terminal.
+    Not ``webbrowser``: it would run w3m or lynx in the middle of our terminal.  Nor with our environment, in which
+    another provider's secret may be: a browser hands it on to all that it starts, for as long as it runs (T14).
     """
     if sys.platform == "darwin":
         command = "open"
@@ -121,7 +128,7 @@ def open_browser(url: str) -> bool:
     quiet = subprocess.DEVNULL
     try:
         child = subprocess.Popen(  # noqa: S603 - an absolute path, an https URL, no shell
-            [program, url], stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
+            [program, url], stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True, env=environment(_DESKTOP)
         )
         child.wait(5.0)
     except (OSError, subprocess.TimeoutExpired):

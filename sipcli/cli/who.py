@@ -156,6 +156,12 @@ def target_uri(text: str, account: AccountConfig | None) -> SipUri:
 
 def _parsed(text: str, uri: str) -> SipUri:
     try:
-        return SipUri.parse(uri)
+        parsed = SipUri.parse(uri)
     except ParseError as error:
         raise ConfigError(f"“{text}” cannot be dialled: {error}", hint="write it as sip:bob@example.com") from None
+    if parsed.password is not None:  # RFC 3261 section 19.1.1 advises against it; we would print it, too
+        raise ConfigError(
+            f"a password does not belong in an address, not even in {parsed.replace(password=None, headers=())}'s",
+            hint="leave it out: whoever asks for one is answered from the account's providers",
+        )
+    return parsed

@@ -205,6 +205,13 @@ class TestWho:
     def test_is_dialled(self, text: str, uri: str) -> None:
         assert str(target_uri(text, CONFIG.accounts["work"])) == uri
 
+    @pytest.mark.parametrize("text", ["sip:bob:never-seen@b.example", "bob:never-seen@b.example"])
+    def test_T14_an_address_with_a_password_is_refused_and_not_repeated(self, text: str) -> None:
+        """Fails without the look at ``password`` in ``_parsed``: the last line of a call would show it."""
+        with pytest.raises(ConfigError, match="not even in sip:bob@b.example") as caught:
+            target_uri(text, CONFIG.accounts["work"])
+        assert "never-seen" not in f"{caught.value} {caught.value.hint}"
+
     def test_without_an_account_a_word_is_a_host(self) -> None:
         target = target_uri("sbc.example.com", None)
         assert str(target) == "sip:sbc.example.com"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
@@ -36,10 +38,10 @@ def here(tmp_path: Path, registrar: Kamailio, oidc: OidcProvider) -> Iterator[He
         yield made
 
 
-def configure(here: Here, oidc: OidcProvider, certs: Path, store: str) -> None:
+def configure(here: Here, oidc: OidcProvider, certs: Path, store: str, flow: str = "device") -> None:
     here.use(
         "oauth",
-        f'issuer = "{oidc.issuer}"\nclient_id = "cli"\nflow = "device"\nca_file = "{certs / "ca.pem"}"\n'
+        f'issuer = "{oidc.issuer}"\nclient_id = "cli"\nflow = "{flow}"\nca_file = "{certs / "ca.pem"}"\n'
         f'scope = ["openid", "offline_access", "sip.register"]\nuse = "fetch"\n'
         f'password_url = "{oidc.issuer}/sip-password"\n{store}',
         user=USER,
@@ -103,4 +105,71 @@ def test_T14_no_canary_is_left_when_nobody_signs_in(here: Here, oidc: OidcProvid
         run.kill()
     assert look(here, oidc, run) == []
     assert ("said no" if trouble == "the person says no" else "nobody used the code in time") in run.said()
+    assert run.result["hint"]
+
+
+def desktop(here: Here) -> Path:
+    """A screen with a browser, which writes down what it is given; the file."""
+    seen, program = here.folder / "browser", here.cli.home / "bin" / "xdg-open"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nenv > "{seen}"\necho "$@" >> "{seen}"\n')
+    program.chmod(0o700)
+    here.cli.env |= {"DISPLAY": ":9", "PATH": f"{program.parent}:{here.cli.env['PATH']}"}
+    return seen
+
+
+def test_T14_neither_the_code_of_a_browser_nor_what_it_buys_is_left_anywhere(
+    here: Here, oidc: OidcProvider, certs: Path
+) -> None:
+    """The authorization code flow, back to our port; the browser is told the page, and no secret of our environment.
+
+    Fails without ``env=`` in ``open_browser``: a browser inherits what the provider `env` may need, and hands it on.
+    """
+    kept = here.cli.home / "kept" / "sso.json"
+    kept.parent.mkdir(mode=0o700)
+    here.places.add(kept)
+    seen = desktop(here)
+    here.cli.env["SIP_SECRET"] = here.hatch("environment")
+    here.aside.add("environ")
+    configure(here, oidc, certs, f'store = "file"\nstore_file = "{kept}"', flow="code")
+    first = here.start("register", "--once", "-vv", "--ladder", "--json")
+    try:
+        person, action = oidc.person(USER), first.wait_for("auth.user_action")
+        person.visit(action["url"])
+        assert first.finish() == 0, first.said()
+    finally:
+        first.kill()
+    code = parse_qs(urlsplit(person.last).query)["code"][0]
+    here.look_for("authorization code", code.encode())
+    second = here.start("register", "--once", "-vv", "--ladder", "--no-input")
+    assert second.finish() == 0, second.err.read_text()
+    issued = look(here, oidc, first, second)
+    assert issued[-1] in kept.read_text(), "the newest refresh token is kept"
+    assert action["url"] in seen.read_text() and "DISPLAY=:9" in seen.read_text()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "says"), [("the person says no", "said no"), ("the code is worth nothing", "refuses the grant")]
+)
+def test_T14_no_canary_is_left_when_the_browser_brings_nothing_of_use(
+    here: Here, oidc: OidcProvider, certs: Path, trouble: str, says: str
+) -> None:
+    """A code that the server does not know comes with the right state: whoever sees the page may send one."""
+    forged = here.hatch("forged-code", odd=False)
+    configure(here, oidc, certs, "browser = false", flow="code")
+    run = here.start("register", "--once", "-vv", "--ladder", "--json")
+    try:
+        action = run.wait_for("auth.user_action")
+        if trouble == "the person says no":
+            oidc.person(USER, deny=True).visit(action["url"])
+        else:
+            asked = parse_qs(urlsplit(action["url"]).query)
+            back = urlencode({"code": forged, "state": asked["state"][0], "iss": oidc.issuer})
+            with build_opener(ProxyHandler({})).open(f"{asked['redirect_uri'][0]}?{back}", timeout=10) as page:
+                assert page.status == 200
+        assert run.finish() == 8, run.said()
+    finally:
+        run.kill()
+    assert look(here, oidc, run) == []
+    assert says in run.said()
     assert run.result["hint"]

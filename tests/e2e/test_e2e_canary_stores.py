@@ -189,6 +189,42 @@ def by_approle(here: Stores, *, known: bool = True) -> None:
     here.use("vault", at(listened(here) if known else here.bao.url, login))
 
 
+def by_wrapped_secret_id(here: Stores) -> None:
+    """The file holds the key to a parcel with the secret id in it; who listens on the way sees both."""
+    entry(here, "vault", here.password("vault", "vault"))
+    parcel = here.bao.wrapped_secret_id()
+    here.look_for("wrapping token", parcel.encode())
+    file = here.plant("wrapped", parcel)
+    opened: list[str] = []
+    forward = forward_to(here.bao.url)
+
+    def answer(seen: Seen) -> Answer:
+        given = forward(seen)
+        if given.status == 200 and seen.path.endswith("/unwrap"):
+            opened.append(json.loads(given.body)["data"]["secret_id"])
+        elif given.status == 200 and "/login" in seen.path:
+            opened.append(json.loads(given.body)["auth"]["client_token"])
+        return given
+
+    def harvest() -> None:
+        assert len(opened) == 2, "the secret id, and the token that it bought"
+        for name, secret in zip(("secret id", "token"), opened, strict=True):
+            here.look_for(f"Vault's {name}", secret.encode())
+
+    here.harvest = harvest
+    login = f'role_id = "{here.bao.role_id()}", secret_id_file = "{file}", secret_id_wrapped = true'
+    here.use("vault", at(here.server(answer).url, f'method = "approle", {login}'))
+
+
+def by_opened_parcel(here: Stores) -> None:
+    """Somebody was there before us."""
+    by_wrapped_secret_id(here)
+    parcel = here.canaries["wrapping token"].decode()
+    stolen = here.bao.call("POST", "sys/wrapping/unwrap", token=parcel)["data"]["secret_id"]
+    here.look_for("stolen secret id", stolen.encode())
+    here.harvest = lambda: None
+
+
 def by_password(here: Stores) -> None:
     entry(here, "vault", here.password("vault", "vault"))
     password = here.hatch("userpass")
@@ -246,6 +282,8 @@ def unlike_vault(trouble: str) -> Callable[[Stores], None]:
 VAULT = {
     "found, and accepted": Row(0, "", vault()),
     "found by AppRole, and accepted": Row(0, "", by_approle),
+    "found by a wrapped secret id, and accepted": Row(0, "", by_wrapped_secret_id, alone=True),
+    "a wrapped secret id that somebody has opened": Row(8, "unwrapped already", by_opened_parcel),
     "found by userpass, and accepted": Row(0, "", by_password),
     "found, and refused": Row(3, "is that the right secret", vault("not-vault")),
     "locked": Row(8, "somebody has to unseal it", sealed, patience=4),

@@ -126,6 +126,19 @@ class TestBrowser:
         monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
         assert _oauth_signin.open_browser("https://login.test") is False
 
+    def test_T14_it_is_given_its_desktop_and_no_secret(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """Fails without ``env=`` in ``open_browser``."""
+        program = tmp_path / "xdg-open"
+        program.write_text(f"#!/bin/sh\nenv > {tmp_path}/seen\n")
+        program.chmod(0o755)
+        desktop = {"DISPLAY": ":99", "XDG_CURRENT_DESKTOP": "GNOME", "PATH": f"{tmp_path}:/usr/bin:/bin"}
+        for name, value in (desktop | {"SIP_SECRET": "never-seen", "VAULT_TOKEN": "never-seen"}).items():
+            monkeypatch.setenv(name, value)
+        assert _oauth_signin.open_browser("https://login.test/") is True
+        seen = (tmp_path / "seen").read_text()
+        assert "never-seen" not in seen
+        assert all(f"{name}={value}\n" in seen for name, value in desktop.items())
+
     def test_T11_the_url_is_one_argument_and_https(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """Fails without the look at ``https://`` in ``open_browser``."""
         seen = tmp_path / "seen"

@@ -54,7 +54,7 @@ class Row(Generic[Machine]):
     plant: Callable[[Machine], object]
     patience: float = 6
     alone: bool = False
-    """Run once: what a store has given and a server refused is no longer in the store."""
+    """Run once: what a store gave and a server refused is no longer in the store, and a parcel opens but once."""
 
 
 def check(here: Machine, row: Row[Machine]) -> None:
@@ -73,23 +73,23 @@ def check(here: Machine, row: Row[Machine]) -> None:
     finally:
         for run in runs:
             run.kill()
-    assert codes == ([-signal.SIGABRT, 0] if stays else [row.status] * len(runs)), program.said()
+    assert codes == ([-signal.SIGABRT, 0] if stays else [row.status] * 2)[: len(runs)], program.said()
     here.harvest()
     left = here.found(*(run.watch for run in runs))
     assert not left, "\n".join(left)
     assert all(run.watch.looks > 2 for run in runs)
     if stays:
-        _check_crash(*runs)
+        _check_crash(runs)
     else:
         _check_sentence(program, row.says)
         for run in runs[1:]:
             _check_words(run)
 
 
-def _check_crash(program: Started, person: Started) -> None:
-    """It died with the secret in it; and what was looked through had an answer in it, masked."""
-    assert "Fatal Python error: Aborted" in program.err.read_text()
-    for run in (program, person):
+def _check_crash(runs: list[Started]) -> None:
+    """The first died with the secret in it; and what was looked through had an answer in it, masked."""
+    assert "Fatal Python error: Aborted" in runs[0].err.read_text()
+    for run in runs:
         assert "\\nAuthorization: " in run.trace.read_text()
 
 
