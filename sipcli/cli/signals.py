@@ -16,6 +16,8 @@ CLEAN_UP_S = 2.0
 """All of BYE, CANCEL and un-REGISTER together must be done by then."""
 _AGAIN_S = 2.0
 """A second ^C within this time means that leaving was meant."""
+_LOOK_S = 0.1
+"""How often we look, in the background, whether we are in the foreground again: before a person types there."""
 
 
 class SignalledTerminal(Protocol):
@@ -24,7 +26,8 @@ class SignalledTerminal(Protocol):
     def interrupt(self) -> bool: ...
     def restore(self) -> None: ...
     def suspend(self) -> None: ...
-    def resume(self) -> None: ...
+    def resume(self) -> bool: ...
+    def regain(self) -> bool: ...
 
 
 class Signals:
@@ -50,6 +53,7 @@ class Signals:
         self.reload: Callable[[], None] | None = None
         self._stopping = False
         self._resumed = True
+        self._looking: asyncio.TimerHandle | None = None
         self._abandoned_at = float("-inf")
         self._before: dict[signal.Signals, object] = {}
 
@@ -71,6 +75,8 @@ class Signals:
             self._loop.remove_signal_handler(number)
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # what signal() gave us
+        if self._looking is not None:
+            self._looking.cancel()
         # remove_signal_handler leaves SIG_DFL; a ^C in our last milliseconds must not print a traceback either.
         self._terminal.restore()
 
@@ -111,4 +117,15 @@ class Signals:
     def _on_continue(self, _number: int, _frame: FrameType | None) -> None:
         self._resumed = True
         # Stopped by SIGSTOP, or brought from background to foreground: the shell has put its own modes in place.
-        self._terminal.resume()
+        if not self._terminal.resume():
+            self._loop.call_soon_threadsafe(self._look_again)
+
+    def _look_again(self) -> None:
+        """After ^Z and ``bg``, ``fg`` sends no SIGCONT to who runs already: a password would be echoed (T25)."""
+        if self._looking is None:
+            self._looking = self._loop.call_later(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        if not self._terminal.regain():
+            self._look_again()

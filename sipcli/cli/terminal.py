@@ -181,13 +181,19 @@ class TtyTerminal:
         if self.below is not None:
             self.below.suspend()
 
-    def resume(self) -> None:
-        """SIGCONT: ask again, from an empty line."""
+    def resume(self) -> bool:
+        """SIGCONT: ask again, from an empty line.  False: not now, for it was ``bg`` that let us go on."""
+        regained = self.regain()
+        if self.below is not None:
+            self.below.resume()
+        return regained
+
+    def regain(self) -> bool:
+        """The terminal as we need it, if we are in its foreground; False: look again.  The loop's thread."""
         prompt = self._prompt
         if self._modes.again() and prompt is not None:
             _write(prompt.tty, "\n" + prompt.text)
-        if self.below is not None:
-            self.below.resume()
+        return not self._modes.away
 
     # ── hot-keys ──────────────────────────────────────────────────────────────────────────────────────────────
 

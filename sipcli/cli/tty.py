@@ -39,9 +39,11 @@ def in_foreground(tty: int) -> bool:
 class TtyModes:
     """What must be put back.  :meth:`restore` takes no lock: signal handlers and ``atexit`` call it."""
 
-    __slots__ = ("_changed", "_saved")
+    __slots__ = ("_changed", "_saved", "away")
 
     def __init__(self) -> None:
+        self.away = False
+        """Our modes are needed, and wait until we are in the foreground again."""
         self._saved: tuple[int, list[Any]] | None = None
         self._changed: list[Any] | None = None
 
@@ -71,6 +73,7 @@ class TtyModes:
         """Put everything back and forget it."""
         self.restore()
         self._saved = self._changed = None
+        self.away = False
 
     def restore(self) -> None:
         """The modes as they were found; what is left of a typed line becomes neither hot-key nor shell command (T14).
@@ -89,7 +92,8 @@ class TtyModes:
     def again(self) -> bool:
         """After SIGCONT: our modes once more, if anybody still needs them and we are in the foreground."""
         saved, changed = self._saved, self._changed
-        if saved is None or changed is None or not in_foreground(saved[0]):
+        self.away = saved is not None and not in_foreground(saved[0])
+        if saved is None or changed is None or self.away:
             return False
         try:
             termios.tcsetattr(saved[0], termios.TCSANOW, changed)

@@ -211,6 +211,41 @@ class TestJobControl:
         shell.expect_exact("READY> ")
         assert shell.getecho()
 
+    def test_T25_by_way_of_the_background_it_asks_again_without_echo(self, shell: pexpect.spawn[str]) -> None:
+        """Fails without ``_look_again`` in ``Signals``: ``fg`` tells who runs already nothing, and the echo stays on."""
+        self.run(shell, f"{sys.executable} -m tests.support.asker")
+        shell.expect_exact("Secret: ")
+        until_echo(shell, False)
+        shell.sendcontrol("z")
+        shell.expect_exact("READY> ")
+        self.run(shell, "bg")
+        shell.expect_exact("READY> ")
+        until_echo(shell, True)
+        self.run(shell, "fg")
+        shell.expect_exact("Secret: ")
+        until_echo(shell, False)
+        shell.sendline(SECRET)
+        shell.expect_exact(GOT)
+        assert SECRET not in (shell.before or "")
+        shell.expect_exact("READY> ")
+        assert shell.getecho()
+
+    @pytest.mark.parametrize("times", [1, 3])
+    def test_T25_hot_keys_come_back_by_way_of_the_background(self, shell: pexpect.spawn[str], times: int) -> None:
+        self.run(shell, f"{sys.executable} -m tests.support.asker --keys")
+        shell.expect_exact("begun")
+        until_echo(shell, False)
+        for _ in range(times):
+            shell.sendcontrol("z")
+            shell.expect_exact("READY> ")
+            self.run(shell, "bg")
+            shell.expect_exact("READY> ")
+            self.run(shell, "fg")
+            until_echo(shell, False)
+        shell.send("x")
+        shell.expect_exact("key x")
+        shell.expect_exact("Secret: ")
+
     def test_T26_in_the_background_nobody_is_asked_and_nothing_is_stopped(self, shell: pexpect.spawn[str]) -> None:
         self.run(shell, f"{sys.executable} -m tests.support.asker & wait $!; echo status $?")
         shell.expect_exact("not in the foreground")
