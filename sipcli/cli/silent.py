@@ -52,8 +52,13 @@ class SilentTerminal:
     def suspend(self) -> None:
         """Nothing was changed."""
 
-    def resume(self) -> None:
-        """Nothing was changed."""
+    def resume(self) -> bool:
+        """Nothing was changed, and nothing is missing."""
+        return True
+
+    def regain(self) -> bool:
+        """As :meth:`resume`."""
+        return True
 
 
 def action_words(action: UserAction) -> str:

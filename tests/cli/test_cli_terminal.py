@@ -212,7 +212,7 @@ class TestJobControl:
         assert shell.getecho()
 
     def test_T25_by_way_of_the_background_it_asks_again_without_echo(self, shell: pexpect.spawn[str]) -> None:
-        """Fails without ``_look_again`` in ``Signals``: ``fg`` tells who runs already nothing, and the echo stays on."""
+        """Fails without ``_look_again`` in ``Signals``: ``fg`` tells who runs nothing, and the echo stays on."""
         self.run(shell, f"{sys.executable} -m tests.support.asker")
         shell.expect_exact("Secret: ")
         until_echo(shell, False)
