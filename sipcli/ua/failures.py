@@ -73,6 +73,10 @@ _HINTS = {
 }
 
 
+_NO_NETWORK = ("network is unreachable", "no name server could be asked")
+_OFFLINE = "is this machine on a network? sipcli doctor says whom it asks for names"
+
+
 @dataclass(slots=True)
 class AuthStory:
     """What is known of one request's authentication, gathered while it went on."""
@@ -150,7 +154,7 @@ def _network(what: str, account: str | None, why: str) -> SipcliError:
     if kind == "timeout":
         return NoAnswer(f"{what}:{text}", hint="is the server up, and does a firewall let SIP through? try --ladder")
     error = _KINDS.get(kind, NetworkError)(f"{what}:{text}" if kind in _KINDS else f"{what}: {why}")
-    error.hint = _HINTS.get(kind)
+    error.hint = _OFFLINE if any(words in text for words in _NO_NETWORK) else _HINTS.get(kind)
     return error
 
 

@@ -57,7 +57,10 @@ class Naptr(NamedTuple):
 
 
 class Records(Protocol):
-    """Where records come from.  Blocking; an empty answer means "none", whatever the reason."""
+    """Where records come from.  Blocking; an empty answer means "none", whatever the reason.
+
+    ``addresses`` raises ResolveError when nobody could be asked, for then the name may well be right.
+    """
 
     def naptr(self, name: str) -> Sequence[Naptr]: ...
     def srv(self, name: str) -> Sequence[Srv]: ...
@@ -87,6 +90,10 @@ class SystemRecords:
         try:
             # AI_ADDRCONFIG is left out: on a host that has nothing but loopback it hides 127.0.0.1.
             found = socket.getaddrinfo(host.rstrip("."), None, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            if error.errno == socket.EAI_AGAIN:
+                raise ResolveError(f"dns: no name server could be asked about {host}") from error
+            return []
         except (OSError, UnicodeError):
             return []
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
@@ -168,7 +175,8 @@ def _by_srv(names: Sequence[tuple[Transport, str]], records: Records, shuffle: r
         for record in _in_turn(records.srv(name), shuffle):
             anything = True
             if record.target != ".":  # "the service is decidedly not available at this domain" (RFC 2782)
-                found += [Candidate(transport, a, record.port) for a in records.addresses(record.target)]
+                with contextlib.suppress(ResolveError):  # the next one may be known
+                    found += [Candidate(transport, a, record.port) for a in records.addresses(record.target)]
     return found if anything else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ import pytest
 
 from sipcli.errors import ResolveError
 from sipcli.sip.flow import Hop
-from sipcli.ua.net.resolve import Candidate, Naptr, Srv, look_up
+from sipcli.ua.net.resolve import Candidate, Naptr, Srv, SystemRecords, look_up
 
 
 class Zone:
@@ -164,3 +165,24 @@ def test_the_weightless_get_a_turn() -> None:
     }
     found = look_up(Hop("example.com", transport="tcp"), Zone(srv=srv, hosts=HOSTS))
     assert {c.port for c in found} == {1, 2}
+
+
+def test_a_name_that_nobody_could_be_asked_about_is_not_said_to_be_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unheard(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unheard)
+    with pytest.raises(ResolveError, match="no name server could be asked about sip"):
+        look_up(Hop("sip"), SystemRecords())
+
+
+def test_of_two_servers_the_one_whose_name_is_known_is_taken() -> None:
+    class Half(Zone):
+        def addresses(self, host: str) -> Sequence[str]:
+            if host == "a.test.":
+                raise ResolveError("dns: no name server could be asked about a.test.")
+            return ["192.0.2.2"]
+
+    servers: list[object] = [Srv(1, 1, 5060, "a.test."), Srv(2, 1, 5062, "b.test.")]
+    records = Half(srv={"_sip._udp.example.test": servers})
+    assert look_up(Hop("example.test", transport="udp"), records) == [Candidate("udp", "192.0.2.2", 5062)]

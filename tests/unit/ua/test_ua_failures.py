@@ -135,3 +135,17 @@ def test_T12_only_unusual_words_are_quoted() -> None:
 
 def test_nothing_at_all_is_no_answer() -> None:
     assert type(failure_of("call", None)) is errors.NoAnswer
+
+
+@pytest.mark.parametrize(
+    ("why", "hint"),
+    [
+        ("dns: nobody knows a host sip.test", "check the name"),
+        ("dns: no name server could be asked about sip.test", "is this machine on a network?"),
+        ("connect: nobody at 192.0.2.1 port 5060: connection refused", "is the server running"),
+        ("connect: no route to 192.0.2.1: network is unreachable", "is this machine on a network?"),
+        ("tls: no handshake with sip.test: network is unreachable", "is this machine on a network?"),
+    ],
+)
+def test_without_a_network_nobody_is_sent_to_look_at_the_server(why: str, hint: str) -> None:
+    assert str(failure_of("registration", "work", why=why).hint).startswith(hint)
