@@ -6,7 +6,6 @@ import ast
 import re
 import shlex
 import textwrap
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -16,25 +15,9 @@ import pytest
 from sipcli.cli.main import cli
 from sipcli.cli.parameters import GlobalOptions
 from sipcli.config.load import parse_config
+from tests.support.pages import PAGES, ROOT, blocks, of, typed_in_blocks
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TABLE = re.compile(r"^\[(defaults|policy|accounts\.|providers\.)", re.MULTILINE)
-
-TYPED = re.compile(r"(?:^|^\$ |\| |\$\(|^ExecStart=\S*/|sudo -u \w+ )(sipcli [^)|]+)")
-
-
-def blocks(*languages: str) -> Iterator[tuple[Path, str]]:
-    """The fenced blocks of all pages that are written in one of *languages*, each with its page."""
-    for page in PAGES:
-        for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
-            if language in languages:
-                yield page, block
-
-
-def of(value: object) -> str:
-    """A test's name for a page or a text."""
-    return str(value.relative_to(ROOT)) if isinstance(value, Path) else str(value).strip().partition("\n")[0][:60]
 
 
 def configurations() -> list[tuple[Path, str]]:
@@ -43,14 +26,11 @@ def configurations() -> list[tuple[Path, str]]:
 
 def command_lines() -> list[tuple[Path, str]]:
     """What is typed: in blocks after a prompt, a pipe, sudo or a unit's ExecStart=, in prose between backticks."""
-    found = []
-    for page, block in blocks("", "sh", "bash", "ini"):
-        for line in block.replace("\\\n", " ").splitlines():
-            found += [(page, typed) for typed in TYPED.findall(line)]
+    found = typed_in_blocks()
     for page in PAGES:
         prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
         found += [(page, words) for words in re.findall(r"(?<!service )`(sipcli [a-z][^`]*)`", prose)]
-    return [(page, line) for page, line in found if "[OPTIONS]" not in line]
+    return found
 
 
 @pytest.mark.parametrize(("page", "block"), configurations(), ids=of)
