@@ -120,7 +120,11 @@ class Secret:
     __slots__ = ("__weakref__", "_buffer")
 
     def __init__(self, value: str | bytes | bytearray) -> None:
-        self._buffer = bytearray(value.encode() if isinstance(value, str) else value)
+        """Text is UTF-8; octets that were none come out as they came in.  ValueError for what no octets stand for."""
+        octets = _octets_of(value) if isinstance(value, str) else value
+        if octets is None:
+            raise ValueError("the secret is no text: it has half a character in it")
+        self._buffer = bytearray(octets)
 
     def reveal(self) -> bytes:
         """The secret's octets (UTF-8 if it was made from text); empty once wiped."""
@@ -159,6 +163,14 @@ class Secret:
         raise TypeError("a Secret cannot be pickled or copied")
 
 
+def _octets_of(text: str) -> bytes | None:
+    """None, and no UnicodeEncodeError: that one carries the whole text along."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return None
+
+
 _FORBIDDEN = "\r\n\0"
 
 
@@ -167,6 +179,13 @@ def _refuse_controls(what: str, value: str | bytes) -> None:
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     if any(c in text for c in _FORBIDDEN):
         raise ValueError(f"{what} contains CR, LF or NUL")
+
+
+def _refuse_username(name: str) -> None:
+    """What no header can carry would fail in the middle of an answer, when its challenge is spent."""
+    _refuse_controls("the user name", name)
+    if _octets_of(name) is None:
+        raise ValueError("the user name is no text: it has half a character in it")
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -185,7 +204,7 @@ class PasswordCredentials:
     scheme: ClassVar[Literal["digest"]] = "digest"
 
     def __post_init__(self) -> None:
-        _refuse_controls("the user name", self.username)
+        _refuse_username(self.username)
         _refuse_controls("the password", self.password.reveal())
 
     @property
@@ -206,7 +225,7 @@ class Ha1Credentials:
     scheme: ClassVar[Literal["digest"]] = "digest"
 
     def __post_init__(self) -> None:
-        _refuse_controls("the user name", self.username)
+        _refuse_username(self.username)
         _refuse_controls("the HA1", self.ha1.reveal())
 
     @property
@@ -250,7 +269,7 @@ class SigningCredentials:
     scheme: ClassVar[Literal["digest"]] = "digest"
 
     def __post_init__(self) -> None:
-        _refuse_controls("the user name", self.username)
+        _refuse_username(self.username)
 
     @property
     def secret(self) -> Secret:

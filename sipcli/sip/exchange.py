@@ -164,7 +164,7 @@ class Exchange:
         if self._sends >= self._core.config.max_sends:
             self._finish(challenge, GiveUp.TOO_MANY_ATTEMPTS)
         elif self.flow is not None and self._core.flows.alive(self.flow):
-            self._send(self.flow)
+            self.on_found(self.flow)
         else:
             self._resolve()
 
@@ -220,7 +220,13 @@ class Exchange:
         self._search.begin(self, self.letter, target)
 
     def on_found(self, flow: Flow) -> None:
-        self._send(flow)
+        try:
+            self._send(flow)
+        except Exception:
+            # Whoever asked has returned long ago.  The token is spent and no timer runs: without an end, this is none.
+            if self._sends:
+                self._finish(None, GiveUp.ABANDONED)
+            raise
 
     def on_nothing_found(self, why: str) -> None:
         response, reason = self._outcome

@@ -6,9 +6,10 @@ from itertools import pairwise
 
 import pytest
 
+from sipcli.credentials import PasswordCredentials
 from sipcli.errors import LocalProtocolError, TokenSpent
 from sipcli.sip import events
-from sipcli.sip.auth import AuthChallenged, AuthPolicy
+from sipcli.sip.auth import AuthChallenged, AuthPolicy, GiveUp
 from tests.support.pair import ANSWER, Gate, Wire, password, response
 
 BOB = "Contact: <sip:bob@192.0.2.1:5060>"
@@ -199,3 +200,37 @@ def test_a_response_whose_cseq_makes_no_sense_is_said_to_be_dropped() -> None:
     answer = response(wire.one(), 200, "OK")
     wire.deliver(answer.replace(b"CSeq: 1 REGISTER", b"CSeq: one REGISTER"))
     assert wire.last(events.ProtocolWarning).code == "malformed"
+
+
+def broken() -> PasswordCredentials:
+    """What no contract lets through, as a bug would make it: a user name that no header can carry."""
+    credentials = password()
+    object.__setattr__(credentials, "username", "ali\ud800")
+    return credentials
+
+
+def test_an_answer_that_cannot_be_built_ends_the_request_instead_of_leaving_it_open_for_ever() -> None:
+    """The token is spent and the transaction left: without an end nobody would ever wake the exchange again."""
+    wire, gate = Wire(), Gate()
+    registration = wire.do(lambda: wire.engine.register("work", keep=False))
+    wire.deliver(gate.ask(wire.one()))
+    with pytest.raises(UnicodeEncodeError):
+        wire.respond(broken())
+    wire.pump()
+    last = wire.last(events.RegistrationChanged)
+    assert (last.state, last.code, last.why) == ("failed", None, GiveUp.ABANDONED)
+    assert not wire.engine._core.exchanges
+    wire.do(lambda: wire.engine.register("work"))
+    wire.deliver(gate.ask(wire.one()))
+    wire.respond()
+    assert gate.admits(wire.one()), "the account goes on"
+    assert registration.state.value == "gone"
+
+
+def test_the_configured_credentials_may_be_broken_too() -> None:
+    wire, gate = Wire(credentials=(broken(),), asynchronous=False), Gate()
+    wire.do(lambda: wire.engine.register("work", keep=False))
+    with pytest.raises(AssertionError, match="fault"):  # the engine survives and says so; the wire takes no faults
+        wire.deliver(gate.ask(wire.one()))
+    wire.pump()
+    assert wire.last(events.RegistrationChanged).why is GiveUp.ABANDONED

@@ -159,6 +159,18 @@ async def test_acceptance_forgives_earlier_refusals() -> None:
 
 
 @stepped
+async def test_a_user_name_from_another_locale_is_refused_and_known_again() -> None:
+    """``--username``, or an exported variable, may hold octets that are no UTF-8."""
+    latin = b"ren\xe9".decode("utf-8", "surrogateescape")
+    rig = BrokerRig(FakeProvider(password("one", username=latin), password("one", username=latin)))
+    exchange = rig.challenge(digest())
+    await settle()
+    rig.challenge(digest(nonce="n2"), exchange=exchange)
+    await settle()
+    assert exchange.why is GiveUp.REFUSED and len(exchange.sent) == 2
+
+
+@stepped
 async def test_a_refusal_of_the_accounts_own_credentials_names_the_configuration() -> None:
     rig = BrokerRig(provider := FakeProvider(password("right")))
     exchange = rig.rig.exchange()

@@ -79,6 +79,19 @@ async def test_an_answer_that_breaks_the_core_abandons_and_is_logged(
 
 
 @stepped
+async def test_an_answer_that_fails_while_it_is_sent_is_logged_and_not_raised_at_whoever_answered(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """His part is done; the exchange has ended by itself."""
+    rig = ChallengeRig()
+    exchange, deferred = rig.deferred()
+    monkeypatch.setattr(exchange, "resume", lambda: 1 / 0)
+    deferred.respond(RIGHT)
+    assert "the answer cannot be used" in caplog.text
+    assert deferred._verdict.state is VerdictState.ANSWERED
+
+
+@stepped
 async def test_abandon_and_give_up_say_why() -> None:
     rig = ChallengeRig()
     exchange, deferred = rig.deferred()

@@ -143,6 +143,6 @@ class CredentialCache:
     def _mark(self, credentials: Credentials) -> bytes:
         # The user name is part of it: the same password under another name is another answer.
         mark = hashlib.blake2b(key=self._salt, digest_size=16)
-        mark.update(f"{credentials.scheme}\0{credentials.username}\0".encode())
+        mark.update(f"{credentials.scheme}\0{credentials.username}\0".encode("utf-8", "surrogateescape"))
         mark.update(credentials.secret.reveal())
         return mark.digest()

@@ -185,13 +185,13 @@ class Verdict:
             return  # revoked meanwhile; AuthSettled has reported it
         try:
             plan = self.session.reinit_request(self.token, credentials)
+            if plan is not None:
+                self.session.send_request(self.token, plan)
         except Exception:
             log.exception("the answer cannot be used; the challenge is abandoned")
             plan = None
-        if plan is None:
+        if plan is None and self.token.live:
             self._abandon(self.session.why_no_plan(self.token, credentials) or GiveUp.NO_CREDENTIALS)
-        else:
-            self.session.send_request(self.token, plan)
 
     def _abandon(self, why: GiveUp) -> None:
         if self.token.live:
