@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pexpect
 
@@ -61,3 +63,55 @@ class Console:
                 time.sleep(0.02)
         self._child.close(force=True)
         self._reader.join(5)
+
+
+class TypedPhone:
+    """What all such telephones can do, each in words of its own."""
+
+    SAYS: ClassVar[Mapping[str, str]] = {}
+    """Verb → the line to type; ``%s`` is what the verb is given.  What is left out is typed as it is called here."""
+    PRESSED: ClassVar[str]
+    """How it tells of a digit that came: a regular expression with the digit in it."""
+
+    console: Console
+
+    def open(self, argv: Sequence[str], directory: Path, **environment: str) -> None:
+        home = {"PATH": os.environ["PATH"], "HOME": str(directory), "TERM": "dumb", "LANG": "C.UTF-8"}
+        self.console = Console(argv, env=home | environment, cwd=directory)
+
+    def _say(self, verb: str, *what: str) -> None:
+        self.console.type(self.SAYS.get(verb, " ".join([verb, *["%s"] * len(what)])) % what)
+
+    def dial(self, uri: str) -> None:
+        self._say("call", uri)
+
+    def hang_up(self) -> None:
+        self._say("bye")
+
+    def hold(self) -> None:
+        self._say("hold")
+
+    def resume(self) -> None:
+        self._say("resume")
+
+    def transfer(self, uri: str) -> None:
+        self._say("transfer", uri)
+
+    def join(self) -> None:
+        """Connect the far ends of its first and second call with each other."""
+        self._say("join")
+
+    def press(self, digits: str) -> None:
+        self._say("dtmf", digits)
+
+    def pressed(self) -> str:
+        return "".join(re.findall(self.PRESSED, self.text()))
+
+    def write(self, uri: str, text: str) -> None:
+        self._say("message", uri, text)
+
+    def text(self) -> str:
+        return self.console.text()
+
+    def stop(self) -> None:
+        self.console.stop("quit")

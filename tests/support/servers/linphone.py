@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
 
 from tests.support import wavs
-from tests.support.servers.console import Console
+from tests.support.servers.console import TypedPhone
 
 CODECS = {"pcmu": ("PCMU", 8000), "pcma": ("PCMA", 8000), "g722": ("G722", 8000), "opus": ("opus", 48000)}
 
 
-class Linphone:
+class Linphone(TypedPhone):
     """A registered linphonec that answers by itself.  ``heard`` is what reached it in its last call, as a WAV."""
+
+    SAYS = {
+        "bye": "terminate",
+        "hold": "pause",
+        "join": "transfer 1 --to-call 2",
+        "dtmf": "%s",
+        "message": "chat %s %s",
+    }
+    PRESSED = r"Receiving tone (.) from"
 
     def __init__(
         self,
@@ -59,49 +66,14 @@ class Linphone:
             + codecs
             + "[sound]\nechocancellation=0\n"
         )
-        env = {"PATH": os.environ["PATH"], "HOME": str(directory), "TERM": "dumb", "LANG": "C.UTF-8"}
-        self.console = Console(["linphonec", "-c", str(config), "-a"], env=env, cwd=directory)
+        self.open(["linphonec", "-c", str(config), "-a"], directory)
         self.console.wait_for("linphonec> ")
         for line in ("soundcard use files", f"play {self._tone}", f"record {self.heard}"):
             self.console.type(line)
         self.console.wait_for(r"linphonec> \s*linphonec> \s*linphonec> ")  # it says nothing of its registration
 
-    def dial(self, uri: str) -> None:
-        self.console.type(f"call {uri}")
-
-    def hang_up(self) -> None:
-        self.console.type("terminate")
-
-    def hold(self) -> None:
-        self.console.type("pause")
-
-    def resume(self) -> None:
-        self.console.type("resume")
-
-    def transfer(self, uri: str) -> None:
-        self.console.type(f"transfer {uri}")
-
     def dial_second(self, uri: str) -> None:
         """With a call up, which waits meanwhile; it does not hold one by itself to make another."""
         self.hold()
         self.console.wait_for("is now paused")
-        self.console.type(f"call {uri}")
-
-    def join(self) -> None:
-        """Connect the far ends of its first and second call with each other."""
-        self.console.type("transfer 1 --to-call 2")
-
-    def press(self, digits: str) -> None:
-        self.console.type(digits)
-
-    def pressed(self) -> str:
-        return "".join(re.findall(r"Receiving tone (.) from", self.console.text()))
-
-    def write(self, uri: str, text: str) -> None:
-        self.console.type(f"chat {uri} {text}")
-
-    def text(self) -> str:
-        return self.console.text()
-
-    def stop(self) -> None:
-        self.console.stop("quit")
+        self.dial(uri)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from pathlib import Path
 
 from tests.support import wavs
-from tests.support.servers.console import Console
+from tests.support.servers.console import TypedPhone
 from tests.support.servers.process import free_port
 
 PHONE = Path(__file__).with_name("pjsua_phone.py")
 
 
-class Pjsua:
+class Pjsua(TypedPhone):
     """A registered pjsua that answers by itself.  ``heard`` is what reached it, as a WAV."""
+
+    PRESSED = r"(?m)^digit (.)"
 
     def __init__(
         self,
@@ -45,42 +45,7 @@ class Pjsua:
         argv = [sys.executable, str(PHONE)]
         for name, value in wishes.items():
             argv += [f"--{name}", str(value)] if value else []
-        env = {"PATH": os.environ["PATH"], "HOME": str(directory), "TERM": "dumb", "SECRET": password}
-        self.console = Console(argv, env=env, cwd=directory)
+        self.open(argv, directory, SECRET=password)
         self.console.wait_for("(?m)^registered")
 
-    def dial(self, uri: str) -> None:
-        self.console.type(f"call {uri}")
-
-    dial_second = dial
-
-    def hang_up(self) -> None:
-        self.console.type("bye")
-
-    def hold(self) -> None:
-        self.console.type("hold")
-
-    def resume(self) -> None:
-        self.console.type("resume")
-
-    def transfer(self, uri: str) -> None:
-        self.console.type(f"transfer {uri}")
-
-    def join(self) -> None:
-        """Connect the far ends of its first and second call with each other."""
-        self.console.type("join")
-
-    def press(self, digits: str) -> None:
-        self.console.type(f"dtmf {digits}")
-
-    def pressed(self) -> str:
-        return "".join(re.findall(r"(?m)^digit (.)", self.text()))
-
-    def write(self, uri: str, text: str) -> None:
-        self.console.type(f"message {uri} {text}")
-
-    def text(self) -> str:
-        return self.console.text()
-
-    def stop(self) -> None:
-        self.console.stop("quit")
+    dial_second = TypedPhone.dial

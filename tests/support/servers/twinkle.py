@@ -5,22 +5,29 @@ from __future__ import annotations
 import array
 import math
 import os
-import re
 import threading
 import time
 from pathlib import Path
 
 from tests.support import wavs
 from tests.support.real import ALSA_CONF
-from tests.support.servers.console import Console
+from tests.support.servers.console import TypedPhone
 from tests.support.servers.process import free_port
 
 RATE, CHUNK = 8000, 800
 CODECS = {"pcmu": "g711u", "pcma": "g711a"}
 
 
-class Twinkle:
+class Twinkle(TypedPhone):
     """A registered twinkle that answers by itself.  ``heard`` is what reached it, as a WAV."""
+
+    SAYS = {
+        "resume": "retrieve",
+        "join": "transfer -l",  # it sends the far end of the line it speaks on to that of the other
+        "dtmf": "dtmf -r %s",
+        "message": 'message %s "%s"',
+    }
+    PRESSED = r"DTMF detected: (.)"
 
     def __init__(
         self,
@@ -55,49 +62,16 @@ class Twinkle:
             # What makes speech better takes a tone for noise.
             "speex_dsp_vad=no\nspeex_dsp_agc=no\nspeex_dsp_nrd=no\n"
         )
-        env = {"PATH": os.environ["PATH"], "HOME": str(directory), "TERM": "dumb", "LANG": "C.UTF-8"}
-        env["ALSA_CONFIG_PATH"] = f"{ALSA_CONF}:{card}"
-        self.console = Console(["twinkle-console", "person.cfg"], env=env, cwd=directory)
+        self.open(["twinkle-console", "person.cfg"], directory, ALSA_CONFIG_PATH=f"{ALSA_CONF}:{card}")
         self.console.wait_for("registration succeeded")
         self.console.type("auto_answer -a on")
         self.console.wait_for("(?i)auto answer")
-
-    def dial(self, uri: str) -> None:
-        self.console.type(f"call {uri}")
-
-    def hang_up(self) -> None:
-        self.console.type("bye")
-
-    def hold(self) -> None:
-        self.console.type("hold")
-
-    def resume(self) -> None:
-        self.console.type("retrieve")
-
-    def transfer(self, uri: str) -> None:
-        self.console.type(f"transfer {uri}")
 
     def dial_second(self, uri: str) -> None:
         """On its other line, while the first waits."""
         self.console.type("line 2")
         self.console.wait_for("Line 2 is now active")
-        self.console.type(f"call {uri}")
-
-    def join(self) -> None:
-        """Send the far end of the line it speaks on to that of the other."""
-        self.console.type("transfer -l")
-
-    def press(self, digits: str) -> None:
-        self.console.type(f"dtmf -r {digits}")
-
-    def pressed(self) -> str:
-        return "".join(re.findall(r"DTMF detected: (.)", self.console.text()))
-
-    def write(self, uri: str, text: str) -> None:
-        self.console.type(f'message {uri} "{text}"')
-
-    def text(self) -> str:
-        return self.console.text()
+        self.dial(uri)
 
     @property
     def heard(self) -> Path:
@@ -105,7 +79,7 @@ class Twinkle:
         return self._wav
 
     def stop(self) -> None:
-        self.console.stop("quit")
+        super().stop()
         self._microphone.stop()
 
 
