@@ -145,6 +145,7 @@ class CallDesk:
                 self._deaf = error
             # One caller's trouble must not end the service for the next.
             call.agent.tell(WarningNotice(code="call_failed", message=f"call from {uri}: {error}", hint=error.hint))
+            await call.hangup()  # or whoever cannot be answered would ring until he gives up
 
     async def _asked(self, call: Call, chooser: Chooser | None) -> bool:
         """Ring, and let the person decide, or *chooser*; False when the call was refused, or went away."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -107,6 +109,24 @@ def test_early_media_is_heard_while_it_rings(desk: Cli, starts: Starts, caller: 
     assert desk.run("ctl", "answer").code == 0
     calling.wait_for("call", state="answered")
     assert phone.wait_for("call", state="answered")["code"] == 200
+
+
+def test_a_caller_who_cannot_be_answered_is_refused_at_once_and_the_next_is_served(
+    desk: Cli, starts: Starts, caller: Callable[[int], Running], tmp_path: Path
+) -> None:
+    """No file may be opened any more, so there is no port for his audio: he rang on until he gave up."""
+    phone, port = listening(starts, desk, "--answer", "auto", "--audio", "echo")
+    pid, number = phone.process.pid, resource.RLIMIT_NOFILE
+    limits = resource.prlimit(pid, number)
+    resource.prlimit(pid, number, (len(os.listdir(f"/proc/{pid}/fd")) + 1, limits[1]))  # audio takes two
+    refused = caller(port).finish(timeout=20)
+    assert refused.result["code"] == 480, refused.result
+    said = phone.wait_for("warning", code="call_failed")
+    assert "no UDP ports for audio" in said["message"] and "too many open files" in said["message"]
+    assert "--max-calls" in said["hint"]
+    resource.prlimit(pid, number, limits)
+    caller(port).wait_for("call", state="answered")
+    assert phone.stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from sipcli.errors import NetworkError
 from sipcli.ua.media.rtp_sockets import RtpSockets
 
 
@@ -121,3 +122,23 @@ async def test_a_burst_is_read_to_its_end_without_another_beat() -> None:
     assert heard.datagrams == [b"\x80" + bytes([n]) for n in range(80)]
     sockets.close()
     sockets.close()
+
+
+async def test_a_range_of_ports_that_is_used_up_is_a_sentence_and_what_is_given_back_can_be_had_again() -> None:
+    def nothing(data: bytes, source: tuple[str, int], waited_s: float) -> None: ...
+
+    first = RtpSockets("127.0.0.1", None, nothing, nothing)
+    port = first.local[1]
+    with pytest.raises(NetworkError, match=r"no UDP ports for audio at 127\.0\.0\.1: address already in use") as caught:
+        RtpSockets("127.0.0.1", range(port, port + 2), nothing, nothing)
+    assert caught.value.hint is not None and "hang up" in caught.value.hint
+    first.close()
+    again = RtpSockets("127.0.0.1", range(port, port + 2), nothing, nothing)
+    assert again.local[1] == port
+    again.close()
+
+
+async def test_an_address_of_another_machine_has_no_ports_here() -> None:
+    with pytest.raises(NetworkError, match="cannot assign requested address") as caught:
+        RtpSockets("192.0.2.1", None, lambda *_: None, lambda *_: None)
+    assert caught.value.hint is not None and "one of this machine's" in caught.value.hint

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 import functools
 import itertools
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -188,6 +190,32 @@ async def test_no_route(bind: Bind) -> None:
     # A broadcast address needs a permission that we never ask for.
     with pytest.raises(NetworkError, match=r"^connect: no route to 255\.255\.255\.255: permission denied$"):
         udp.flow_to("255.255.255.255", 5060)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENETUNREACH])
+async def test_T23_a_stranger_who_cannot_be_answered_costs_the_others_nothing(
+    bind: Bind, peer: Peer, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """No file descriptor is left to ask the kernel with, or a forged source has no route: his datagram is dropped.
+
+    Fails without the ``except NetworkError`` in ``UdpSocket._flow_from``: the whole batch went with it.
+    """
+    udp, notebook = bind()
+    forged = Peer("127.0.0.2")
+    udp.flow_to("127.0.0.1", peer.port)
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("sipcli.ua.net.udp.socket.socket", refuse)
+    forged.send(options(1), udp.port)
+    peer.send(options(2), udp.port)
+    await until(lambda: notebook.messages)
+    assert notebook.messages == [options(2)]
+    monkeypatch.undo()
+    forged.send(options(3), udp.port)
+    await until(lambda: options(3) in notebook.messages)
+    forged.close()
 
 
 # --- through Transports -----------------------------------------------------------------------

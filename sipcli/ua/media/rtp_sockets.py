@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import struct
 import sys
@@ -174,7 +176,17 @@ def _bind_pair(host: str, ports: range | None) -> tuple[socket.socket, socket.so
             return _bound(host, 0), _bound(host, 0)
         except OSError as error:
             failure = error
-    raise NetworkError(f"no UDP ports for audio at {host}: {failure}", hint="is this address one of this machine's?")
+    raise _no_ports(host, failure)
+
+
+def _no_ports(host: str, failure: OSError | None) -> NetworkError:
+    code = errno.EADDRINUSE if failure is None or failure.errno is None else failure.errno
+    hints = {
+        errno.EADDRNOTAVAIL: "is this address one of this machine's?",
+        errno.EADDRINUSE: "hang up other calls, or let it have more ports",
+        errno.EMFILE: "fewer calls at once (--max-calls N), or more open files (ulimit -n)",
+    }
+    return NetworkError(f"no UDP ports for audio at {host}: {os.strerror(code).lower()}", hint=hints.get(code))
 
 
 def _bound(host: str, port: int) -> socket.socket:

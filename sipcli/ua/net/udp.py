@@ -97,7 +97,7 @@ class UdpSocket:
         return flow
 
     def _flow_from(self, sockaddr: Any) -> Flow | None:
-        """The flow that a datagram came on; None when its host sends too much."""
+        """The flow that a datagram came on; None when its host sends too much, or cannot be answered."""
         remote = address_of(sockaddr)
         flow = self._chosen.get(remote)
         if flow is not None:
@@ -108,9 +108,13 @@ class UdpSocket:
             return None
         flow = self._strangers.get(remote)
         if flow is None:
+            try:
+                local = self._local(sockaddr)
+            except NetworkError:
+                return None  # whoever cannot be answered was not heard: the others of his batch are
             if "%" in sockaddr[0]:
                 self._scoped[remote] = sockaddr
-            flow = self._strangers[remote] = Flow(self._new_id(), "udp", self._local(sockaddr), remote)
+            flow = self._strangers[remote] = Flow(self._new_id(), "udp", local, remote)
             if len(self._strangers) > MAX_FLOWS:
                 oldest = next(iter(self._strangers))
                 del self._strangers[oldest]
@@ -267,12 +271,12 @@ def _report_errors(made: socket.socket) -> bool:
 
 def _source_for(family: int, sockaddr: Any) -> str:
     """The address that the kernel would send from: a connected socket knows it, without sending anything."""
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect(sockaddr)
-        except OSError as error:
-            raise NetworkError(f"connect: no route to {sockaddr[0]}: {_words(error.errno)}") from error
-        return address_of(probe.getsockname())[0]
+            return address_of(probe.getsockname())[0]
+    except OSError as error:
+        raise NetworkError(f"connect: no route to {sockaddr[0]}: {_words(error.errno)}") from error
 
 
 def _words(code: int | None) -> str:
