@@ -181,6 +181,43 @@ def test_a_microphone_and_a_loudspeaker_of_two_names(cli: Cli, tmp_path: Path) -
     ]
 
 
+def has_microphone(machine: Cli, place: Path) -> None:
+    """*machine* gets a sound card of the real ALSA, whose microphone hears 600 Hz."""
+    place.mkdir()
+    (place / "in.raw").write_bytes(b"".join(Oscillator(600, rate=48000).read(48000) for _ in range(60)))
+    (place / "asound.conf").write_text(
+        "pcm.null0 { type null }\n"
+        f'pcm.!default {{ type file slave.pcm "null0" file "{place}/out.raw" infile "{place}/in.raw" format "raw"'
+        ' hint { show on description "test" } }\n'
+    )
+    machine.env["ALSA_CONFIG_PATH"] = f"{ALSA_CONF}:{place}/asound.conf"
+
+
+def test_nobody_hears_a_microphone_before_the_answer(cli: Cli, starts: Starts, tmp_path: Path) -> None:
+    """Early media in both directions, from two sound cards: silence while it rings, and speech from the answer on."""
+    require("portaudio")
+    machines = {"callee": cli, "caller": Cli(tmp_path / "caller-home")}
+    cli.log_in(tmp_path / "run")
+    heard = {name: tmp_path / f"{name}.wav" for name in machines}
+    for name, machine in machines.items():
+        has_microphone(machine, tmp_path / name)
+    card = ("--json", "--no-register", "--audio", "device", "--codec", "pcmu", "--record")
+    phone = starts(cli, "listen", *card, str(heard["callee"]), "--port", "0", "--early-media", "--max-calls", "1")
+    [at] = [at for at in phone.wait_for("ready")["listen"] if at["transport"] == "udp"]
+    to = (f"sip:alice@127.0.0.1:{at['port']}", "--from", "sip:bob@there.invalid", "--duration", "1")
+    calling = starts(machines["caller"], "call", *to, *card, str(heard["caller"]))
+    for running in (phone, calling):
+        running.wait_for("media", state="flowing")
+    assert cli.run("status").code == 0  # takes its time, in which both could be heard
+    assert cli.run("ctl", "answer").code == 0
+    assert calling.finish(timeout=20).code == phone.finish(timeout=20).code == 0
+    for name, path in heard.items():
+        samples = samples_of(path.read_bytes()[44:])
+        first = next(n for n, sample in enumerate(samples) if abs(sample) > 1000)
+        assert first > 8000 * 0.2, f"the {name} heard the other's microphone {first / 8000:.2f} s after it began"
+        assert sum(abs(sample) > 1000 for sample in samples[first : first + 4000]) > 2000
+
+
 def test_a_device_that_is_not_there_is_one_sentence(cli: Cli) -> None:
     require("portaudio")
     done = cli.run("devices", "--test", "no such card")

@@ -54,8 +54,8 @@ class FakeMedia:
     def start(self) -> None:
         self.done.append("started")
 
-    def hurry(self) -> None:
-        """Nobody shakes hands here."""
+    def answered(self) -> None:
+        """Nobody shakes hands here, and there is no microphone."""
 
     def facts(self) -> MediaFacts:
         return MediaFacts(codec=None, rate=None, ptime_ms=20, local=("::1", 1), remote=("::2", 2), latched=True)

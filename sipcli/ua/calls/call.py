@@ -337,7 +337,7 @@ class Call:
 
     def attach(self, media: MediaSession, hooks: MediaHooks) -> None:
         """*media* is the audio of this call."""
-        self.media = media
+        self.media, media.unanswered = media, True
         hooks.call = self
         self._stats = self._loop.call_later(STATS_EVERY, self._tell_stats)
 
@@ -349,7 +349,7 @@ class Call:
 
     def _mark_up(self) -> None:
         self._times.mark_up()
-        self.session.hurry()
+        self.session.answered()
         if self.direction == "in" and not self._answered.done():
             self._answered.set_result(None)
 

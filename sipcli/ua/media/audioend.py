@@ -31,6 +31,7 @@ class AudioEnd:
 
     def __init__(self, spec: AudioSpec, rate: int | None, warn: Callable[[str, str], None]) -> None:
         self._spec = spec
+        self.is_microphone = isinstance(spec, Device)
         self._warn = warn
         self._fixed_rate = rate
         self.rate = SAMPLE_RATE if rate is None else rate

@@ -105,6 +105,8 @@ class MediaSession:
         self.state: MediaState | None = None
         self.muted = False
         """Send silence instead of our audio."""
+        self.unanswered = False
+        """The call is not answered yet: nobody hears our microphone, though he may hear a file or a tone."""
 
     # -- life ---------------------------------------------------------------
 
@@ -262,8 +264,9 @@ class MediaSession:
         if place is not None:
             self._dtls.apply(agreement, self._opened[1].keying, *place)
 
-    def hurry(self) -> None:
-        """The call is answered: whoever has not begun to shake hands soon never will."""
+    def answered(self) -> None:
+        """The microphone may be heard; and whoever has not begun to shake hands soon never will."""
+        self.unanswered = False
         if self._dtls is not None:
             self._dtls.hurry()
 
@@ -291,7 +294,7 @@ class MediaSession:
         """One packet, made of the last of *beats* frames; those before it were missed and are not sent any more."""
         sockets, _, stream = self._opened
         sockets.beat(hurry=stream.protection.waiting)
-        silent = self.muted or self.held
+        silent = self.muted or self.held or (self.unanswered and self._end.is_microphone)
         if beats > 1:
             # After a suspended laptop wakes up, an hour of silence need not be recorded.
             for _ in range(min(beats - 1, BEHIND_FRAMES)):
