@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sipcli.errors import LocalProtocolError
 from sipcli.sip import events
+from sipcli.sip.calls.infopackage import info_headers
 from tests.support.pair import ANSWER, OFFER, Caller, Wire
 
 
@@ -29,6 +31,18 @@ def test_D05_our_200_says_so_to_whoever_asks(asked: bool) -> None:
     wire.deliver(caller.request("INVITE", *(["Recv-Info: foo"] if asked else []), body=OFFER))
     wire.do(lambda: wire.last(events.CallIncoming).call.accept(ANSWER))
     assert wire.take()[-1].all("recv-info") == ([""] if asked else [])
+
+
+@pytest.mark.parametrize(
+    ("taken", "named"), [(None, "none"), (frozenset(), "none"), (frozenset(("foo", "a")), "a, foo")]
+)
+def test_D05_a_package_that_the_other_side_does_not_take_is_not_sent(taken: frozenset[str] | None, named: str) -> None:
+    with pytest.raises(LocalProtocolError, match=f"takes no INFO of bar; it takes: {named}$"):
+        info_headers("bar", taken)
+
+
+def test_D05_the_name_of_a_package_has_no_case() -> None:
+    assert ("Info-Package", "FOO") in info_headers("FOO", frozenset(("foo",)))
 
 
 def test_D05_an_unknown_package_earns_469_and_digits_do_not() -> None:

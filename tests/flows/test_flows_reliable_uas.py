@@ -294,6 +294,27 @@ class TestEarlyMedia:
         ok = wire.one()
         assert (ok.status, ok.body) == (200, b"")
 
+    def test_D02_once_ours_went_out_a_late_offer_is_rung_reliably_too(self) -> None:
+        wire, call, bob = called(MUST, body=b"")
+        wire.do(lambda: call.ring(183, OFFER))
+        wire.deliver(prack(bob, wire.one(), THEIRS))
+        assert wire.one().status == 200
+        wire.do(call.ring)
+        said = wire.one()
+        assert (said.status, said.body, said.has("rseq")) == (180, b"", True)
+
+    @pytest.mark.parametrize("act", ["hangup", "reject", "cancel"])
+    def test_T23_no_timer_is_left_of_a_call_that_rang(self, act: str) -> None:
+        wire, call, bob = called(CAN)
+        wire.do(call.ring)
+        wheel = wire.engine._core.wheel
+        assert wheel.armed(call)
+        if act == "cancel":
+            wire.deliver(bob.request("CANCEL", cseq=1, branch=f"z9hG4bK-{bob.call_id}-1"))
+        else:
+            wire.do(getattr(call, act))
+        assert wheel.armed(call) == {}
+
     def test_a_late_offer_is_not_rung_without_ours_where_that_had_to_be_reliable(self) -> None:
         """RFC 3262 section 5: the first reliable response must have brought our offer."""
         wire, call, _ = called(MUST, body=b"")
@@ -416,7 +437,27 @@ class TestUpdateBeforeTheAnswer:
         wire.established("Session-Expires: 200;refresher=uac", "Require: timer")
         wire.run(100.1)
         wire.deliver(response(wire.one(), 504, "Server Time-out"))
-        assert wire.told(events.CallRefreshDue)
+        call = wire.last(events.CallRefreshDue).call
+        wire.do(lambda: call.reinvite(OFFER))
+        timed = ("Contact: <sip:bob@192.0.2.1:5060>", "Session-Expires: 200;refresher=uac", "Require: timer", UPDATES)
+        wire.deliver(response(wire.one(), 200, "OK", *timed, body=ANSWER))
+        wire.take()
+        wire.run(100.1)
+        assert [heard.method for heard in wire.take()] == ["UPDATE"], "its 2xx says that it can, after all"
+
+    def test_D03_what_update_cannot_do_is_not_tried_by_it_again(self) -> None:
+        wire = Wire()
+        wire.established("Session-Expires: 200;refresher=uac", "Require: timer")
+        wire.run(100.1)
+        wire.deliver(response(wire.one(), 501, "Not Implemented"))
+        call = wire.last(events.CallRefreshDue).call
+        wire.do(lambda: call.reinvite(OFFER))
+        timed = ("Contact: <sip:bob@192.0.2.1:5060>", "Session-Expires: 200;refresher=uac", "Require: timer")
+        wire.deliver(response(wire.one(), 200, "OK", *timed, body=ANSWER))
+        wire.take()
+        wire.run(100.1)
+        assert wire.take() == []
+        assert len(wire.told(events.CallRefreshDue)) == 2
 
 
 def progressed(tag: str = "peer", wire: Wire | None = None, invite: Heard | None = None) -> tuple[Wire, Any, Caller]:

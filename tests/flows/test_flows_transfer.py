@@ -105,6 +105,19 @@ def test_D04_nobody_notifies() -> None:
     assert call.state.value == "confirmed"
 
 
+@pytest.mark.parametrize("expires", [5, 60])
+def test_D04_who_falls_silent_after_a_first_word_is_waited_for_as_long_as_he_said(expires: int) -> None:
+    wire = Wire()
+    call, _, bob = wire.established()
+    wire.deliver(response(referring(wire, call), 202, "Accepted"))
+    assert notified(wire, bob, "100 Trying", f"Subscription-State: active;expires={expires}") == 200
+    wire.run(expires - 0.1)
+    assert story(wire)[-1] == ("progress", 100)
+    wire.run(0.2)
+    assert story(wire)[-1] == ("failed", None)
+    assert wire.last(events.TransferChanged).why == "timeout: nothing was heard of the transfer"
+
+
 def test_D04_a_notify_of_something_else_is_489_and_without_a_state_400() -> None:
     wire = Wire()
     call, _, bob = wire.established()

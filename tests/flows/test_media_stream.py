@@ -171,6 +171,15 @@ def test_loss_is_measured_and_heard_by_both() -> None:
     assert call.b.tone() == pytest.approx(440, abs=2)
 
 
+def test_E05_the_encoder_is_told_what_the_peer_misses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opus puts redundancy in for it (RFC 6716 section 2.1.7)."""
+    call = Call(Party(A, 440), Party(B, 1000), to_b=lossy(0.02, 0.2))
+    told: list[float] = []
+    monkeypatch.setattr(type(call.a.stream.sender._encoder), "expect_loss", lambda _, percent: told.append(percent))
+    call.run(20)
+    assert told and max(told) == pytest.approx(20, abs=12)
+
+
 def test_jitter_is_measured_and_absorbed() -> None:
     call = Call(Party(A, 440), Party(B, 1000), to_b=jittery(0.02, 0.06))
     call.run(20)

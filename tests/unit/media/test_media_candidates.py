@@ -199,3 +199,12 @@ def test_E04_a_restart_changes_both_credentials_and_keeps_the_candidates() -> No
 )
 def test_E04_the_way_is_told_in_one_word(ours: Candidate, theirs: Candidate, way: str) -> None:
     assert Selected(ours, theirs).way == way
+
+
+@pytest.mark.parametrize(
+    ("ufrag", "pwd", "restarts"), [("a", "b", False), ("c", "d", True), ("c", "b", True), ("a", "d", True)]
+)
+def test_E04_other_credentials_are_a_restart(ufrag: str, pwd: str, restarts: bool) -> None:
+    """RFC 8839 section 4.4.1.1.1; one alone may not change, and who does so restarts all the same."""
+    before = PeerIce("a", "b", ())
+    assert PeerIce(ufrag, pwd, ()).is_restart_of(before) is restarts
