@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sipcli.cli.oncall import Chooser, choosing
 from sipcli.cli.runtime import Outcome, Run
 from sipcli.errors import ConfigError, MediaFailed, NoAnswer, SipcliError
+from sipcli.sip.syntax.uri import SipUri, Uri
 
 if TYPE_CHECKING:
     from sipcli.cli.talk import Talk
@@ -42,19 +43,26 @@ class AnswerPlan:
             f"--answer cannot be “{word}”", hint="it is ask, auto, busy, decline, or codes from 300 to 699: 486,603"
         )
 
-    def next_for(self, uri: str) -> str | int:
-        """For a call from *uri*.  ``--allow`` keeps ``auto`` for those it names; others are refused with 403."""
+    def next_for(self, caller: Uri) -> str | int:
+        """For a call from *caller*.  ``--allow`` keeps ``auto`` for those it names; others are refused with 403."""
         step = self._plan[min(self._taken, len(self._plan) - 1)]
         self._taken += 1
-        if step == "auto" and self._allow and not any(_matches(uri, pattern) for pattern in self._allow):
+        if step == "auto" and self._allow and not any(_matches(caller, pattern) for pattern in self._allow):
             return _FORBIDDEN
         return step
 
 
-def _matches(uri: str, pattern: str) -> bool:
-    """Globs are written with the scheme or without."""
-    bare = uri.partition(":")[2]
-    return fnmatchcase(uri, pattern) or fnmatchcase(bare, pattern)
+def _matches(caller: Uri, pattern: str) -> bool:
+    """Globs are written with the scheme or without.
+
+    Only the address itself is compared: no server vouches for the parameters behind it, where ``;x=.example.com`` is
+    anybody's to write.
+    """
+    if isinstance(caller, SipUri):
+        address = str(caller.aor._replace(host=caller.host.lower()))
+    else:
+        address = str(caller).partition(";")[0].partition("?")[0]
+    return fnmatchcase(address, pattern) or fnmatchcase(address.partition(":")[2], pattern)
 
 
 class CallDesk:
@@ -127,7 +135,7 @@ class CallDesk:
         from sipcli.ua.notices import WarningNotice
 
         uri = str(call.remote.uri)
-        step = self._plan.next_for(uri)
+        step = self._plan.next_for(call.remote.uri)
         try:
             if isinstance(step, int):
                 call.reject(step)

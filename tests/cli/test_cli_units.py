@@ -27,6 +27,7 @@ from sipcli.cli.words import Talker
 from sipcli.config import AccountConfig, Config, parse_config
 from sipcli.credentials import CancelSignal, UserAction
 from sipcli.errors import ConfigError
+from sipcli.sip.syntax.uri import SipUri, parse_uri
 
 CONFIG = parse_config(
     """
@@ -388,7 +389,7 @@ class TestTraceFile:
 class TestAnswerPlan:
     def test_a_list_serves_one_call_each_and_its_last_the_rest(self) -> None:
         plan = AnswerPlan("auto,503, busy ,decline")
-        assert [plan.next_for("sip:x@y") for _ in range(5)] == ["auto", 503, 486, 603, 603]
+        assert [plan.next_for(SipUri.parse("sip:x@y")) for _ in range(5)] == ["auto", 503, 486, 603, 603]
 
     @pytest.mark.parametrize("text", ["", "maybe", "200", "99", "700", "auto,", "4O4"])
     def test_nonsense(self, text: str) -> None:
@@ -402,11 +403,26 @@ class TestAnswerPlan:
             (("sip:bob@*",), "sip:bob@example.com", "auto"),
             (("*@example.com",), "sip:bob@example.net", 403),
             (("*@example.com",), "sip:bob@example.com.evil.example", 403),
+            (("*@example.com",), "sip:bob@EXAMPLE.com;user=phone", "auto"),
+            (("+4930*",), "tel:+493012345;ext=7", "auto"),
             ((), "sip:anybody@anywhere", "auto"),
         ],
     )
     def test_allow_keeps_auto_for_some(self, allow: tuple[str, ...], uri: str, step: str | int) -> None:
-        assert AnswerPlan("auto", allow).next_for(uri) == step
+        assert AnswerPlan("auto", allow).next_for(parse_uri(uri)) == step
+
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "sip:mallory@evil.example;x=.example.com",
+            "sip:mallory@evil.example?x=.example.com",
+            "sips:mallory@evil.example;maddr=www.example.com",
+            "tel:+1900;phone-context=www.example.com",
+        ],
+    )
+    def test_T22_what_hangs_on_an_address_lets_nobody_in(self, uri: str) -> None:
+        """The caller's server vouches for user and host alone.  Fails without ``caller.aor`` in ``_matches``."""
+        assert AnswerPlan("auto", ("*@*.example.com", "*.example.com")).next_for(parse_uri(uri)) == 403
 
 
 class TestSilentTerminal:
