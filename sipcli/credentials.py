@@ -383,7 +383,10 @@ class CancelSignal:
                 return
             self._event.set()
             if self._pipe is not None:
-                os.write(self._pipe[1], b"\0")
+                try:
+                    os.write(self._pipe[1], b"\0")
+                except OSError:
+                    pass  # the provider closed the descriptor it was lent: it does not look, and that is its own loss
 
     def is_set(self) -> bool:
         return self._event.is_set()
@@ -397,7 +400,7 @@ class CancelSignal:
             raise Cancelled("cancelled")
 
     def fileno(self) -> int:
-        """A descriptor that becomes readable when the signal is set."""
+        """A descriptor that becomes readable when the signal is set.  It is lent: look at it, and do not close it."""
         with self._lock:
             if self._pipe is None:
                 self._pipe = os.pipe()
@@ -410,7 +413,10 @@ class CancelSignal:
         with self._lock:
             pipe, self._pipe = self._pipe, None
         for fd in pipe or ():
-            os.close(fd)
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # as above; the thread that closes it has other jobs to do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

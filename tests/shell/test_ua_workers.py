@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import subprocess
 import sys
 import textwrap
@@ -220,6 +221,32 @@ async def test_the_signals_descriptors_are_closed_when_the_job_ends_and_not_befo
         await until(lambda: box[0].finished)
         with pytest.raises(OSError, match="Bad file"):
             os.fstat(seen[0])
+
+
+@stepped
+async def test_T17_a_provider_that_closes_the_signals_descriptor_harms_nobody_else() -> None:
+    """It is lent, and ``open(cancel.fileno())`` closes it: a thread that died of that would never be replaced."""
+    with bench() as b:
+        for lane in (b.workers.prompt, b.workers.fetch):
+            closed, withdrawn = threading.Event(), threading.Event()
+
+            def work(closed: threading.Event = closed, withdrawn: threading.Event = withdrawn) -> str:
+                job = current_job.get()
+                assert job is not None
+                os.close(job.cancel.fileno())
+                closed.set()
+                withdrawn.wait(10)
+                return "done"
+
+            job = b.submit(work, lane=lane)
+            await until(closed.is_set)
+            job.cancel.set()
+            withdrawn.set()
+            await until(lambda: b.done)
+            assert b.done.pop()[1:] == ("done", None)
+            b.submit(lambda: "next", lane=lane)
+            await until(lambda: b.done)
+            assert b.done.pop()[1:] == ("next", None) and lane.threads == 1 and lane.outstanding == 0
 
 
 @stepped

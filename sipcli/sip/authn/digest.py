@@ -292,7 +292,7 @@ def digest_header(
 
 
 def can_answer(challenge: Challenge, credentials: Credentials) -> bool:
-    """Is this a secret for this realm, scheme and algorithm - and not wiped?
+    """Is this a secret for this realm, scheme and algorithm - not wiped, and not expired when it was given?
 
     Realms are compared exactly (RFC 7616 section 3.3); ``"*"`` is our own
     spelling for "any realm of the account".  An HA1 serves its own realm and
@@ -302,6 +302,8 @@ def can_answer(challenge: Challenge, credentials: Credentials) -> bool:
     if isinstance(credentials, SigningCredentials):
         return False
     if credentials.scheme != challenge.scheme or not credentials.secret:
+        return False
+    if credentials.expires_in is not None and not credentials.expires_in > 0:  # NaN, which JSON may hold, is neither
         return False
     if isinstance(credentials, BearerCredentials):
         fits = _B64TOKEN.fullmatch(credentials.token.reveal()) is not None

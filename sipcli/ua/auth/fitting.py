@@ -32,7 +32,7 @@ def objection_to(credentials: Credentials, challenge: Challenge, key: CacheKey) 
         return "what it gave is for another realm"
     if isinstance(credentials, SigningCredentials) and not signs(challenge, credentials):
         return f"its key does not sign {challenge.algorithm}"
-    if credentials.expires_in is not None and credentials.expires_in <= 0:
+    if credentials.expires_in is not None and not credentials.expires_in > 0:  # NaN, which JSON may hold, is neither
         return "what it gave has expired"
     return None
 

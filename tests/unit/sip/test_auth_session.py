@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from sipcli.sip.auth import (
@@ -59,6 +61,17 @@ def test_A04_each_distinct_secret_is_sent_once_and_three_at_most() -> None:
     assert [proves(exchange.answer(i), s) for i, s in enumerate(("one", "two", "three"), 1)] == [True] * 3
     assert len(exchange.sent) == 4
     assert len(rig.heard(AuthRejected)) == 3
+
+
+@pytest.mark.parametrize("lease", [0.0, -5.0, math.nan])
+def test_A04_what_has_expired_when_it_is_given_is_no_answer(lease: float) -> None:
+    """It would go out bare, be challenged as if for the first time, and be asked for again: sixteen times."""
+    rig = Rig(asynchronous=True)
+    exchange, token = rig.pending(digest())
+    over = [password("right", expires_in=lease)]
+    assert rig.session.reinit_request(token, over) is None
+    assert rig.session.why_no_plan(token, over) is GiveUp.NO_CREDENTIALS
+    assert len(exchange.sent) == 1 and token.live
 
 
 def test_A04_another_user_with_the_same_password_is_another_secret() -> None:
