@@ -48,7 +48,3 @@ def test_it_runs_and_knows_its_providers(wheel: Path, tmp_path: Path) -> None:
     found = {kind["type"]: kind for kind in result["types"] if kind["builtin"]}
     assert found.keys() == registered.keys()
     assert not [kind for kind in found.values() if kind["problem"]]
-
-
-def test_it_registers_and_calls_in_its_sandbox(wheel: Path, tmp_path: Path) -> None:
-    assert "everything works" in run(wheel, tmp_path, "demo")
