@@ -17,15 +17,11 @@ class NoTerminal(NotFound):
 class SilentTerminal:
     """Shows, but never asks."""
 
-    prompting = False
     exists = False
     available = False
 
-    def __init__(
-        self, *, say: Callable[[str], None], on_action: Callable[[UserAction], None] | None = None, why: str
-    ) -> None:
+    def __init__(self, *, say: Callable[[str], None], why: str) -> None:
         self._say = say
-        self._on_action = on_action
         self._why = why
 
     def ask(self, prompt: str, *, secret: bool = True, cancel: CancelSignal, timeout: float | None = None) -> Secret:
@@ -35,10 +31,7 @@ class SilentTerminal:
         self._say(safe_line(text))
 
     def user_action(self, action: UserAction) -> None:
-        if self._on_action is not None:
-            self._on_action(action)
-        else:
-            self.show(action_words(action))
+        self.show(action_words(action))
 
     def print_line(self, line: str) -> None:
         self._say(line)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sipcli.cli.silent import NoTerminal, action_words
-from sipcli.cli.tty import TtyModes, in_foreground, open_tty
+from sipcli.cli.tty import TTY, TtyModes, in_foreground, open_tty
 from sipcli.credentials import Cancelled, CancelSignal, Secret, Unavailable, UserAction
 from sipcli.observe.text import safe_line
 
@@ -47,21 +47,12 @@ class _Prompt:
 class TtyTerminal:
     """The person at ``/dev/tty``.
 
-    *say* prints one line for people (standard error); *on_action* reports a
-    :class:`~sipcli.credentials.UserAction` as an event.  :meth:`ask` blocks and
+    *say* prints one line for people (standard error).  :meth:`ask` blocks and
     belongs on a worker thread; the rest may be called from anywhere.
     """
 
-    def __init__(
-        self,
-        *,
-        say: Callable[[str], None],
-        on_action: Callable[[UserAction], None] | None = None,
-        path: str = "/dev/tty",
-    ) -> None:
+    def __init__(self, *, say: Callable[[str], None]) -> None:
         self._say = say
-        self._on_action = on_action
-        self._path = path
         self._modes = TtyModes()
         self._prompt: _Prompt | None = None
         self._reading = threading.Lock()
@@ -76,15 +67,10 @@ class TtyTerminal:
     # ── asking ────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def prompting(self) -> bool:
-        """Is a person being asked right now?"""
-        return self._prompt is not None
-
-    @property
     def exists(self) -> bool:
         """Is there a controlling terminal at all, be we in its foreground or not?"""
         try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK))
+            os.close(os.open(TTY, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK))
         except OSError:
             return False
         return True
@@ -93,7 +79,7 @@ class TtyTerminal:
     def available(self) -> bool:
         """Could a person be asked: a controlling terminal, and we in its foreground?"""
         try:
-            os.close(open_tty(self._path))
+            os.close(open_tty())
         except NoTerminal:
             return False
         return True
@@ -102,7 +88,7 @@ class TtyTerminal:
         """One line from the person.  Raises NoTerminal, Cancelled (^C, ^D, *cancel*), Unavailable in time-out."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._instead_of_keys(), nullcontext() if self.below is None else self.below.put_away():
-            tty = open_tty(self._path)
+            tty = open_tty()
             current = _Prompt(tty, safe_line(prompt), CancelSignal())
             try:
                 self._modes.enter(tty, echo=not secret, lines=True)
@@ -144,11 +130,8 @@ class TtyTerminal:
         self.print_line(safe_line(text))
 
     def user_action(self, action: UserAction) -> None:
-        """Tell the person - and the event stream - what to do elsewhere (RFC 8628 section 3.3)."""
-        if self._on_action is not None:
-            self._on_action(action)
-        else:
-            self.show(action_words(action))
+        """Tell the person what to do elsewhere (RFC 8628 section 3.3)."""
+        self.show(action_words(action))
 
     def print_line(self, line: str) -> None:
         """Print *line*, which is fit to be printed; a prompt that stands open is written again below it."""
@@ -222,7 +205,7 @@ class TtyTerminal:
                     return
 
     def _read_keys_until_asked(self, on_keys: Callable[[str], None], stop: CancelSignal) -> None:
-        tty, give_way = open_tty(self._path), CancelSignal()
+        tty, give_way = open_tty(), CancelSignal()
         self._yield_keys = give_way
         buffer = bytearray(_MOST_KEYS)
         try:

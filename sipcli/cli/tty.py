@@ -8,17 +8,19 @@ from typing import Any
 
 from sipcli.cli.silent import NoTerminal
 
-__all__ = ["TtyModes", "in_foreground", "open_tty"]
+__all__ = ["TTY", "TtyModes", "in_foreground", "open_tty"]
+
+TTY = "/dev/tty"
 
 _LOCAL_MODES = 3
 """The places of ``c_lflag`` and ``c_cc`` in what ``tcgetattr`` returns."""
 _CONTROL_CHARACTERS = 6
 
 
-def open_tty(path: str) -> int:
+def open_tty() -> int:
     """A descriptor of the terminal that is our own: its O_NONBLOCK is nobody else's.  Raises NoTerminal."""
     try:
-        tty = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK)
+        tty = os.open(TTY, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise NoTerminal(f"there is no terminal to ask on ({error.strerror})") from None
     if not in_foreground(tty):
