@@ -20,6 +20,7 @@ from sipcli.ua.accountrequests import AccountRequests
 from sipcli.ua.auth.authdesk import exchange_key, refuse_answer, refuse_coroutine
 from sipcli.ua.auth.chain import Terms
 from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge
+from sipcli.ua.auth.fitting import refuse_strangers
 from sipcli.ua.auth.rations import Ration
 from sipcli.ua.auth.terms import chain_for, prompt_burst, wait_limit
 from sipcli.ua.calls.answering import CallHandler, hand_over
@@ -302,9 +303,12 @@ class Account(AccountRequests):
         deferred.on_revoked(revoked)
 
     async def _consult(self, hook: ChallengeCoroutine, deferred: DeferredChallenge) -> None:
-        answer: Answer = None
+        answers: tuple[Credentials, ...] = ()
         try:
             answer = await asyncio.wait_for(hook(deferred), self.terms.max_wait)
+            given = () if answer is None else tuple(answer) if isinstance(answer, Iterable) else (answer,)
+            refuse_strangers(given)
+            answers = given
         except (Cancelled, TimeoutError) as error:
             if deferred.is_valid:
                 deferred.give_up(GiveUp.ABANDONED if isinstance(error, Cancelled) else GiveUp.DEADLINE)
@@ -313,12 +317,10 @@ class Account(AccountRequests):
         try:
             if not deferred.is_valid:
                 return
-            if answer is None:
-                self.undecided(deferred)
-            elif isinstance(answer, Iterable):
-                deferred.respond(*answer)
+            if answers:
+                deferred.respond(*answers)
             else:
-                deferred.respond(answer)
+                self.undecided(deferred)
         except (ChallengeGone, AgentClosed) as error:
             log.debug("account %s: %s", self.name, error)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sipcli.credentials import Secret
 from sipcli.errors import AgentClosed, ChallengeGone, UnregisteredThread
 from sipcli.sip.auth import GiveUp
 from sipcli.ua.auth.challenge import DeferredChallenge, DeferredToken, Verdict, VerdictState, labels_of
@@ -89,6 +90,31 @@ async def test_an_answer_that_fails_while_it_is_sent_is_logged_and_not_raised_at
     deferred.respond(RIGHT)
     assert "the answer cannot be used" in caplog.text
     assert deferred._verdict.state is VerdictState.ANSWERED
+
+
+@stepped
+async def test_A27_a_plain_text_is_refused_where_it_is_given_and_burns_nothing() -> None:
+    """Everybody's first mistake.  Fails without the check before the claim: the challenge was claimed, and nobody
+    could answer it any more until its ceiling."""
+    rig = ChallengeRig()
+    exchange, deferred = rig.deferred()
+    for wrong in ("hunter2-canary", b"hunter2-canary", Secret("hunter2-canary"), None):
+        with pytest.raises(TypeError, match="PasswordCredentials") as raised:
+            deferred.respond(wrong)
+        assert "hunter2" not in str(raised.value)
+    assert deferred.is_valid
+    deferred.respond(RIGHT)
+    assert proves(exchange.answer(), "right")
+
+
+@stepped
+async def test_an_answer_of_which_nothing_can_be_made_abandons(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = ChallengeRig()
+    exchange, deferred = rig.deferred()
+    for name in ("reinit_request", "why_no_plan"):
+        monkeypatch.setattr(rig.rig.session, name, lambda *_: 1 / 0)
+    deferred.respond(RIGHT)
+    assert exchange.why is GiveUp.NO_CREDENTIALS
 
 
 @stepped

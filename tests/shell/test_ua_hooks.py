@@ -326,6 +326,21 @@ async def test_a_coroutine_gives_up_or_decides_by_itself() -> None:
 
 
 @stepped
+async def test_A27_a_coroutine_that_returns_a_plain_text_is_told_so_and_its_account_answers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with site() as s:
+        account = s.account(Account, own=[password("wonderland")])
+
+        @account.on_challenge
+        async def ask(challenge: DeferredChallenge) -> Any:
+            return "hunter2-canary"
+
+        await account.register()
+    assert "PasswordCredentials(user, Secret(password))" in caplog.text and "hunter2" not in caplog.text
+
+
+@stepped
 async def test_a_coroutine_is_cancelled_when_its_challenge_ends_and_at_max_wait() -> None:
     ended: list[str] = []
 

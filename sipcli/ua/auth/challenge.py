@@ -33,6 +33,7 @@ from sipcli.errors import AgentClosed, ChallengeGone, LocalProtocolError
 from sipcli.sip.auth import AuthSession, Challenged, ChallengeToken, GiveUp, RealmState
 from sipcli.sip.authn.challenge import Challenge
 from sipcli.sip.syntax.message import Request, Response
+from sipcli.ua.auth.fitting import refuse_strangers
 from sipcli.ua.lanes.inbox import Inbox
 from sipcli.ua.lanes.threads import ThreadRegistry, running_loop
 
@@ -125,6 +126,7 @@ class Verdict:
     # --- verbs, from any registered thread --------------------------------------------------------------------
 
     def respond(self, credentials: tuple[Credentials, ...]) -> None:
+        refuse_strangers(credentials)
         self.gate.check()
         self.claim(VerdictState.ANSWERED)
         self.gate.run(partial(self._answer, credentials))
@@ -183,15 +185,16 @@ class Verdict:
     def _answer(self, credentials: tuple[Credentials, ...]) -> None:
         if not self.token.live:
             return  # revoked meanwhile; AuthSettled has reported it
+        why: GiveUp | None = None
         try:
             plan = self.session.reinit_request(self.token, credentials)
             if plan is not None:
                 self.session.send_request(self.token, plan)
+                return
+            why = self.session.why_no_plan(self.token, credentials)
         except Exception:
             log.exception("the answer cannot be used; the challenge is abandoned")
-            plan = None
-        if plan is None and self.token.live:
-            self._abandon(self.session.why_no_plan(self.token, credentials) or GiveUp.NO_CREDENTIALS)
+        self._abandon(why or GiveUp.NO_CREDENTIALS)
 
     def _abandon(self, why: GiveUp) -> None:
         if self.token.live:

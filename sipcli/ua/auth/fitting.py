@@ -1,8 +1,9 @@
-"""Does what a provider gave answer this challenge?  It goes to the realm it was asked for, and nowhere else."""
+"""Does what was given answer this challenge?  It goes to the realm it was asked for, and nowhere else."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 from sipcli.credentials import (
     BearerCredentials,
@@ -15,7 +16,7 @@ from sipcli.sip.authn.challenge import Challenge
 from sipcli.sip.authn.digest import signs
 from sipcli.ua.auth.cache import CacheKey
 
-__all__ = ["ANSWERS", "bound_to", "objection_to"]
+__all__ = ["ANSWERS", "bound_to", "objection_to", "refuse_strangers"]
 
 ANSWERS = (PasswordCredentials, Ha1Credentials, BearerCredentials, SigningCredentials)
 """What a provider may give; :class:`~sipcli.credentials.SignedCredentials` are made from it, for one sending."""
@@ -50,3 +51,13 @@ def bound_to(credentials: Credentials, realm: str) -> Credentials:
     if isinstance(credentials, SigningCredentials):
         return dataclasses.replace(credentials, realm=realm)
     return credentials  # an HA1 was computed with its realm
+
+
+def refuse_strangers(given: Iterable[object]) -> None:
+    """TypeError unless all of it is credentials: a plain password is everybody's first try, and must burn nothing."""
+    for one in given:
+        if not isinstance(one, Credentials):
+            kind = type(one).__name__
+            raise TypeError(
+                f"the answer is PasswordCredentials(user, Secret(password)), or other credentials; no {kind}"
+            )
