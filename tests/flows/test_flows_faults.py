@@ -57,15 +57,14 @@ def test_a_registrar_that_hangs_up_after_each_answer_is_not_hammered() -> None:
     at: list[float] = []
     for _ in range(6):
         wire.drop(wire.flow())
-        if wire.taken == len(wire.sent):
-            when = wire.engine.next_timer()
-            assert when is not None
-            wire.run(when - wire.clock)
+        when = wire.engine.next_timer()
+        assert when is not None
+        wire.run(when - wire.clock)
         request = wire.one()
         at.append(wire.clock)
         wire.deliver(response(request, 200, "OK", f"Contact: {request.header('contact')}"))
     pauses = [later - earlier for earlier, later in pairwise(at)]
-    assert at[0] == 1000.0
+    assert 1000.25 <= at[0] <= 1002.0
     for failures, pause in enumerate(pauses, 1):
         assert 15 * 2**failures <= pause <= 30 * 2**failures
 
@@ -76,6 +75,7 @@ def test_a_connection_that_lived_for_a_while_is_replaced_at_once() -> None:
     for _ in range(3):
         wire.run(150)
         wire.drop(wire.flow())
+        wire.seek()
         request = wire.one()
         wire.deliver(response(request, 200, "OK", f"Contact: {request.header('contact')}"))
 

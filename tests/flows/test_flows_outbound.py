@@ -46,6 +46,15 @@ def mapped(ping: bytes, host: str = "198.51.100.7", port: int = 40000) -> bytes:
     return head + struct.pack("!HHI", 0x8028, 4, zlib.crc32(head) ^ 0x5354554E)
 
 
+def ask(here: Wire) -> None:
+    """Until the next question of a keep-alive."""
+    asked = len(here.pings)
+    while len(here.pings) == asked:
+        when = here.engine.next_timer()
+        assert when is not None
+        here.run(when - here.clock)
+
+
 def states(here: Wire) -> list[str]:
     return [event.state for event in here.told(events.RegistrationChanged)]
 
@@ -194,6 +203,7 @@ def test_C05_no_pong_in_ten_seconds_is_a_lost_flow() -> None:
     assert here.silent()
     here.run(0.2)
     assert [event.flow for event in here.told(events.FlowReleased)] == [old]
+    here.seek()
     again = here.one()
     assert again.method == "REGISTER"
     assert ";reg-id=1;" in again.header("contact")
@@ -246,7 +256,7 @@ def test_C05_over_udp_it_is_stun_every_24_to_29_seconds() -> None:
 def test_C05_stun_is_repeated_seven_times_and_then_the_flow_is_lost() -> None:
     here = wire("udp")
     bound(here, *FIRMLY)
-    here.run(29.1)
+    ask(here)
     here.deliver(mapped(here.pings[-1][2]))
     here.pings.clear()
     here.take()
@@ -258,7 +268,30 @@ def test_C05_stun_is_repeated_seven_times_and_then_the_flow_is_lost() -> None:
     assert len({ping for *_, ping in here.pings}) == 1
     assert here.silent()
     here.run(0.6)
+    here.seek()
     assert here.one().method == "REGISTER"
+
+
+@pytest.mark.parametrize(("unanswered", "again"), [(2, False), (3, True), (6, True)])
+def test_C05_who_was_silent_for_a_while_may_have_been_rebooted(unanswered: int, again: bool) -> None:
+    """Over UDP nothing breaks: a proxy that was away for less than 39.5 s answers, and knows nobody any more."""
+    here = wire("udp")
+    bound(here, *FIRMLY)
+    ask(here)
+    here.deliver(mapped(here.pings[-1][2]))
+    here.pings.clear()
+    while len(here.pings) <= unanswered:
+        here.run(0.25)
+    assert here.silent()
+    here.deliver(mapped(here.pings[-1][2]))
+    if again:
+        here.seek()
+        register = here.one()
+        assert register.method == "REGISTER"
+        here.deliver(ok(register, *FIRMLY))
+        assert states(here) == ["trying", "registered", "registered"]
+    here.run(20.0)
+    assert here.silent()
 
 
 def test_C05_where_there_never_was_stun_it_is_left_at_that() -> None:
@@ -274,21 +307,22 @@ def test_C05_where_there_never_was_stun_it_is_left_at_that() -> None:
 def test_C05_another_mapping_is_another_flow() -> None:
     here = wire("udp")
     bound(here, *FIRMLY)
-    here.run(29.1)
+    ask(here)
     here.deliver(mapped(here.pings[-1][2]))
-    here.run(29.1)
+    ask(here)
     assert here.silent()
     here.deliver(mapped(here.pings[-1][2], port=40001))
+    here.seek()
     assert here.one().method == "REGISTER"
 
 
 def test_C05_stun_that_answers_another_question_is_nothing() -> None:
     here = wire("udp")
     bound(here, *FIRMLY)
-    here.run(29.1)
+    ask(here)
     good = here.pings[-1][2]
     here.deliver(mapped(good))
-    here.run(29.1)
+    ask(here)
     for forged in (mapped(good, port=1), mapped(bytes(20), port=1), mapped(here.pings[-1][2])[:-1]):
         here.deliver(forged)
     assert here.silent()
@@ -297,9 +331,9 @@ def test_C05_stun_that_answers_another_question_is_nothing() -> None:
 def test_C05_stun_from_elsewhere_is_nothing() -> None:
     here = wire("udp")
     bound(here, *FIRMLY)
-    here.run(29.1)
+    ask(here)
     here.deliver(mapped(here.pings[-1][2]))
-    here.run(29.1)
+    ask(here)
     here.deliver(mapped(here.pings[-1][2], port=1), Flow(99, "udp", LOCAL, ("203.0.113.9", 5060)))
     assert here.silent()
 
@@ -308,20 +342,95 @@ def test_C05_stun_from_elsewhere_is_nothing() -> None:
 
 
 def test_C05_the_pauses_after_lost_flows_grow() -> None:
-    """Section 4.5: 50 to 100 % of min(1800, 30 * 2^n) seconds."""
+    """Section 4.5: 50 to 100 % of min(1800, 30 * 2^n) seconds; but for two minutes of min(3, 2^n), as it lets us."""
     here = wire()
     bound(here, *FIRMLY)
     here.servers = ()
+    lost_at = here.clock
     here.drop(here.flow())
+    here.run(2.0)
     pauses = []
-    for _ in range(9):
+    while here.clock < lost_at + 9000:
         told = here.last(events.RegistrationChanged)
         assert told.state == "retrying"
-        pauses.append(told.retry_in_s)
+        pauses.append((here.clock, told.retry_in_s))
         here.run(told.retry_in_s + 0.01)
-    for n, pause in enumerate(pauses, start=1):
+    hurried = [pause for when, pause in pauses if when < lost_at + 120]
+    for n, pause in enumerate(hurried, start=1):
+        upper = min(3, 2**n)
+        assert upper / 2 <= pause <= upper
+    assert 40 <= len(hurried) <= 80
+    later = [pause for when, pause in pauses if when >= lost_at + 120]
+    for n, pause in enumerate(later, start=1):
         upper = min(1800, 30 * 2**n)
         assert upper / 2 <= pause <= upper
+    assert len(later) > 8
+
+
+def _come_back(here: Wire) -> float:
+    """The server is there again; seconds until it knows us."""
+    here.take()
+    here.servers = (("192.0.2.1", 5060),)
+    back = here.clock
+    while here.taken == len(here.sent):
+        when = here.engine.next_timer()
+        assert when is not None
+        here.run(when - here.clock)
+    here.deliver(ok(here.one(), *FIRMLY), here.sent_over[-1])
+    assert states(here)[-1] == "registered"
+    return here.clock - back
+
+
+@pytest.mark.parametrize("away", [0.0, 1.0, 7.7, 30.0, 61.3, 110.0])
+def test_C05_a_proxy_that_was_rebooted_knows_us_again_in_three_seconds(away: float) -> None:
+    here = wire()
+    bound(here, *FIRMLY)
+    here.run(60)
+    here.servers = ()
+    here.drop(here.flow())
+    assert here.silent(), "not all its phones at once"
+    here.run(away)
+    assert _come_back(here) <= 3.0
+
+
+def test_C05_a_silent_loss_that_only_the_refresh_finds_is_sought_as_hard() -> None:
+    """Without keep-alives - UDP, and no outbound - nobody notices before: then one Timer F, or ICMP at once."""
+    here = wire("udp", outbound="off")
+    bound(here)
+    while here.taken == len(here.sent):
+        when = here.engine.next_timer()
+        assert when is not None
+        here.run(when - here.clock)
+    refresh = here.one()
+    assert refresh.method == "REGISTER"
+    here.flows.clear()
+    here.servers = ()
+    here.drop(here.sent_over[-1], "lost: connection refused")
+    told = here.last(events.RegistrationChanged)
+    assert told.state == "retrying" and told.retry_in_s <= 2.0
+    here.run(20.0)
+    assert _come_back(here) <= 3.0
+
+
+@pytest.mark.parametrize("code", [503, 500, 403])
+def test_C05_a_proxy_that_answers_sets_the_pace(code: int) -> None:
+    """It is there, and overloaded, or of another opinion: nothing is gained by hurry (section 4.5)."""
+    here = wire()
+    bound(here, *FIRMLY)
+    here.run(60)
+    here.drop(here.flow())
+    here.seek()
+    here.deliver(response(here.one(), code, "Not Now"), here.sent_over[-1])
+    told = here.last(events.RegistrationChanged)
+    assert told.state == "retrying" and 30 <= told.retry_in_s <= 60
+
+
+def test_C05_who_was_never_bound_is_in_no_hurry() -> None:
+    """Section 4.5: when the UA boots, the first retry is 30 to 60 s later."""
+    here = wire()
+    here.servers = ()
+    here.do(lambda: here.engine.register("work"))
+    assert 30 <= here.last(events.RegistrationChanged).retry_in_s <= 60
 
 
 def test_C05_a_call_goes_on_over_the_new_flow_and_says_where() -> None:
@@ -334,6 +443,7 @@ def test_C05_a_call_goes_on_over_the_new_flow_and_says_where() -> None:
     here.local = ("192.0.2.99", 5099)
     here.drop(old)
     assert call.adrift
+    here.seek()
     again = here.one()
     assert again.method == "REGISTER"
     new = here.sent_over[-1]
@@ -420,6 +530,7 @@ def test_C05_what_a_lost_flow_left_behind_is_taken_back() -> None:
     bound(here)
     here.local = ("192.0.2.99", 5099)
     here.drop(here.flow())
+    here.seek()
     again = here.one()
     assert [contact.partition(";reg-id")[0] for contact in again.all("contact")] == [
         "<sip:u7x@192.0.2.99:5099;transport=tcp>;expires=3600",
@@ -433,6 +544,7 @@ def test_C05_over_the_same_address_nothing_was_left_behind() -> None:
     here = wire()
     bound(here)
     here.drop(here.flow())
+    here.seek()
     assert len(here.one().all("contact")) == 1
 
 

@@ -61,6 +61,7 @@ def test_the_connection_breaks_and_the_binding_moves() -> None:
     wire.do(lambda: wire.engine.register("work"))
     wire.deliver(ok(wire.one()))
     wire.drop(wire.flow())
+    wire.seek()
     request = wire.one()
     assert request.method == "REGISTER"
     assert len({flow.id for flow in wire.sent_over}) == 2
@@ -154,6 +155,7 @@ def test_what_is_taken_back_is_the_contact_that_was_bound() -> None:
     registration = wire.do(lambda: wire.engine.register("work"))
     wire.deliver(ok(wire.one()))
     wire.drop(wire.flow())
+    wire.seek()
     wire.deliver(response(wire.one(), 500, "Server Internal Error"))
     wire.local = ("192.0.2.99", 6000)
     wire.drop(wire.flow())

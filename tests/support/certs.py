@@ -14,6 +14,9 @@ __all__ = ["Authority", "Leaf", "certificates", "make_ca"]
 
 _ALWAYS = ("20200101000000Z", "20491231235959Z")
 
+_ADDRESSES = "IP:127.0.0.1,IP:::1,IP:10.77.0.2"
+"""The last is a host of its own (tests/support/netns.py)."""
+
 
 @dataclass(frozen=True)
 class Leaf:
@@ -28,7 +31,7 @@ class Authority:
 
     KINDS: dict[str, tuple[str, str, tuple[str, str], str]] = {
         # name: subject, subjectAltName, first and last day, issuer
-        "good": ("/CN=sip.test", "DNS:sip.test,URI:sip:sip.test,DNS:localhost,IP:127.0.0.1,IP:::1", _ALWAYS, "ca"),
+        "good": ("/CN=sip.test", f"DNS:sip.test,URI:sip:sip.test,DNS:localhost,{_ADDRESSES}", _ALWAYS, "ca"),
         "strict": ("/CN=sip.test", "DNS:sip.test,URI:sip:sip.test", _ALWAYS, "ca"),
         "expired": ("/CN=sip.test", "DNS:sip.test,URI:sip:sip.test", (_ALWAYS[0], "20210101000000Z"), "ca"),
         "wrong": ("/CN=other.test", "DNS:other.test,URI:sip:other.test", _ALWAYS, "ca"),

@@ -112,6 +112,15 @@ class Wire:
         self.engine.flow_lost(flow, why, self.clock)
         self.pump()
 
+    def seek(self) -> None:
+        """Until the first REGISTER after a flow was lost: at most 2 s, for not all phones of a proxy come at once."""
+        taken = len(self.sent)
+        began = self.clock
+        while len(self.sent) == taken:
+            when = self.engine.next_timer()
+            assert when is not None and when <= began + 2.0, "nothing is tried"
+            self.run(when - self.clock)
+
     def _wish(self, wanted: events.FlowWanted) -> None:
         if not self.grant:
             return

@@ -29,6 +29,8 @@ DATAGRAM_INTERVAL: Final = 29.0
 DATAGRAM_LEAST: Final = 24.0
 RTO: Final = 0.5
 SENDINGS: Final = 7
+AWAY: Final = 4
+"""Sendings of which only the last is answered: at 0, 0.5 and 1.5 s nobody was there."""
 LAST_WAIT: Final = 16 * RTO
 """STUN's own patience (RFC 8489 section 6.2.1): sent at 0, 0.5, 1.5 ... 31.5 s, given up at 39.5 s."""
 
@@ -135,6 +137,12 @@ class FlowKeeper:
     def _fail(self, why: str) -> None:
         abandon(self._core, self._flow, why)
 
+    def _doubt(self) -> None:
+        for account in self._core.accounts.values():
+            registration = account.registration
+            if registration is not None and registration.flow is not None and registration.flow.id == self._flow.id:
+                registration.doubt()
+
     # -- answers ---------------------------------------------------------------------------------------
 
     def heard(self, data: bytes) -> None:
@@ -157,4 +165,6 @@ class FlowKeeper:
             self._fail(f"lost: the way to {self._flow} changed behind our back")
         else:
             self.answered, self._mapped = True, answer.mapped
+            if self._sendings >= AWAY:
+                self._doubt()
             self._rest()

@@ -17,10 +17,11 @@ from sipcli.sip.events import RegistrationChanged, RegistrationState, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
-from sipcli.sip.pauses import backoff, refresh_in, retry_after
+from sipcli.sip.pauses import refresh_in, retry_after
 from sipcli.sip.registrations.binding import Binding, granted, service_route
 from sipcli.sip.registrations.keepalive import keep_alive, leave_alone
 from sipcli.sip.registrations.outbound import FIRST_HOP_LACKS_OUTBOUND
+from sipcli.sip.registrations.pace import SPREAD, Pace
 from sipcli.sip.softstate import SoftState, verdict
 from sipcli.sip.syntax.message import Response, code_and_reason
 from sipcli.sip.targets import Target, through
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from sipcli.sip.core import Core
 
 __all__ = ["Binding", "Registration", "State"]
-
-STEADY = 120.0
-"""Seconds after which a connection that breaks was a good one (RFC 5626 section 4.5)."""
 
 SIGN_IN_PACE = 300.0
 """Seconds from one unused sign-in to the next, in the long run: a code often lives that long, and none is hammered."""
@@ -62,10 +60,9 @@ class Registration(SoftState):
     __slots__ = (
         "_account",
         "_begun_at",
-        "_failures",
         "_flow",
-        "_losses",
         "_offline",
+        "_pace",
         "_rebind",
         "_unbind",
         "_waited",
@@ -85,8 +82,7 @@ class Registration(SoftState):
         self.binding: Binding | None = None
         self.bound_at = 0.0
         self._flow: Flow | None = None
-        self._failures = 0
-        self._losses = 0
+        self._pace = Pace(core)
         self._offline = False  # the last failure came without an answer
         self._unbind = False
         self._rebind = False
@@ -142,12 +138,12 @@ class Registration(SoftState):
             return
         self._flow = None
         if self.state is State.BOUND:
-            steady = self._core.now - self.bound_at >= STEADY
-            self._losses = 0 if steady else self._losses + 1
-            if self._losses < 2:
-                self.refresh()
-            else:  # a registrar that hangs up after each answer must not be asked as fast as it answers
-                self._core.arm(self, "refresh", self._backoff(self._losses - 1))
+            self._core.arm(self, "refresh", self._pace.lost(self.bound_at))
+
+    def doubt(self) -> None:
+        """Whoever keeps the binding was away for a moment.  A machine that was rebooted has forgotten it."""
+        if self.state is State.BOUND:
+            self._core.arm(self, "refresh", self._core.uniform(*SPREAD))
 
     def address_lost(self, host: str) -> None:
         """Our address is gone, and with it the binding, whatever the transport."""
@@ -160,7 +156,7 @@ class Registration(SoftState):
     def network_changed(self) -> None:
         """Another REGISTER at once, if there is no binding that holds and nobody refused us."""
         if self._offline and self._exchange is None and self.state in (State.BOUND, State.RETRYING):
-            self._failures = 0
+            self._pace.hurry()
             self._bind()
 
     def on_timer(self, name: str) -> None:
@@ -237,7 +233,7 @@ class Registration(SoftState):
         if seconds <= 0:
             self._failed(response, "protocol: the registrar accepted us for no time at all")
             return
-        self._failures = 0
+        self._pace.succeeded()
         self._too_brief = self._waited = self._offline = False
         self.bound_at = self._core.now
         self.binding = Binding(exchange.contact, self._core.now + seconds, seconds)
@@ -279,9 +275,9 @@ class Registration(SoftState):
         if not self.keep:
             self._gone(verdict(response), response, why)
             return
-        self._failures += 1
         self._offline = response is None and not ours
-        delay = self._backoff(self._failures)
+        bound_at = self.bound_at if self.state is State.REFRESHING else None
+        delay = self._pace.failed(heard=not self._offline, bound_at=bound_at)
         if ours:
             # A store may come back any moment, and the binding must not end between two looks.
             delay = min(delay, STORE_TIME, max(left / 2, LAST_CHANCE) if left > 0 else STORE_TIME)
@@ -300,8 +296,7 @@ class Registration(SoftState):
         self.state = State.WAITING
         delay = None
         if why is GiveUp.SIGN_IN:  # he signs in elsewhere: that begins anew by itself, a new code replacing the old
-            self._failures += 1
-            pace = min(SIGN_IN_PACE, self._backoff(self._failures))
+            pace = min(SIGN_IN_PACE, self._pace.next())
             delay = max(LEAST_PAUSE, pace - (self._core.now - self._begun_at))
             self._core.arm(self, "retry", delay)
         binding, now = self.binding, self._core.now
@@ -320,9 +315,6 @@ class Registration(SoftState):
             self.binding = None
             self._account.use_service_route(())
             self._tell("waiting", why="expired: the binding ran out while a person was awaited")
-
-    def _backoff(self, failures: int) -> float:
-        return backoff(failures, self._core.uniform)
 
     def _leave(self) -> None:
         """Un-REGISTER if there is something to take back."""
@@ -347,7 +339,7 @@ class Registration(SoftState):
             account.registration = None
         self._tell(state, response, why=why)
         if rebind and not account.closed:
-            self._failures = 0
+            self._pace.forgive()
             self._bind()
 
     def _tell(

@@ -78,6 +78,10 @@ class Kamailio:
     def restart(self) -> None:
         """Stop, and begin anew with an empty memory: as a machine that was rebooted."""
         self.server.stop()
+        self.begin()
+
+    def begin(self) -> None:
+        """After :meth:`stop`, anew."""
         self.server = Server(self._argv, self.directory / "kamailio.log")
         self.server.wait_until(self._answers, timeout=20)
 
@@ -153,11 +157,12 @@ class Kamailio:
 
     def _write_config(self, nonce_expire: int, idp: str) -> None:
         listen = "".join(f"listen=tls:127.0.0.1:{self.tls_port(name)}\n" for name in (*CERTIFICATES, ASKING))
+        ways = [("udp", self.port), ("tcp", self.port), *([("tls", self.tls_port())] if self.certs else [])]
         secrets = "".join(f'    $sht(secrets=>{user}) = "{secret}";\n' for user, secret in self.users.items())
         text = Path(__file__).with_name("kamailio.cfg").read_text()
         for name, value in {
             "TLS_LISTEN": listen,
-            "LISTEN": "".join(f"listen={way}:{self.host}:{self.port}\n" for way in ("udp", "tcp")) if self.host else "",
+            "LISTEN": "".join(f"listen={way}:{self.host}:{port}\n" for way, port in ways) if self.host else "",
             "SECRETS": secrets,
             "PORT": str(self.port),
             "DIR": str(self.directory),
