@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sipcli.cli.exits import ExitStatus
 from sipcli.cli.runtime import Outcome, Run
 from sipcli.errors import ConfigError
 from sipcli.observe.quality import quality_lines
@@ -111,7 +112,11 @@ class Talk:
         for line in quality_lines(facts["stats"], facts["audio"], facts["codec"]):
             self._run.console.say(f"  {line}")
         seconds = (self._report.talk_ms or 0) / 1000
-        return Outcome("completed", f"talked to {uri} for {seconds:.1f} s")
+        talked = f"talked to {uri} for {seconds:.1f} s"
+        if self._report.lost is not None:
+            return Outcome("lost", f"{talked}; the call was lost: {self._report.lost}", ExitStatus.NETWORK)
+        silent = "; our BYE was not answered" if self._report.bye_answered is False else ""
+        return Outcome("completed", talked + silent)
 
 
 def _without_echo(run: Run, audio: AudioSpec, said: dict[str, Any]) -> AudioSpec:
@@ -135,6 +140,8 @@ def call_facts(report: CallReport) -> dict[str, Any]:
     media, audio = report.media, report.media.audio
     return {
         "by": report.by,
+        "lost": report.lost,
+        "bye_answered": report.bye_answered,
         "code": report.code,
         "setup_ms": report.setup_ms,
         "ring_ms": report.ring_ms,

@@ -54,6 +54,7 @@ class Talker:
             "publication": _publication,
             "warning": _warning,
             "network": _network,
+            "silence": _silence,
             "trace": _trace,
         }
 
@@ -186,7 +187,8 @@ def _call(fields: Fields) -> Sentence | None:
             ours = fields.get("by") == "local"
             return Sentence(f"the call with {who} is on hold" if ours else f"{who} put the call on hold")
         case "ended":
-            return Sentence(f"call with {who} ended, {_ended(fields)}")
+            why = f": {safe_text(fields['why'], limit=200)}" if fields.get("why") else ""
+            return Sentence(f"call with {who} ended, {_ended(fields)}{why}")
     return None
 
 
@@ -305,6 +307,17 @@ def _network(fields: Fields) -> Sentence:
     if fields["state"] == "lost":
         return Sentence(f"{fields['address']} is no address of this machine any more", Style.WARN)
     return Sentence(f"going on from {fields['address']}", Style.GOOD)
+
+
+def _silence(fields: Fields) -> Sentence | None:
+    quiet = f"nothing was heard for {fields['quiet_s']:.0f} s"
+    words = {
+        "asking": f"{quiet}: asking whether they are still there",
+        "alive": f"{quiet}, but they are still there",
+        "unknown": f"{quiet}, and the question whether they are still there did not get through",
+    }
+    state = fields["state"]  # gone: the end of the call says so
+    return Sentence(words[state], Style.DIM if state == "alive" else Style.WARN) if state in words else None
 
 
 def _warning(fields: Fields) -> Sentence:

@@ -30,6 +30,7 @@ expires     = 600                                    # seconds a registration la
 # call_waiting = false                               # a second call is busy while one is up
 # dnd       = true                                   # do not disturb: calls are refused with dnd_code (480, 486, 603)
 # 100rel    = "required"                             # off | supported | required: is what rings acknowledged?
+# silence   = 20                                     # seconds without audio until we ask if they are there; 0: never
 # ice       = "optional"                             # off | optional | required | relay: a path through NATs
 # stun      = "stun:stun.example.com"
 # turn      = "turn:turn.example.com"                # or turns:, or ?transport=tcp

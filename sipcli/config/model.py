@@ -119,6 +119,8 @@ class AccountConfig:
     dnd_code: int = 480
     reliable: Reliability = "supported"
     """``100rel`` in the file: whether what rings is acknowledged (RFC 3262)."""
+    silence: float = 20.0
+    """Seconds without RTP and RTCP after which the other side is asked whether it is still there; 0: never."""
     codecs: tuple[str, ...] | None = None
     """Offered and taken, in this order; None: all that this installation can do."""
     srtp: SrtpPolicy = "optional"

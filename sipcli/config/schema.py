@@ -162,6 +162,7 @@ ACCOUNT: Mapping[str, Rule] = {
     "dnd": Rule(_flag),
     "dnd_code": Rule(_one_of(480, 486, 603)),
     "100rel": Rule(_one_of("off", "supported", "required")),
+    "silence": Rule(_number(0, 86400)),
     "codecs": Rule(_codecs),
     "srtp": Rule(_one_of("off", "optional", "required")),
     "srtp_keys": Rule(_one_of("sdes", "dtls", "any")),

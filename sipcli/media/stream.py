@@ -73,6 +73,8 @@ class AudioStream:
         self.sender = RtpSender(Beginning.from_random(random(10)))
         self.receiver = RtpReceiver()
         self.malformed = 0
+        self.heard_at: float | None = None
+        """When anything of the peer's came last, RTP or RTCP; None: never."""
         self.ended_by_peer = False
         """An RTCP BYE of the peer's own SSRC came."""
 
@@ -121,6 +123,7 @@ class AudioStream:
         if packet.ssrc == self.sender.ssrc:
             self._collide(source, now)
         self.ended_by_peer = False
+        self.heard_at = now
         self.receiver.receive(packet, now)
 
     def _collide(self, source: Address, now: float) -> None:
@@ -155,6 +158,7 @@ class AudioStream:
         if self.sender.ssrc in sources_of(packets):
             self._collide(source, now)
         self._rtcp_seen_at = source
+        self.heard_at = now
         for packet in packets:
             match packet:
                 case SenderReport() | ReceiverReport():

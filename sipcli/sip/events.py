@@ -185,7 +185,8 @@ class CallEnded(NamedTuple):
     """The call is over; nothing more will be told about it.
 
     *response* is the final response that ended it, if one did; *code* and
-    *reason* are its, or what we sent ourselves.
+    *reason* are its, or what we sent ourselves.  *bye_answered*: what became of
+    our BYE; None where we sent none, or did not wait for it.
     """
 
     call: AnyCall
@@ -194,6 +195,7 @@ class CallEnded(NamedTuple):
     reason: str = ""
     why: Why = None
     response: Response | None = None
+    bye_answered: bool | None = None
 
 
 class CallIncoming(NamedTuple):

@@ -325,6 +325,7 @@ class UserAgent:
 
     def drop_call(self, call: Call) -> None:
         self._calls.pop(call.id, None)
+        self.roaming.forget(call)
 
     def call_of(self, exchange: Challenged) -> Call | None:
         """The call whose request this is, if it is one."""

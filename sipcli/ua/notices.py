@@ -253,7 +253,7 @@ class AuthDone(Notice):
 
 
 class CallNotice(Notice):
-    """A call changed.  *by* says who ended it, and is null until then."""
+    """A call changed.  *by* says who ended it, and is null until then; *why* is our sentence about an unusual end."""
 
     event: ClassVar[str] = "call"
     call: str
@@ -265,6 +265,7 @@ class CallNotice(Notice):
     code: int | None = maybe()
     reason: str | None = maybe()
     by: Side | None = None
+    why: str | None = maybe()
     sip_call_id: str
 
 

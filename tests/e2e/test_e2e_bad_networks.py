@@ -5,6 +5,7 @@ Needs root, for network namespaces and TUN devices.  The figures of a run are th
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import time
@@ -290,8 +291,72 @@ def test_a_cable_that_is_cut_for_good(lab: Lab, hurts: Hurts) -> None:
     lab.hosts.cable.change(Hurts(loss_pct=100))
     calling.wait_for("media", state="silent")
     listening.wait_for("media", state="silent")
-    done = calling.finish(60)
+    done = calling.finish(60)  # the BYE's transaction (Timer F), and the REGISTER that takes the binding back
     assert done.code == 0, (done.events, done.stderr)
-    assert done.named("call")[-1]["state"] == "ended"
-    # The BYE's transaction (Timer F), and the REGISTER that takes the binding back beside it.
-    assert done.result["call"]["talk_ms"] < 1000 * (4 + 32 + 5)
+    ended = done.named("call")[-1]
+    assert (ended["state"], ended["by"], ended["why"]) == ("ended", "local", "our BYE was not answered")
+    assert done.result["call"]["bye_answered"] is False
+    assert "our BYE was not answered" in done.result["message"]
+    assert 4000 <= done.result["call"]["talk_ms"] < 6000, "the wait is no talk"
+
+
+@pytest.mark.parametrize("hurts", [Hurts(delay_ms=20)], ids=["cut"])
+def test_nobody_need_wait_for_the_answer_to_his_bye(lab: Lab, hurts: Hurts) -> None:
+    """An interrupt ends it, in the time that all of BYE and un-REGISTER have."""
+    listening = lab.start(lab.phone("bob", lab.hosts.right), "listen", "--json", "--answer", "auto", "--max-calls", "1")
+    listening.wait_for("registration", state="registered")
+    calling = lab.start(
+        lab.phone("alice", lab.hosts.left), "call", "sip:bob@sip.test", "--json", "-vv", "--duration", "3"
+    )  # fmt: skip
+    calling.wait_for("media", state="flowing")
+    lab.hosts.cable.change(Hurts(loss_pct=100))
+    while not calling.wait_for("trace", direction="out")["start_line"].startswith("BYE "):
+        pass
+    calling.signal(signal.SIGINT)
+    asked = time.monotonic()
+    done = calling.finish(20)
+    assert time.monotonic() - asked < 10
+    assert done.code == 130, (done.events, done.stderr)
+
+
+@pytest.mark.parametrize("hurts", [Hurts(delay_ms=20)], ids=["vanishes"])
+@pytest.mark.parametrize("how", ["the cable is cut", "his machine stops"])
+def test_a_peer_that_vanishes(lab: Lab, hurts: Hurts, how: str) -> None:
+    """Nobody hangs up: the silence is noticed, nobody answers the OPTIONS, and the call says so at its end."""
+    callee = lab.phone("bob", lab.hosts.right)
+    caller = lab.phone("alice", lab.hosts.left, more="silence = 6")
+    listening = lab.start(callee, "listen", "--json", "--answer", "auto", "--audio", "tone:880", "--max-calls", "1")
+    listening.wait_for("registration", state="registered")
+    calling = lab.start(caller, "call", "sip:bob@sip.test", "--json")
+    calling.wait_for("media", state="flowing")
+    if how == "the cable is cut":
+        lab.hosts.cable.change(Hurts(loss_pct=100))
+    else:
+        listening.kill()
+    assert 6 <= calling.wait_for("silence", state="asking", timeout=20)["quiet_s"] < 9
+    calling.wait_for("silence", state="gone", timeout=40)
+    ended = calling.wait_for("call", state="ended", timeout=5)
+    assert ended["by"] == "network"
+    assert ended["why"].startswith("nothing was heard for ")
+    done = calling.finish(40)
+    assert (done.code, done.result["outcome"]) == (7, "lost"), (done.events, done.stderr)
+    assert done.result["call"]["lost"] == ended["why"]
+
+
+@pytest.mark.parametrize("hurts", [Hurts(delay_ms=20)], ids=["stays"])
+def test_a_peer_that_is_only_silent_stays(lab: Lab, hurts: Hurts) -> None:
+    """His audio gets lost, his signalling does not: he is asked, answers, and the call goes on to its end."""
+    require("nft")
+    callee = lab.phone("bob", lab.hosts.right)
+    caller = lab.phone("alice", lab.hosts.left, more="silence = 3")
+    listening = lab.start(callee, "listen", "--json", "--answer", "auto", "--max-calls", "1")
+    listening.wait_for("registration", state="registered")
+    calling = lab.start(caller, "call", "sip:bob@sip.test", "--json", "--duration", "12")
+    calling.wait_for("media", state="flowing")
+    rules = "table ip deaf { chain through { type filter hook forward priority 0; meta l4proto udp drop; }; }"
+    subprocess.run(lab.hosts.proxy.command(["nft", "-f", "-"]), input=rules, text=True, check=True)
+    calling.wait_for("silence", state="asking", timeout=10)
+    calling.wait_for("silence", state="alive", timeout=10)
+    done = calling.finish(40)
+    assert done.code == 0, (done.events, done.stderr)
+    assert done.result["call"]["bye_answered"] is True

@@ -13,6 +13,7 @@ from sipcli.sip import events
 from sipcli.sip.auth import AuthChallenged, AuthRejected, GiveUp
 from sipcli.sip.calls.indialog import CallState
 from sipcli.sip.calls.session_timer import SessionTimer
+from sipcli.sip.events import CallEnded
 from sipcli.sip.syntax.uri import SipUri
 from tests.support.pair import ANSWER, OFFER, Gate, Heard, Wire, password, response
 
@@ -262,7 +263,7 @@ def test_A22_a_refresh_waits_for_its_secret_until_the_other_side_hangs_up(interv
     wire.run(0.2)
     assert not wire.token.live
     assert wire.one().method == "BYE"
-    assert call.state is CallState.ENDING
+    assert call.state is CallState.ENDED
 
 
 def test_A22_only_a_2xx_extends_the_session() -> None:
@@ -299,7 +300,7 @@ def test_A22_the_same_refusal_is_not_tried_for_ever() -> None:
     assert wire.silent()
     wire.run(0.2)
     assert wire.one().method == "BYE"
-    assert call.state is CallState.ENDING
+    assert call.state is CallState.ENDED
 
 
 @pytest.mark.parametrize(("status", "says_bye"), [(408, True), (481, False)])
@@ -309,7 +310,7 @@ def test_A22_408_and_481_end_the_call(status: int, says_bye: bool) -> None:
     wire.respond()
     wire.deliver(response(wire.one(), status, "No"))
     assert [heard.method for heard in wire.take()] == (["BYE"] if says_bye else [])
-    assert call.state is (CallState.ENDING if says_bye else CallState.ENDED)
+    assert call.state is CallState.ENDED
 
 
 def test_A22_silence_ends_the_call() -> None:
@@ -317,7 +318,33 @@ def test_A22_silence_ends_the_call() -> None:
     wire.respond()
     wire.run(32.1)
     assert [heard.method for heard in wire.take()][-1] == "BYE"
-    assert call.state is CallState.ENDING
+    assert call.state is CallState.ENDED, "nobody waits for an answer from who gives none"
+    ended = wire.last(CallEnded)
+    assert (ended.by, ended.bye_answered) == ("network", None)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_bye_that_is_not_answered_is_told(answered: bool) -> None:
+    wire = Wire()
+    call, _, _ = wire.established()
+    wire.do(call.hangup)
+    if answered:
+        wire.deliver(response(wire.one(), 481, "No Such Call"))
+    else:
+        wire.run(31.9)
+        assert call.state is CallState.ENDING
+        wire.run(0.2)  # Timer F
+    ended = wire.last(CallEnded)
+    assert (ended.by, ended.bye_answered) == ("local", answered)
+
+
+def test_a_bye_that_crosses_theirs_is_as_good_as_answered() -> None:
+    wire = Wire()
+    call, _, callee = wire.established()
+    wire.do(call.hangup)
+    wire.take()
+    wire.deliver(callee.request("BYE"))
+    assert wire.last(CallEnded).bye_answered is True
 
 
 def test_A22_the_timer_ends_with_the_call() -> None:

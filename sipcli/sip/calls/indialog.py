@@ -260,7 +260,10 @@ class Call:
     def _say_bye(
         self, by: Party, *, code: int | None = None, reason: str = "", why: Why = None, response: Response | None = None
     ) -> None:
-        """Hang up a session: BYE, and ``CallEnded`` when it is through (RFC 3261 section 15.1.1)."""
+        """Hang up a session: BYE, and ``CallEnded`` when it is through (RFC 3261 section 15.1.1).
+
+        Where the other side is silent it is over at once: nobody waits for an answer from who gives none.
+        """
         if self.state in (CallState.ENDING, CallState.ENDED):
             return
         self.state = CallState.ENDING
@@ -269,17 +272,28 @@ class Call:
         self._core.wheel.disarm(self)
         self._last_words = (by, code, reason, why, response)
         assert self.dialog is not None
-        self._bye = Farewell(self._core, self.dialog, self)
+        silent = by == "network"
+        self._bye = Farewell(self._core, self.dialog, None if silent else self)
         self._bye.exchange.closing = self._account is not None and self._account.closed
         self._bye.start()
+        if silent:
+            self._end(by, code=code, reason=reason, why=why, response=response)
 
     def on_farewell(self, response: Response | None, why: Why) -> None:
         """The BYE ended, well or not: either way the session is over (section 15.1.1)."""
         by, code, reason, cause, final = self._last_words
-        self._end(by, code=code, reason=reason, why=cause if cause is not None else why, response=final)
+        cause, said = cause if cause is not None else why, response is not None
+        self._end(by, code=code, reason=reason, why=cause, response=final, bye_answered=said)
 
     def _end(
-        self, by: Party, *, code: int | None = None, reason: str = "", why: Why = None, response: Response | None = None
+        self,
+        by: Party,
+        *,
+        code: int | None = None,
+        reason: str = "",
+        why: Why = None,
+        response: Response | None = None,
+        bye_answered: bool | None = None,
     ) -> None:
         if self.state is CallState.ENDED:
             return
@@ -297,7 +311,7 @@ class Call:
         self._after_end()
         if response is not None and code is None:
             code, reason = response.status, response.reason
-        core.emit(CallEnded(self.me, by, code, reason, why, response))
+        core.emit(CallEnded(self.me, by, code, reason, why, response, bye_answered))
 
     def _on_end(self) -> None:
         """What a kind of call has to put away."""
@@ -364,7 +378,7 @@ class Call:
         self._reoffer.stop()  # a re-INVITE of theirs that still waits is answered 487 (section 15.1.2)
         if self.state is CallState.ENDING:  # both hung up at once: our BYE finds its own end (RFC 5407 section 3.3)
             by, code, reason, why, response = self._last_words
-            self._end(by, code=code, reason=reason, why=why, response=response)
+            self._end(by, code=code, reason=reason, why=why, response=response, bye_answered=True)
         else:
             self._end("remote")
 

@@ -20,8 +20,9 @@ from sipcli.ua.calls.callaudio import CallAudio, DigitQueue
 from sipcli.ua.calls.callchange import SessionChanges, quiet_future
 from sipcli.ua.calls.callmedia import MediaHooks, open_incoming, open_media, settings_for, speaks_tls
 from sipcli.ua.calls.callnotices import CallTeller, digit_of_info
-from sipcli.ua.calls.callreport import CallReport, CallTimes, why_not
+from sipcli.ua.calls.callreport import CallReport, CallTimes, why_lost, why_not, why_over
 from sipcli.ua.calls.icecall import IceCare
+from sipcli.ua.calls.vigil import Vigil
 from sipcli.ua.media.media_io import MediaSession
 from sipcli.ua.net.localhost import local_host
 from sipcli.ua.notices import CallState, DtmfNotice, Side
@@ -63,6 +64,7 @@ class Call:
         self._early: bytes | None = None
         self._answer: Response | None = None
         self.ice = IceCare(self)
+        self.vigil = Vigil(self)
         self._loop = loop
         self._times = CallTimes(loop)
         self._answered: asyncio.Future[None] = quiet_future(loop)
@@ -273,6 +275,7 @@ class Call:
     async def hangup(self, *, timeout: float = HANGUP_WAIT) -> None:
         """End the call, whatever its state; returns when it is over, or after *timeout* seconds."""
         if not self.is_over:
+            self._times.mark_down()
             with self.agent.turn():
                 self.core.hangup()
         try:
@@ -344,19 +347,23 @@ class Call:
     def give_up(self, error: SipcliError) -> None:
         """The call is up and of no use: it ends, with *error*."""
         self._failure = error
+        self._times.mark_down()
         with self.agent.turn():
             self.core.hangup()
 
     def _mark_up(self) -> None:
         self._times.mark_up()
         self.session.answered()
+        self.vigil.begin()
         if self.direction == "in" and not self._answered.done():
             self._answered.set_result(None)
 
     def _end(self, event: CallEnded) -> None:
         if self.is_over:
             return
-        self.teller.call("ended", code=event.code, reason=event.reason, by=event.by)
+        self.vigil.stop()
+        why = why_over(event, self.vigil.verdict)
+        self.teller.call("ended", code=event.code, reason=event.reason, by=event.by, why=why)
         self.state = "ended"
         if self._stats is not None:
             self._stats.cancel()
@@ -372,7 +379,7 @@ class Call:
             if self._times.is_up:
                 self.teller.stats(media)
         error = self._failure or why_not(self, event, was_up=self._times.is_up)
-        report = self._times.report(event, media)
+        report = self._times.report(event, media, lost=why_lost(event, self.vigil.verdict))
         gone = error or NoAnswer("call: hung up before it was answered")
         self.changes.fail(gone)
         if not self._answered.done():
@@ -387,6 +394,7 @@ class Call:
     ) -> None:
         """It is in *state* now, *by* whose doing: tell everybody."""
         self.state = state
+        self.vigil.note()
         self.teller.call(state, code=code, reason=reason, by=by)
 
     def _tell_stats(self) -> None:

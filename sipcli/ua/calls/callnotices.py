@@ -45,6 +45,7 @@ class CallTeller:
         code: int | None = None,
         reason: str | None = None,
         by: Side | None = None,
+        why: str | None = None,
     ) -> None:
         call = self._call
         self._agent.tell(
@@ -58,6 +59,7 @@ class CallTeller:
                 code=code,
                 reason=reason or None,
                 by=by,
+                why=why,
                 sip_call_id=call.sip_call_id,
             )
         )

@@ -15,7 +15,7 @@ from sipcli.ua.failures import failure_of
 if TYPE_CHECKING:
     from sipcli.ua.calls.call import Call
 
-__all__ = ["CallReport", "CallTimes", "why_not"]
+__all__ = ["CallReport", "CallTimes", "why_lost", "why_not", "why_over"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,9 @@ class CallReport:
     """What a call came to.  Times in milliseconds, None where it did not come so far.
 
     *pdd_ms*: from dialling to the first sign of the far end; *setup_ms*: to the
-    answer; *ring_ms* and *talk_ms*: how long it rang, and was up.
+    answer; *ring_ms* and *talk_ms*: how long it rang, and was up.  *lost*: why it
+    ended although nobody hung up; *bye_answered*: what became of our BYE, None
+    where there was none, or nobody waited for it.
     """
 
     by: Literal["local", "remote", "network"]
@@ -34,6 +36,8 @@ class CallReport:
     talk_ms: float | None = None
     pdd_ms: float | None = None
     media: MediaReport = MediaReport()  # noqa: RUF009 - frozen
+    lost: str | None = None
+    bye_answered: bool | None = None
 
     @property
     def codec(self) -> str | None:
@@ -61,6 +65,7 @@ class CallTimes:
         self._signs: float | None = None
         self._rang: float | None = None
         self._up: float | None = None
+        self._down: float | None = None
 
     @property
     def is_up(self) -> bool:
@@ -78,8 +83,12 @@ class CallTimes:
         self._up = self._loop.time()
         self._signs = self._signs or self._up
 
-    def report(self, event: CallEnded, media: MediaReport) -> CallReport:
-        up, now = self._up, self._loop.time()
+    def mark_down(self) -> None:
+        """We hung up; how long the BYE takes is no talk."""
+        self._down = self._down or self._loop.time()
+
+    def report(self, event: CallEnded, media: MediaReport, *, lost: str | None) -> CallReport:
+        up, now = self._up, self._down or self._loop.time()
         return CallReport(
             by=event.by,
             code=event.code,
@@ -89,6 +98,8 @@ class CallTimes:
             talk_ms=_ms(up, now),
             pdd_ms=_ms(self._began, self._signs),
             media=media,
+            lost=lost if self.is_up else None,
+            bye_answered=event.bye_answered,
         )
 
 
@@ -109,6 +120,18 @@ def why_not(call: Call, event: CallEnded, *, was_up: bool) -> SipcliError | None
         story=story,
         server=None if flow is None else flow.remote[0],
     )
+
+
+def why_lost(event: CallEnded, verdict: str | None) -> str | None:
+    """Why a call ended although nobody hung up; *verdict*: what its silence came to."""
+    if event.by == "local" or not isinstance(event.why, str):
+        return None
+    return verdict or event.why.partition(": ")[2] or event.why
+
+
+def why_over(event: CallEnded, verdict: str | None) -> str | None:
+    """What *by* and the code do not say of the end of a call, for people."""
+    return "our BYE was not answered" if event.bye_answered is False else why_lost(event, verdict)
 
 
 def _ms(start: float | None, end: float | None) -> float | None:

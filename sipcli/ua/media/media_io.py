@@ -203,6 +203,16 @@ class MediaSession:
         return None if self._negotiator is None else self._negotiator.agreement
 
     @property
+    def listens(self) -> bool:
+        """The other side was told that it may send, and the beat goes."""
+        return self._pacer is not None and self.agreement is not None and self.agreement.may_receive
+
+    @property
+    def heard_at(self) -> float | None:
+        """When anything of the other side's came last, RTP or RTCP, on the loop's clock; None: never."""
+        return None if self._stream is None else self._stream.heard_at
+
+    @property
     def held(self) -> bool:
         """We hold the call, or want to."""
         return self._negotiator is not None and self._negotiator.hold
@@ -311,7 +321,7 @@ class MediaSession:
             event = receiver.digits.popleft()
             if self._on_dtmf is not None:
                 self._on_dtmf(event.digit, event.duration_ms)
-        if self.agreement is None or not self.agreement.may_receive:
+        if not self.listens:
             return
         last = receiver.last_arrival
         quiet = stream.ended_by_peer or now - (self._started if last is None else last) > _SILENT_AFTER_S

@@ -117,6 +117,14 @@ class Roaming:
             with self._agent.turn():
                 call.core.on_silence("lost: our address is gone, and no other was found in time")
 
+    def forget(self, call: Call) -> None:
+        """It is over: nothing here holds it any longer."""
+        deadline, task = self._deadlines.pop(call.id, None), self._tasks.get(call.id)
+        if deadline is not None:
+            deadline.cancel()
+        if task is not None:
+            task.cancel()
+
     def _recover(self, call: Call) -> None:
         if call.id not in self._tasks:
             task = self._tasks[call.id] = asyncio.get_running_loop().create_task(self._tell_where(call))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import struct
+import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -256,3 +258,22 @@ async def test_T23_a_socket_of_the_kernel_that_only_fails_does_not_hold_the_loop
         await changes.wait()
     watch._socket = real
     watch.close()
+
+
+async def test_a_call_that_ended_adrift_is_held_by_nothing_here(addresses: set[str]) -> None:
+    """Neither by its deadline, 32 s later, nor by the next try."""
+    call = Call(answers=(MediaFailed("unreachable"),) * roaming.TRIES)
+    agent: Any = Agent(call)
+    here = Roaming(agent)
+    addresses.clear()
+    here.changed()
+    addresses.add(NEW)
+    here.changed()
+    kept = weakref.ref(call)
+    here.forget(call)
+    agent.calls = ()
+    await settle()
+    del call
+    gc.collect()
+    assert kept() is None
+    here.close()
