@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import aioice
-from aioice.ice import StunProtocol
-from aioice.stun import Message
+from aioice.ice import CandidatePair, StunProtocol
+from aioice.stun import Message, TransactionError
 
 from sipcli.media.candidates import Candidate, LocalIce, PeerIce, Selected
 from sipcli.media.demux import kind_of
@@ -25,6 +25,12 @@ Arrived = Callable[["Wire", bytes, Address], None]
 
 _MOST_SOURCES = 100
 """RFC 8445 section 6.1.2.5 suggests so many pairs."""
+
+GRACE = 1.0
+"""Seconds for which a relay waits for something better.  Where two NATs are dug through at once the first check of one
+end is often dropped by the other's NAT, and repeated after 0.5 s; the relay, which answers at once, would have won."""
+_LOOK = 0.02
+_OPEN = (CandidatePair.State.FROZEN, CandidatePair.State.WAITING, CandidatePair.State.IN_PROGRESS)
 
 _log = logging.getLogger(__name__)
 
@@ -105,9 +111,12 @@ class Checks(aioice.Connection):
         super().__init__(
             ice_controlling=True, components=components, local_username=local.ufrag, local_password=local.pwd
         )
-        # aioice nominates as RFC 8445 section 8.1.1 says with lite peers only, and with every check, which that
-        # section has done away with, otherwise: then two ends may believe in two pairs.
+        # aioice nominates with every check, which RFC 8445 section 8.1.1 has done away with - two ends may believe in
+        # two pairs then -, or, with lite peers, the first pair of all that works.  Which one is best we say ourselves.
         self.remote_is_lite = True
+        self._nominating = set(range(1, components + 1))
+        self._settled: set[int] = set()
+        self._began = 0.0
         self.proven: set[tuple[Wire, Address]] = set()
         """Whoever knows our password has sent a check from there."""
         self._wires = tuple(wires)
@@ -134,6 +143,7 @@ class Checks(aioice.Connection):
     async def seek(self, peer: PeerIce, *, controlling: bool) -> tuple[Selected, ...]:
         """Find a path to *peer*.  ConnectionError when there is none; it may take longer than a caller should wait."""
         self.ice_controlling = controlling
+        self._began = asyncio.get_running_loop().time()
         self.remote_username, self.remote_password = peer.ufrag, peer.pwd
         await self.gather_candidates()
         for candidate in peer.candidates:
@@ -145,6 +155,44 @@ class Checks(aioice.Connection):
             for _, pair in sorted(self._nominated.items())
         )
 
+    def check_complete(self, pair: CandidatePair) -> None:
+        """A pair works, or does not.  One that works is not done before we know whether it is the one."""
+        if pair.state is CandidatePair.State.SUCCEEDED and self.ice_controlling and not pair.nominated:
+            self.check_state(pair, CandidatePair.State.IN_PROGRESS)
+            pair.task = asyncio.create_task(self._nominate(pair))
+        else:
+            super().check_complete(pair)
+
+    async def _nominate(self, pair: CandidatePair) -> None:
+        """RFC 8445 section 8.1.1: the first that works and needs no relay; a relay, once nothing better may come."""
+        component, clock = pair.component, asyncio.get_running_loop().time
+        while _relayed(pair) and self._may_improve(component) and clock() < self._began + GRACE:
+            await asyncio.sleep(_LOOK)
+        if not self.ice_controlling:  # a conflict of roles was decided meanwhile: it is the other's choice now
+            pair.nominated = pair.remote_nominated
+        elif component not in self._settled:
+            self._settled.add(component)
+            wire, password = cast("Wire", pair.protocol), cast("str", self.remote_password)
+            request = self.build_request(pair, nominate=True)
+            try:
+                await wire.request(request, pair.remote_addr, integrity_key=password.encode())
+            except TransactionError:
+                self._settled.discard(component)
+                self.check_state(pair, CandidatePair.State.FAILED)
+                super().check_complete(pair)
+                return
+            pair.nominated = True
+        self.check_state(pair, CandidatePair.State.SUCCEEDED)
+        super().check_complete(pair)
+
+    def _may_improve(self, component: int) -> bool:
+        """Is a pair without a relay still being tried, and no pair chosen yet?"""
+        if component in self._settled:
+            return False
+        return any(
+            pair.component == component and pair.state in _OPEN and not _relayed(pair) for pair in self._check_list
+        )
+
     def wire_of(self, component: int) -> Wire | None:
         pair = self._nominated.get(component)
         return None if pair is None else cast("Wire", pair.protocol)
@@ -153,6 +201,10 @@ class Checks(aioice.Connection):
         """Also what aioice does when consent is gone; the wires stay, for the next session."""
         self._protocols.clear()
         await super().close()
+
+
+def _relayed(pair: CandidatePair) -> bool:
+    return "relay" in (pair.local_candidate.type, pair.remote_candidate.type)
 
 
 def to_aioice(candidate: Candidate) -> aioice.Candidate:
