@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import importlib
 import importlib.util
+import secrets
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,6 +32,8 @@ _PROFILES = {
 }
 """RFC 7714 section 14.2 and RFC 5764 section 4.1.2, dearest first.  The 32 bit tag of SHA1_32 is not offered."""
 _RECORD_HEADER = 13
+_COOKIE = 16
+"""Octets.  The HelloVerifyRequest is shorter than the shortest ClientHello then."""
 _VALID = dt.timedelta(days=30)
 
 
@@ -74,7 +77,15 @@ class DtlsAssociation:
     :attr:`keys` or :attr:`failure` is set, once.  OpenSSL measures its time-outs itself, by the real clock.
     """
 
-    def __init__(self, identity: DtlsIdentity, *, client: bool, fingerprints: Collection[Fingerprint]) -> None:
+    def __init__(
+        self,
+        identity: DtlsIdentity,
+        *,
+        client: bool,
+        fingerprints: Collection[Fingerprint],
+        stranger: bool = False,
+    ) -> None:
+        """*stranger*: who calls first shows that he hears what is sent to him (RFC 6347 section 4.2.1)."""
         self._ssl = importlib.import_module("OpenSSL.SSL")
         self._client = client
         self._fingerprints = frozenset(fingerprints)
@@ -86,7 +97,7 @@ class DtlsAssociation:
         """Why there will be no keys, for a sentence."""
         self._over = False
         self._outbox: list[bytes] = []
-        self._connection = self._ssl.Connection(self._context(identity), None)
+        self._connection = self._ssl.Connection(self._context(identity, stranger=stranger), None)
         self._connection.set_ciphertext_mtu(MTU)
         if client:
             self._connection.set_connect_state()
@@ -94,12 +105,17 @@ class DtlsAssociation:
         else:
             self._connection.set_accept_state()
 
-    def _context(self, identity: DtlsIdentity) -> Any:
+    def _context(self, identity: DtlsIdentity, *, stranger: bool) -> Any:
         ssl = self._ssl
         context = ssl.Context(ssl.DTLS_METHOD)
         context.set_min_proto_version(_DTLS_1_2)
         context.set_max_proto_version(_DTLS_1_2)
         context.set_options(ssl.OP_NO_QUERY_MTU | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET)
+        if stranger:
+            cookie = secrets.token_bytes(_COOKIE)  # of this address alone, for each has an association of its own
+            context.set_options(ssl.OP_COOKIE_EXCHANGE)
+            context.set_cookie_generate_callback(lambda _: cookie)
+            context.set_cookie_verify_callback(lambda _, shown: secrets.compare_digest(shown, cookie))
         context.set_session_cache_mode(ssl.SESS_CACHE_OFF)
         context.set_cipher_list(_CIPHERS)
         context.set_tlsext_use_srtp(b":".join(_PROFILES))

@@ -27,7 +27,7 @@ class _Component:
     """One port of the peer.  Every source is tried by itself, so that a stranger spoils nothing but his own try."""
 
     def __init__(
-        self, make: Callable[[], DtlsAssociation], remote: Address | None, *, client: bool, now: float
+        self, make: Callable[[bool], DtlsAssociation], remote: Address | None, *, client: bool, now: float
     ) -> None:
         self._make, self._client = make, client
         self.remote = remote
@@ -46,7 +46,7 @@ class _Component:
     def _call_on(self, now: float) -> None:
         if self.remote is not None:
             self._again_at = None
-            self._trials[self.remote] = self._make()
+            self._trials[self.remote] = self._make(False)
             self._judge(self.remote, now)
 
     def receive(self, data: bytes, source: Address, now: float) -> None:
@@ -60,10 +60,14 @@ class _Component:
         self._judge(source, now)
 
     def _admit(self, source: Address) -> DtlsAssociation:
-        """Somebody asks; beyond a few the oldest makes room, but never the one whom the signalling named."""
+        """Somebody asks; beyond a few the oldest makes room, but never the one whom the signalling named.
+
+        From elsewhere it may be the peer, behind a NAT, or somebody in whose name a stranger asks: he gets a cookie
+        to bring back before five flights of certificates go to him (docs/decisions/0132-a-cookie-for-strangers.md).
+        """
         if len(self._trials) >= _TRIALS and source != self.remote:
             del self._trials[next(address for address in self._trials if address != self.remote)]
-        self._trials[source] = trial = self._make()
+        self._trials[source] = trial = self._make(source != self.remote)
         return trial
 
     def _judge(self, source: Address, now: float) -> None:
@@ -137,8 +141,8 @@ class Handshakes:
         self._terms, self.failure = terms, ""
         client = terms.role == "client"
 
-        def make() -> DtlsAssociation:
-            return DtlsAssociation(identity, client=client, fingerprints=terms.fingerprints)
+        def make(stranger: bool) -> DtlsAssociation:
+            return DtlsAssociation(identity, client=client, fingerprints=terms.fingerprints, stranger=stranger)
 
         self._components = {False: _Component(make, remote, client=client, now=now)}
         if remote_rtcp is not None:

@@ -301,6 +301,30 @@ def test_T21_a_peer_behind_a_nat_is_where_its_certificate_is() -> None:
     assert a.all.keys() is not None
 
 
+def test_T23_in_a_strangers_name_nobody_gets_more_than_was_sent() -> None:
+    """Who forges the source of a ClientHello has us send something to somebody else: once, and less.
+
+    Fails without the cookie: a flight of 700 octets for each 150, and the same again after 1, 3, 7 and 15 s.
+    """
+    a, _ = _sides()
+    a.begin("server", BOB, B)
+    for port in range(20):
+        a.all.receive(HELLO, ("203.0.113.9", 1000 + port), 0.0)
+        (sent,) = a.all.take()
+        assert sent.destination == ("203.0.113.9", 1000 + port)
+        assert len(sent.data) < len(HELLO)
+        assert sent.data[13] == 3, "a HelloVerifyRequest (RFC 6347 section 4.3.2)"
+        assert a.all.due_in(0.0) is None, "nothing is repeated"
+
+
+def test_E03_whom_the_signalling_named_is_asked_for_no_cookie() -> None:
+    """A round trip less; and his SDP has audio sent there anyway."""
+    a, _ = _sides()
+    a.begin("server", BOB, B)
+    a.all.receive(HELLO, B, 0.0)
+    assert a.all.take()[0].data[13] == 2, "a ServerHello"
+
+
 def test_T21_once_there_are_keys_nobody_else_is_answered() -> None:
     a, b = _sides()
     a.begin("server", BOB, B)
