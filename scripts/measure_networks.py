@@ -64,7 +64,7 @@ def rows() -> list[dict[str, Any]]:
 def table(found: list[dict[str, Any]]) -> str:
     machine = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     lines = [
-        f"{machine}; two tests at a time. Of the two sides the worse one.",
+        f"{machine}, load average {os.getloadavg()[1]:.0f}; two tests at a time. Of the two sides the worse one.",
         "",
         "| network | between | answered after | codec | clear tone | over noise | longest gap | > 60 ms | the call |",
         "|---|---|---|---|---|---|---|---|---|",

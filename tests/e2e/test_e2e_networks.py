@@ -158,10 +158,11 @@ def test_C05_a_rebooted_proxy(
         server.stop()
         listening.wait_for("registration", state="retrying", timeout=10)
         calling.wait_for("registration", state="retrying", timeout=10)
+        began = time.monotonic()
         server.begin()
-        back = time.monotonic()
-        took = max(bound_again(process, back) for process in (listening, calling))
-        assert took < 5
+        starting = time.monotonic() - began  # it may serve SIP before it answers the question whether it does
+        took = max(bound_again(process, began) for process in (listening, calling))
+        assert took < starting + 5
         assert server.contacts("bob")
         # The caller hangs up through the new proxy, and the callee hears of it: each knows where the other is now.
         done = calling.finish(50)
@@ -171,7 +172,7 @@ def test_C05_a_rebooted_proxy(
         server.stop()
     gaps = wavs.tone_gaps(heard, 440)
     assert max(gaps, default=0) < 5, gaps
-    how = f"registered {took:.1f} s after it was back, ended by BYE"
+    how = f"registered {took:.1f} s after it was started again, ended by BYE"
     figures("a rebooted proxy", f"sipcli, sipcli ({transport}, GRUU)", done, [wavs.hear(heard, 440)], how)
     wavs.assert_tone(heard, 440, seconds=15)
 
