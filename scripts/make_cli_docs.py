@@ -39,7 +39,7 @@ STATUSES = {
     ExitStatus.NO_CREDENTIALS: "no credentials; abandoned by the person; a person took too long",
     ExitStatus.TIMEOUT: "no answer (408, 480, or a time-out)",
     ExitStatus.BUSY: "busy or declined (486, 600, 603)",
-    ExitStatus.NETWORK: "network, DNS or TLS; a server failed (5xx)",
+    ExitStatus.NETWORK: "network, DNS or TLS; a server failed (5xx); a call that was lost",
     ExitStatus.PROVIDER: "a provider failed, or was too slow",
     ExitStatus.PROTOCOL: "the peer broke the protocol",
     ExitStatus.EXPECTATION: "what was expected (`--expect`) did not hold; the request itself went well",
