@@ -54,7 +54,7 @@ SUITES = {
 
 _OFFERED = ("AEAD_AES_128_GCM", "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
 _LINE = re.compile(r"([0-9]{1,9})\s+(\w{1,64})\s+(\S+)((?:\s+\S+)*)\s*")
-_INLINE = re.compile(r"inline:([A-Za-z0-9+/]+={0,2})(?:\|[^|:;]*)?")
+_INLINE = re.compile(r"inline:([A-Za-z0-9+/]+)={0,2}(?:\|[^|:;]*)?")
 _HARMLESS = re.compile(r"WSH=[0-9]{1,9}|-.*")
 """A hint at the replay window, and what its writer says may be ignored (section 6.3.7)."""
 
@@ -94,7 +94,8 @@ def parse_crypto(value: str) -> Crypto | None:
     if suite is None or inline is None or not all(_HARMLESS.fullmatch(word) for word in parameters.split()):
         return None
     try:
-        master = base64.b64decode(inline[1], validate=True)
+        # rtpengine leaves out the signs that fill it up (its `SDES-pad`): section 6.1 says base64, and no more.
+        master = base64.b64decode(inline[1] + "=" * (-len(inline[1]) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
     return Crypto(int(tag), suite.name, master) if len(master) == suite.key + suite.salt else None

@@ -28,6 +28,8 @@ IceState: TypeAlias = Literal["plain", "checking", "connected", "failed", "lost"
 CONNECT_WAIT = 20.0
 """Seconds to find a path.  A check is repeated for 32 s (RFC 8489 section 6.2.1): nobody listens to silence so long."""
 _CLOSE_WAIT = 1.0
+_EARLY = 8
+"""Datagrams of a handshake that are kept: a first flight with a large certificate is less."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class IcePath:
         self._proven: set[tuple[Wire, Address]] = set()
         self._ends: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._early: list[tuple[Wire, bytes, Address]] = []
         self._pathless = 0
         self.strangers = 0
         """Datagrams that were not the peer's."""
@@ -213,6 +216,7 @@ class IcePath:
         }
         self._drop_sessions(but=checks)  # until now the peer could go on asking whether we still want the old path
         self._become("connected")
+        self._hear_early()
         await checks.get_event()
         # Nobody closed it but aioice itself: six checks of consent in a row had no answer, about 30 s.
         self._become("lost")
@@ -245,6 +249,12 @@ class IcePath:
         if wire is not None:
             wire.datagram_received(data, source)
 
+    def _hear_early(self) -> None:
+        """The peer may know the path before we do, and shakes hands at once: he would repeat it in a second or two."""
+        early, self._early = self._early, []
+        for datagram in early:
+            self._arrived(*datagram)
+
     def _arrived(self, wire: Wire, data: bytes, source: Address) -> None:
         """What is not STUN, at *wire*.  With ICE it is the peer's only if he has proven that he sends from there."""
         if self._closed:
@@ -255,7 +265,10 @@ class IcePath:
         else:
             path = self._paths.get(wire.component)
             if path is None or ((wire, source) != path and (wire, source) not in self._proven):
-                self.strangers += 1
+                if self.state == "checking" and kind_of(data) == "dtls" and len(self._early) < _EARLY:
+                    self._early.append((wire, data, source))
+                else:
+                    self.strangers += 1
                 return
             source = path[1]
         rtcp = wire.component == 2

@@ -145,6 +145,15 @@ def test_E02_what_would_not_protect_is_not_taken(value: str) -> None:
     assert parse_crypto(value) is None
 
 
+@pytest.mark.parametrize("suite", SUITES.values(), ids=SUITES)
+def test_E02_a_key_may_come_without_its_padding(suite: Any) -> None:
+    """As rtpengine writes it: RFC 4568 section 6.1 says base64, and of the signs that fill it up nothing."""
+    master = bytes(range(suite.key + suite.salt))
+    written = base64.b64encode(master).decode().rstrip("=")
+    assert parse_crypto(f"1 {suite.name} inline:{written}") == Crypto(1, suite.name, master)
+    assert parse_crypto(f"1 {suite.name} inline:{written}A") is None
+
+
 def test_what_a_writer_lets_us_ignore_is_ignored() -> None:
     taken = parse_crypto(f"1 AES_CM_128_HMAC_SHA1_80 inline:{KEY_30}|1048576 WSH=128 -X=1")
     assert taken == Crypto(1, "AES_CM_128_HMAC_SHA1_80", bytes(range(30)))
