@@ -113,6 +113,11 @@ def _twinkle() -> str | None:
     )
 
 
+def _rtpengine() -> str | None:
+    found = any(Path("/usr/lib").glob("*/kamailio/modules/rtpengine.so"))
+    return _program("rtpengine")() or (None if found else "Kamailio's module rtpengine is not installed")
+
+
 def _pjsua() -> str | None:
     return (
         None if importlib.util.find_spec("pjsua2") else "the module pjsua2 is not installed (pip install pjsua2-python)"
@@ -149,6 +154,7 @@ _MISSING: dict[str, Callable[[], str | None]] = {
     "portaudio": _portaudio,
     "presence": _presence,
     "root": _root,
+    "rtpengine": _rtpengine,
     "sipp": _program("sipp"),
     "srtp": _srtp,
     "pass": _program("pass", "gpg"),

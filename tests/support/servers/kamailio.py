@@ -54,8 +54,13 @@ class Kamailio:
         extra_users: int = 0,
         host: str | None = None,
         inside: Namespace | None = None,
+        relay: int | None = None,
+        wants: dict[str, str] | None = None,
     ) -> None:
-        """*host*: listen there, too; *inside*: run in that network namespace, whose loopback is another."""
+        """*host*: listen there, too; *inside*: run in that network namespace, whose loopback is another.
+
+        *relay*: the control port of an rtpengine; *wants*: which media each user is to be offered, in its flags.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.port = free_port(block=3 + len(CERTIFICATES))
@@ -65,7 +70,10 @@ class Kamailio:
         if certs is not None:
             switches = (*switches, "TLS")
             self._write_tls(certs)
-        self._write_config(nonce_expire, idp)
+        if relay is not None:
+            switches = (*switches, "RELAY")
+        self._wants = "".join(f'    $sht(wants=>{user}) = "{flags}";\n' for user, flags in (wants or {}).items())
+        self._write_config(nonce_expire, idp, relay)
         argv = ["kamailio", "-DD", "-E", "-a", "no", "-m", "64", "-M", "8", "-Y", str(directory)]
         argv += ["-P", str(directory / "kamailio.pid"), "-f", str(directory / "kamailio.cfg")]
         for switch in switches:
@@ -155,7 +163,7 @@ class Kamailio:
         )
         (self.directory / "tls.cfg").write_text("\n".join(lines))
 
-    def _write_config(self, nonce_expire: int, idp: str) -> None:
+    def _write_config(self, nonce_expire: int, idp: str, relay: int | None) -> None:
         listen = "".join(f"listen=tls:127.0.0.1:{self.tls_port(name)}\n" for name in (*CERTIFICATES, ASKING))
         ways = [("udp", self.port), ("tcp", self.port), *([("tls", self.tls_port())] if self.certs else [])]
         secrets = "".join(f'    $sht(secrets=>{user}) = "{secret}";\n' for user, secret in self.users.items())
@@ -164,6 +172,8 @@ class Kamailio:
             "TLS_LISTEN": listen,
             "LISTEN": "".join(f"listen={way}:{self.host}:{port}\n" for way, port in ways) if self.host else "",
             "SECRETS": secrets,
+            "RELAY": str(relay or ""),
+            "WANTS": self._wants,
             "PORT": str(self.port),
             "DIR": str(self.directory),
             "CA": str(self.certs / "ca.pem") if self.certs else "",
