@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 HEAD = """# Other telephones
 
-What was tried with telephones that nobody here wrote, through Kamailio (SIPp for the most part directly). Written by
+What was tried with telephones that nobody here wrote, through Kamailio, and with a media relay between. Written by
 `make docs` from [interop.toml](interop.toml); `make interop` runs the tests of all cells and no others, and `make test`
 has them among the rest. Where there is audio, a test has listened to it: the frequency, the level and the length of
 the tone, on both sides where the other telephone records.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support import wavs
+from tests.support.netns import Namespace
 from tests.support.servers.console import TypedPhone
 
 CODECS = {"pcmu": ("PCMU", 8000), "pcma": ("PCMA", 8000), "g722": ("G722", 8000), "opus": ("opus", 48000)}
@@ -36,8 +37,12 @@ class Linphone(TypedPhone):
         encryption: str = "none",
         stun: str | None = None,
         host: str = "127.0.0.1",
+        inside: Namespace | None = None,
     ) -> None:
-        """*encryption*: ``srtp`` (SDES), ``dtls`` or ``none``; *stun*: ``host:port``, and with it ICE."""
+        """*encryption*: ``srtp`` (SDES), ``dtls`` or ``none``; *stun*: ``host:port``, and with it ICE.
+
+        *inside*: it runs in that network namespace, at *host*.
+        """
         for place in (".local/share/linphone", ".config/linphone"):  # it makes neither, and wants both
             (directory / place).mkdir(parents=True, exist_ok=True)
         self._tone, self.heard = directory / "said.wav", directory / "heard.wav"
@@ -66,7 +71,8 @@ class Linphone(TypedPhone):
             + codecs
             + "[sound]\nechocancellation=0\n"
         )
-        self.open(["linphonec", "-c", str(config), "-a"], directory)
+        argv = ["linphonec", "-c", str(config), "-a"]
+        self.open(argv if inside is None else inside.command(argv), directory)
         self.console.wait_for("linphonec> ")
         for line in ("soundcard use files", f"play {self._tone}", f"record {self.heard}"):
             self.console.type(line)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.support import wavs
+from tests.support.netns import Namespace
 from tests.support.servers.console import TypedPhone
 from tests.support.servers.process import free_port
 
@@ -30,22 +31,25 @@ class Pjsua(TypedPhone):
         codec: str = "pcmu",
         encryption: str = "none",
         stun: str | None = None,
-        turn: str | None = None,
         host: str = "127.0.0.1",
+        inside: Namespace | None = None,
     ) -> None:
-        """*encryption*: ``srtp`` (SDES) or ``none``; *stun*: ``host:port``, *turn*: that and ``,user,password``."""
+        """*encryption*: ``srtp`` (SDES) or ``none``; *stun*: ``host:port``, and with it ICE.
+
+        *inside*: it runs in that network namespace, at *host*.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         self.heard = directory / "heard.wav"
         wavs.write_tone(directory / "said.wav", tone, seconds=60)
         wishes = {
             "user": user, "proxy": proxy, "transport": transport, "ca": ca, "host": host, "rtp": free_port(block=20),
             "said": directory / "said.wav", "heard": self.heard, "codec": codec, "encryption": encryption,
-            "stun": stun, "turn": turn,
+            "stun": stun,
         }  # fmt: skip
         argv = [sys.executable, str(PHONE)]
         for name, value in wishes.items():
             argv += [f"--{name}", str(value)] if value else []
-        self.open(argv, directory, SECRET=password)
+        self.open(argv if inside is None else inside.command(argv), directory, SECRET=password)
         self.console.wait_for("(?m)^registered")
 
     dial_second = TypedPhone.dial

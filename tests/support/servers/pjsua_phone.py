@@ -136,15 +136,10 @@ class Phone(pj.Account):  # type: ignore[misc]
             kind = pj.PJMEDIA_SRTP_KEYING_SDES if w.encryption == "srtp" else pj.PJMEDIA_SRTP_KEYING_DTLS_SRTP
             media.srtpOpt.keyings.append(kind)
         nat = config.natConfig
-        nat.iceEnabled = bool(w.stun or w.turn)
+        nat.iceEnabled = bool(w.stun)
+        nat.sipStunUse = pj.PJSUA_STUN_USE_DISABLED
         if not w.stun:
-            nat.sipStunUse = nat.mediaStunUse = pj.PJSUA_STUN_USE_DISABLED
-        else:
-            nat.sipStunUse = pj.PJSUA_STUN_USE_DISABLED
-        if w.turn:
-            nat.turnEnabled = True
-            nat.turnServer, nat.turnUserName, nat.turnPassword = w.turn.split(",")
-            nat.turnConnType = pj.PJ_TURN_TP_UDP
+            nat.mediaStunUse = pj.PJSUA_STUN_USE_DISABLED
         return config
 
 
@@ -152,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("user", "proxy", "host", "rtp", "transport", "said", "heard", "codec", "encryption"):
         parser.add_argument(f"--{name}", required=True)
-    for name in ("stun", "turn", "ca"):
+    for name in ("stun", "ca"):
         parser.add_argument(f"--{name}")
     wishes = parser.parse_args()
 

@@ -56,16 +56,18 @@ class SippCallee:
         calls: int = 1,
         transport: str = "u1",
         keys: dict[str, str] | None = None,
+        host: str = "127.0.0.1",
+        port: int | None = None,
     ) -> None:
         named = prepare(directory, scenario, keys)
-        self.port, media = free_port(block=2), free_port(block=4)
-        argv = ["sipp", *named, "-i", "127.0.0.1", "-p", str(self.port)]
-        argv += ["-mi", "127.0.0.1", "-mp", str(media), "-rtp_echo", "-nostdin", "-m", str(calls), "-t", transport]
+        self.port, media = port or free_port(block=2), free_port(block=4)
+        argv = ["sipp", *named, "-i", host, "-p", str(self.port)]
+        argv += ["-mi", host, "-mp", str(media), "-rtp_echo", "-nostdin", "-m", str(calls), "-t", transport]
         argv += ["-trace_err", "-error_file", str(directory / "errors.log")]
         self.errors = directory / "errors.log"
         self.server = Server(argv, directory / "sipp.log", cwd=directory)
-        wanted = f":{self.port:04X} 00000000:0000"
-        table = Path("/proc/net/udp" if transport[0] == "u" else "/proc/net/tcp")
+        wanted = f":{self.port:04X} 00000000"  # the local end, and whom it speaks with: nobody
+        table = Path("/proc/net/" + ("udp" if transport[0] == "u" else "tcp") + ("6" if ":" in host else ""))
         self.server.wait_until(lambda: wanted in table.read_text(), timeout=10)
 
     @staticmethod
@@ -92,12 +94,14 @@ def caller(
     tone: int,
     timeout: int,
     transport: str,
+    host: str,
+    port: int | None = None,
 ) -> list[str]:
     """The command line of one UAC scenario, whose files are made."""
     named = prepare(directory, scenario, keys)
     write_tone(directory / "tone.ul", tone, 4)
-    argv = ["sipp", *named, "-s", service, remote, "-i", "127.0.0.1"]
-    argv += ["-p", str(free_port(block=2)), "-mi", "127.0.0.1", "-mp", str(free_port(block=4)), "-m", "1", "-nostdin"]
+    argv = ["sipp", *named, "-s", service, remote, "-i", host]
+    argv += ["-p", str(port or free_port(block=2)), "-mi", host, "-mp", str(free_port(block=4)), "-m", "1", "-nostdin"]
     argv += ["-timeout", f"{timeout}s", "-timeout_error", "-t", transport]
     argv += ["-trace_err", "-error_file", str(directory / "errors.log")]
     return argv
@@ -113,9 +117,10 @@ def start(
     tone: int = 440,
     timeout: int = 25,
     transport: str = "u1",
+    host: str = "127.0.0.1",
 ) -> subprocess.Popen[str]:
     """Begin one UAC scenario; 0 is its status when the call goes as the scenario says."""
-    argv = caller(directory, scenario, remote, service, keys, tone, timeout, transport)
+    argv = caller(directory, scenario, remote, service, keys, tone, timeout, transport, host)
     with (directory / "sipp.out").open("w") as out:
         return subprocess.Popen(
             argv, cwd=directory, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, text=True
@@ -132,9 +137,11 @@ def call(
     timeout: int = 25,
     transport: str = "u1",
     keys: dict[str, str] | None = None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run one UAC scenario to its end.  ``returncode`` 0: the call went as the scenario says."""
-    argv = caller(directory, scenario, remote, service, keys, tone, timeout, transport)
+    argv = caller(directory, scenario, remote, service, keys, tone, timeout, transport, host, port)
     return subprocess.run(
         argv, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout + 10, check=False
     )
