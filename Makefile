@@ -29,7 +29,8 @@ test-fast: .venv/.installed-dev  ## run the tests that need no server and no lon
 
 interop: .venv/.installed-dev servers  ## run the tests behind docs/interop.md: calls with telephones nobody here wrote
 	@$(PY) scripts/make_interop.py --check
-	@tests=$$($(PY) scripts/make_interop.py --tests) && SIPCLI_REQUIRE_REAL=1 scripts/run-tests $$tests
+	@# Four at once: for the most part they wait for what is said.
+	@tests=$$($(PY) scripts/make_interop.py --tests) && WORKERS=4 SIPCLI_REQUIRE_REAL=1 scripts/run-tests $$tests
 
 prove: .venv/.installed-dev servers  ## take each defence of tests/defences.toml out and see its tests fail
 	@$(PY) scripts/prove_defences.py
