@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -62,7 +63,11 @@ def child(calls: int, sink: int, loop: str) -> None:
 
         uvloop.run(talk(calls, sink))
     else:
-        asyncio.run(talk(calls, sink))
+        from sipcli.ua.net.punctual import new_loop
+
+        gc.freeze()  # as the command line does
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(talk(calls, sink))
 
 
 # -- this side: the stopwatch -----------------------------------------------------

@@ -22,6 +22,7 @@ import pytest
 from bench import bench_echo, bench_rtp
 from tests.support.cli import Cli, Running
 from tests.support.servers.process import free_port
+from tests.support.speed import machine_speed
 
 pytestmark = [pytest.mark.real("sipp"), pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
@@ -102,15 +103,19 @@ def test_two_minutes_of_fifty_calls_a_second(cli: Cli, tmp_path: Path) -> None:
     assert late - early < 4096, f"{early} kB after 75 s, {late} kB at the end"
 
 
-def test_fifty_calls_with_their_audio_on_one_core(cli: Cli, tmp_path: Path) -> None:
-    """5,000 packets a second: each call sends a tone, SIPp sends it back, and each call hears it whole.
+def test_a_hundred_calls_with_their_audio_on_one_core(
+    cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """10,000 packets a second: each call sends a tone, SIPp sends it back, and each call hears it whole.
 
-    A hundred are too many for one core of a plain CPython 3.11: each then heard four packets of five.
+    They take half of a core of the machine of docs/performance.md.  One that is slower by more than a third is asked
+    for as many fewer, or this would say more about the machine than about us.
     """
-    port, calls = free_port(block=2), 50
+    speed = machine_speed()
+    port, calls = free_port(block=2), min(100, int(100 * speed / 0.75))
     with listening(cli, port, calls, "--audio", "tone:440", core=0) as running:
         caller = sipp(tmp_path / "sipp", port, rate=25, calls=calls, hold_ms=16_000, at_once=calls)
-        time.sleep(6)
+        time.sleep(calls / 25 + 3)
         pid, before, began = running.process.pid, 0.0, time.monotonic()
         before = cpu_s(pid)
         time.sleep(8)
@@ -119,6 +124,8 @@ def test_fifty_calls_with_their_audio_on_one_core(cli: Cli, tmp_path: Path) -> N
         done = running.finish(timeout=20)
     last: dict[str, dict[str, Any]] = {event["call"]: event for event in done.named("stats")}
     assert len(last) == calls
+    with capsys.disabled():
+        print(f"\n{calls} calls: {share:.2f} of a core that has {speed:.2f} of the reference's speed")
     heard = sorted(event["rx"]["packets"] for event in last.values())
     lost = sorted(event["rx"]["lost_pct"] for event in last.values())
     levels = [event["rx"]["rms_dbfs"] for event in last.values()]
