@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from sipcli.cli.cards import audible
 from sipcli.cli.incoming import AnswerPlan, CallDesk
 from sipcli.cli.parameters import (
     GlobalOptions,
@@ -70,7 +71,7 @@ def command(
             desk = CallDesk(run, AnswerPlan("ask"), talk.beside(), at_once=1)
             if at_hand:
                 me.incoming = desk.incoming
-            async with AsyncExitStack() as hands:
+            async with audible(agent, talk.tones) as desk.tones, AsyncExitStack() as hands:
                 try:
                     async with _answered_in_time(run, account, said["ring_timeout"]):
                         call = await me.call(uri, **talk.media, record=talk.record, late_offer=late_offer)

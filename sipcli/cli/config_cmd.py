@@ -110,13 +110,16 @@ def write_new(place: Path, text: str) -> None:
 
 
 def missing_files(config: Config) -> list[str]:
-    """Certificates that the configuration names and that cannot be read."""
+    """Certificates, and the sound of the bell, that the configuration names and that cannot be read."""
     found = []
     for account in config.accounts.values():
         for key in ("ca_file", "cert_file", "key_file"):
             file: Path | None = getattr(account, key)
             if file is not None and not os.access(file, os.R_OK):
                 found.append(f"[accounts.{account.name}] {key}: {file} cannot be read")
+    bell = config.audio.ring_file
+    if bell is not None and not os.access(bell, os.R_OK):
+        found.append(f"[audio] ring_file: {bell} cannot be read")
     return found
 
 
@@ -169,6 +172,7 @@ def as_json(config: Config) -> dict[str, Any]:
         "accounts": {name: account_json(account) for name, account in config.accounts.items()},
         "providers": {name: {"type": p.type, **_plain(p.options)} for name, p in config.providers.items()},
         "policy": asdict(config.policy),
+        "audio": {**asdict(config.audio), "ring_file": str(config.audio.ring_file) if config.audio.ring_file else None},
     }
 
 

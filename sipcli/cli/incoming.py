@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from sipcli.sip.syntax.uri import SipUri, Uri
 if TYPE_CHECKING:
     from sipcli.cli.talk import Talk
     from sipcli.ua.calls.call import Call
+    from sipcli.ua.calls.tones import CallTones
 
 __all__ = ["RING_S", "AnswerPlan", "CallDesk"]
 
@@ -89,6 +91,8 @@ class CallDesk:
         self._ring = ring
         self._early = early
         self._chooser = chooser
+        self.tones: CallTones | None = None
+        """Rings where it can be heard."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._first = asyncio.Event()
         self._enough = asyncio.Event()
@@ -162,13 +166,16 @@ class CallDesk:
         else:
             call.ring()
         self._run.console.say(f"[a]nswer  [r]eject  [R] decline   rings {self._ring:g} s")
-        async with choosing(call, chooser):
+        async with self._audible(call), choosing(call, chooser):
             decision = await self._decision(call)
         if decision == "answer":
             return True
         if decision is not None:
             call.reject(_REFUSALS.get(decision, _NOBODY))
         return False
+
+    def _audible(self, call: Call) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self.tones is None else self.tones.ringing(call)
 
     async def _decision(self, call: Call) -> str | None:
         """``answer``, ``reject``, ``decline``: what a person chose; ``late`` in the end; None: the caller left."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sipcli.cli.cards import audible
 from sipcli.cli.incoming import RING_S, AnswerPlan, CallDesk
 from sipcli.cli.oncall import CallProgram, Chooser, after
 from sipcli.cli.parameters import (
@@ -68,6 +69,10 @@ __all__ = ["command"]
 )
 @click.option("--allow-anonymous", is_flag=True, help="Take calls that did not come through our own server.")
 @click.option("--early-media", is_flag=True, help="Let callers hear --audio while it rings (183).")
+@click.option("--ring-device", metavar="NAME", help="Whose loudspeaker rings, with --audio device.")
+@click.option(
+    "--ring-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="What it plays, over and over."
+)
 @media_options
 @follow_option("transfer", "When they send us elsewhere")
 @account_options
@@ -118,7 +123,7 @@ def command(
                 run.reload_when_hung_up(agent, lambda: [_account(run, aor, no_register, said)])
                 await _bind(run, agent, account, retry_now=said["retry_now"])
             await _say_ready(run, ready_file)
-            async with phone.at_hand(f"listening as {account.aor}"):
+            async with audible(agent, talk.tones) as desk.tones, phone.at_hand(f"listening as {account.aor}"):
                 await desk.serve(run.options.timeout)
         return desk.outcome()
 

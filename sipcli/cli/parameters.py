@@ -228,6 +228,11 @@ def media_options(function: _F) -> _F:
             help="What they hear: tone[:HZ], echo, null, FILE (wav, flac, opus, mp3), device[:NAME[,NAME]], stdio.",
         ),
         click.option(
+            "--tones",
+            type=click.Choice(["eu", "uk", "us", "off"]),
+            help="Ringing, busy and so on as heard there, with --audio device; otherwise as tones in [audio] says.",
+        ),
+        click.option(
             "--echo-cancellation",
             type=click.Choice(["off", "auto", "required"]),
             help="Take the loudspeaker out of the microphone, with --audio device; auto: where sipcli[aec] is.",

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sipcli.cli.cards import configured, wanted_tones
 from sipcli.cli.exits import ExitStatus
 from sipcli.cli.runtime import Outcome, Run
 from sipcli.errors import ConfigError
@@ -15,6 +16,7 @@ from sipcli.observe.quality import quality_lines
 if TYPE_CHECKING:
     from sipcli.media.echo import EchoPolicy
     from sipcli.ua.calls.call import Call, CallReport
+    from sipcli.ua.calls.tones import ToneSettings
     from sipcli.ua.media.audio import AudioSpec
 
 __all__ = ["Talk", "call_facts"]
@@ -26,9 +28,17 @@ class Talk:
     """The wishes of one run (``--audio --codec --ice --record`` and so on), and what became of its calls."""
 
     def __init__(
-        self, run: Run, media: dict[str, Any], record: Path | None, dtmf: str | None, duration: float | None
+        self,
+        run: Run,
+        media: dict[str, Any],
+        record: Path | None,
+        dtmf: str | None,
+        duration: float | None,
+        tones: ToneSettings | None = None,
     ) -> None:
         self._run = run
+        self.tones = tones
+        """What a person hears of the telephone itself; None: there is nobody to hear it."""
         self.media = media
         """Keywords of :class:`~sipcli.ua.media.media_io.MediaSession`."""
         self.record = record
@@ -45,8 +55,10 @@ class Talk:
         digits = said.pop("dtmf")
         if digits is not None and (not digits or not set(digits) <= _DIGITS):
             raise ConfigError(f"“{digits}” are no DTMF digits", hint="digits are 0-9 * # A-D, and a comma waits")
-        audio = _without_echo(run, parse_audio(said.pop("audio")), said)
+        cards = run.load_config().audio
+        audio = _without_echo(run, configured(parse_audio(said.pop("audio")), cards), said)
         check_audio(audio)
+        tones = wanted_tones(audio, cards, said)
         record = said.pop("record")
         if record is not None:
             check_recording(record)
@@ -62,7 +74,7 @@ class Talk:
         for name in ("srtp", "srtp_keys", "ice"):
             if (policy := said.pop(name)) is not None:
                 media[name] = policy
-        return cls(run, media, record, digits, said.pop("duration"))
+        return cls(run, media, record, digits, said.pop("duration"), tones)
 
     async def until_the_end(self, call: Call) -> None:
         """From the answer to the last BYE: of this call, or of the one that took its place."""

@@ -2,7 +2,7 @@
 
 ::
 
-    model.py      what a configuration is          Config, AccountConfig, RealmConfig, ProviderConfig, PolicyConfig
+    model.py      what a configuration is          Config, AccountConfig, ProviderConfig, PolicyConfig, AudioConfig…
     load.py       finding, reading, judging it     load_config(), default_config_path()
     schema.py     which keys there are
     secrets.py    what must not be in it, and who may write it
@@ -12,10 +12,11 @@
 from __future__ import annotations
 
 from sipcli.config.load import ConfigProblems, Problem, default_config_path, load_config, parse_config
-from sipcli.config.model import AccountConfig, Config, PolicyConfig, ProviderConfig, RealmConfig
+from sipcli.config.model import AccountConfig, AudioConfig, Config, PolicyConfig, ProviderConfig, RealmConfig
 
 __all__ = [
     "AccountConfig",
+    "AudioConfig",
     "Config",
     "ConfigProblems",
     "PolicyConfig",

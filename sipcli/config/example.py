@@ -78,6 +78,13 @@ k_file   = "~/.config/sipcli/sim/k"                  # 32 hex digits, 0600; it s
 opc_file = "~/.config/sipcli/sim/opc"                # or op_file
 sqn_file = "~/.config/sipcli/sim/sqn"                # sipcli keeps the sequence numbers here
 
+[audio]
+# input       = "C920"                               # for --audio device: a part of the name; `sipcli devices` lists
+# output      = "Jabra"                              # default: the loudspeaker of input
+tones         = "eu"                                 # eu | uk | us | off: ringing, busy, congestion, call waiting
+# ring_device = "built-in"                           # whose loudspeaker rings; default: that of calls
+# ring_file   = "~/bell.wav"                         # what it plays; default: the bell of tones
+
 [policy]
 # max_wait           = 120                           # seconds a challenge may wait; else 30 (store), 120 (person)
 # max_prompts        = 3                             # per account and action

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sipcli.config.iceserver import IceServer, parse_ice_server
 from sipcli.config.model import (
     AccountConfig,
+    AudioConfig,
     Config,
     PolicyConfig,
     ProviderConfig,
@@ -23,6 +24,7 @@ from sipcli.config.model import (
 )
 from sipcli.config.schema import (
     ACCOUNT,
+    AUDIO,
     BUILTIN_TYPES,
     CHAIN_KEYS,
     DEFAULTS,
@@ -156,7 +158,14 @@ class _Reader:
             accounts=MappingProxyType(accounts),
             providers=MappingProxyType(providers),
             policy=policy,
+            audio=self.audio(("audio",), top.get("audio", {})),
         )
+
+    def audio(self, where: tuple[str, ...], table: Any) -> AudioConfig:
+        values = self.table(where, table, AUDIO)
+        if "ring_file" in values:
+            values["ring_file"] = self.file(values["ring_file"])
+        return AudioConfig(**values)
 
     def account(
         self, name: str, table: dict[str, Any], policy: PolicyConfig, providers: tuple[str, ...]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # a registration loads nothing of media
 __all__ = [
     "DEFAULT_CREDENTIALS",
     "AccountConfig",
+    "AudioConfig",
     "Config",
     "FollowPolicy",
     "Md5OverUdp",
@@ -159,6 +160,22 @@ class AccountConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AudioConfig:
+    """The sound cards of a person, a part of the name or the number of each, and what the telephone itself sounds."""
+
+    input: str | None = None
+    """The microphone of ``--audio device``; None: the system's default."""
+    output: str | None = None
+    """Its loudspeaker; None: that of *input*."""
+    tones: Literal["eu", "uk", "us", "off"] = "eu"
+    """Whose ringing, busy, congestion and waiting tones are heard, and in whose cadence the bell rings."""
+    ring_device: str | None = None
+    """Whose loudspeaker rings; None: that of calls."""
+    ring_file: Path | None = None
+    """What it plays; None: the bell of *tones*."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderConfig:
     """One ``[providers.NAME]`` table: *options* is the table less its ``type``."""
 
@@ -176,6 +193,7 @@ class Config:
     accounts: Mapping[str, AccountConfig] = field(default_factory=lambda: MappingProxyType({}))
     providers: Mapping[str, ProviderConfig] = field(default_factory=lambda: MappingProxyType({}))
     policy: PolicyConfig = field(default_factory=PolicyConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
 
     def with_account(self, account: AccountConfig) -> Config:
         """The same configuration with *account* added, or put in the place of its namesake.

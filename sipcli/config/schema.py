@@ -10,6 +10,7 @@ from sipcli.errors import ConfigError
 __all__ = [
     "ACCOUNT",
     "ALGORITHMS",
+    "AUDIO",
     "BUILTIN_TYPES",
     "CHAIN_KEYS",
     "DEFAULTS",
@@ -116,6 +117,15 @@ TOP: Mapping[str, Rule] = {
     "accounts": Rule(_table),
     "providers": Rule(_table),
     "policy": Rule(_table),
+    "audio": Rule(_table),
+}
+
+AUDIO: Mapping[str, Rule] = {
+    "input": Rule(_text),
+    "output": Rule(_text),
+    "tones": Rule(_one_of("eu", "uk", "us", "off")),
+    "ring_device": Rule(_text),
+    "ring_file": Rule(_text),
 }
 
 DEFAULTS: Mapping[str, Rule] = {"account": Rule(_text)}

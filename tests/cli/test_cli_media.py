@@ -218,6 +218,97 @@ def test_nobody_hears_a_microphone_before_the_answer(cli: Cli, starts: Starts, t
         assert sum(abs(sample) > 1000 for sample in samples[first : first + 4000]) > 2000
 
 
+def _loudspeakers(cli: Cli, tmp_path: Path, *names: str) -> None:
+    """Devices of the real ALSA, each of which plays into NAME.raw, and the silent microphone *desk*.
+
+    None is paced, so that most of what they play is silence.  One for both would not do: ALSA's file plug-in writes
+    what it captures into the same file.
+    """
+    desk = 'pcm.desk { type file slave.pcm "null0" file "/dev/null" infile "/dev/zero" format "raw"'
+    devices = [desk] + [
+        f'pcm.{name} {{ type file slave.pcm "null0" file "{tmp_path}/{name}.raw" format "raw"' for name in names
+    ]
+    shown = ["pcm.null0 { type null }", *(f'{device} hint {{ show on description "test" }} }}' for device in devices)]
+    (tmp_path / "asound.conf").write_text("\n".join(shown) + "\n")
+    cli.env["ALSA_CONFIG_PATH"] = f"{ALSA_CONF}:{tmp_path}/asound.conf"
+
+
+def _loudest(path: Path) -> int:
+    """Of the first ten minutes or so."""
+    with path.open("rb") as file:
+        return max(samples_of(file.read(60_000_000)), default=0)
+
+
+@pytest.mark.parametrize(("words", "heard"), [((), True), (("--tones", "off"), False)])
+def test_a_caller_hears_that_it_is_busy(
+    words: tuple[str, ...], heard: bool, cli: Cli, starts: Starts, tmp_path: Path
+) -> None:
+    require("portaudio")
+    place = ("--json", "--no-register", "--port", "0")
+    phone = starts(Cli(tmp_path / "listener"), "listen", *place, "--answer", "busy")
+    [at] = [at for at in phone.wait_for("ready")["listen"] if at["transport"] == "udp"]
+    _loudspeakers(cli, tmp_path, "headset")
+    done = cli.run(
+        "call", f"sip:alice@127.0.0.1:{at['port']}", "--json", "--from", "sip:bob@there.invalid", "--no-register",
+        "--audio", "device:desk,headset", *words,
+    )  # fmt: skip
+    assert done.code == 6, done.stderr
+    assert done.stderr == ""
+    # -18 dBFS have an amplitude of 4125.
+    assert (_loudest(tmp_path / "headset.raw") > 3000) is heard
+
+
+def test_a_call_rings_where_the_configuration_says_and_talks_elsewhere(
+    cli: Cli, starts: Starts, tmp_path: Path
+) -> None:
+    require("portaudio")
+    pcm = Oscillator(700, level_dbfs=-6).read(8000)
+    (tmp_path / "bell.wav").write_bytes(wav_header(len(pcm)) + pcm)
+    listener = Cli(tmp_path / "listener")
+    _loudspeakers(listener, tmp_path, "headset", "kitchen")
+    config = tmp_path / "config.toml"
+    config.write_text(
+        '[audio]\noutput = "headset"\ninput = "headset"\nring_device = "kitchen"\nring_file = "bell.wav"\n'
+    )
+    phone = starts(
+        listener, "listen", "--json", "--config", str(config), "--no-register", "--port", "0", "--audio", "device",
+        "--ring-timeout", "2",
+    )  # fmt: skip
+    [at] = [at for at in phone.wait_for("ready")["listen"] if at["transport"] == "udp"]
+    done = cli.run("call", f"sip:alice@127.0.0.1:{at['port']}", "--from", "sip:bob@there.invalid", "--no-register")
+    assert done.code != 0
+    assert _loudest(tmp_path / "kitchen.raw") > 10_000
+    assert not (tmp_path / "headset.raw").exists() or _loudest(tmp_path / "headset.raw") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--ring-device", "attic"), "no sound card “attic” is here for the loudspeaker"),
+        (("--ring-file", "nothing.wav"), "cannot read"),
+    ],
+)
+def test_a_bell_that_could_not_ring_is_said_before_anybody_calls(
+    words: tuple[str, ...], sentence: str, cli: Cli, tmp_path: Path
+) -> None:
+    require("portaudio")
+    _loudspeakers(cli, tmp_path, "headset")
+    done = cli.run("listen", "--no-register", "--port", "0", "--audio", "device:desk,headset", *words)
+    assert done.code == 2, done.stderr
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_sound_card_nothing_is_asked_of_one(cli: Cli, tmp_path: Path) -> None:
+    """A bell is configured, and audio goes to no device: headless is never an error."""
+    config = tmp_path / "config.toml"
+    config.write_text('[audio]\nring_device = "attic"\ntones = "us"\n')
+    cli.env["ALSA_CONFIG_PATH"] = str(tmp_path / "nowhere")
+    done = cli.run("listen", "--config", str(config), "--no-register", "--port", "0", "--timeout", "0.2")
+    assert done.code == 5, done.stderr
+    assert "attic" not in done.stderr
+
+
 def test_a_device_that_is_not_there_is_one_sentence(cli: Cli) -> None:
     require("portaudio")
     done = cli.run("devices", "--test", "no such card")

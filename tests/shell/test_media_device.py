@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -19,10 +20,12 @@ from typing import Any
 import pytest
 
 from sipcli.errors import ConfigError
+from sipcli.media.callprogress import PLANS, Cadence
 from sipcli.media.resample import Resampler
-from sipcli.media.tone import Oscillator, dominant_hz, samples_of
+from sipcli.media.tone import Oscillator, dbfs, dominant_hz, rms, samples_of
 from sipcli.ua.media import sound
 from sipcli.ua.media.convert import _FastResampler
+from sipcli.ua.media.earpiece import Earpiece
 from sipcli.ua.media.sound import DevicePort
 from tests.support.real import ALSA_CONF, require
 
@@ -30,6 +33,7 @@ SCRIPT = """
 import json, time
 from sipcli.media.tone import Oscillator, rms
 from sipcli.ua.media.convert import _FastResampler
+from sipcli.ua.media.earpiece import Earpiece
 from sipcli.ua.media.sound import DevicePort, list_devices
 devices = [device.name for device in list_devices()]
 port, oscillator, loudest = DevicePort(), Oscillator(1000), 0.0
@@ -150,7 +154,7 @@ class FakeStream:
     ) -> None:
         self.rate, self.callback, self.running = rate, callback, False
         self.finished, self.began = finished, began
-        self.played = b""
+        self.played: bytes | bytearray = b""
         self.latency = 0.01, 0.02
         self.device: Any = None
 
@@ -313,6 +317,42 @@ def test_E05_a_device_that_vanishes_is_silence_and_comes_back(
         heard += _beat(port)
     assert dominant_hz(samples_of(heard[-16000:]), rate=16000) == pytest.approx(500, abs=1)
     port.close()
+    assert not stream.running
+
+
+async def test_E05_a_device_that_vanishes_while_it_only_rings_is_told_and_rings_on_when_it_is_back(
+    soon: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No call beats yet.  Fails without the look at the microphone in `Earpiece._beat_when_due`."""
+    card, said = FakeCard(48000), list[str]()
+    changed = asyncio.Event()
+
+    def warn(code: str, message: str) -> None:
+        said.append(code)
+        changed.set()
+
+    async def told(*codes: str) -> None:
+        async with asyncio.timeout(10):
+            while said != list(codes):
+                changed.clear()
+                await changed.wait()
+
+    monkeypatch.setattr(sound, "_load", lambda: card)
+    ear = Earpiece(DevicePort("USB", warn, listens=False))
+    ear.play(Cadence(PLANS["uk"]["bell"]))
+    card.plugged = card.seen = False
+    card.opened[0].unplug()
+    await told("device-lost")
+    card.plugged = True
+    await told("device-lost", "device-back")
+    stream = card.opened[-1]
+    async with asyncio.timeout(10):
+        while dbfs(rms(stream.played)) < -40:
+            await asyncio.sleep(0)
+            block = bytearray(1920)
+            stream.callback(memoryview(block), 960, None, None)
+            stream.played = block
+    ear.close()
     assert not stream.running
 
 

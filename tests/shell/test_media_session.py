@@ -388,8 +388,8 @@ async def test_a_full_disk_does_not_end_the_call(tmp_path: Path) -> None:
     warnings: list[str] = []
     a = MediaSession(codecs=G711, record=tmp_path / "a.wav", on_warning=lambda code, message: warnings.append(code))
     async with call(a, MediaSession(codecs=G711, audio="tone")):
-        assert a._end.recorder is not None
-        a._end.recorder.failure = "No space left on device"
+        assert a.end.recorder is not None
+        a.end.recorder.failure = "No space left on device"
         before = _played(a)
         await until(lambda: _played(a) > before + 10)
     assert warnings == ["recording-failed"]

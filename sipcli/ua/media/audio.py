@@ -176,9 +176,10 @@ def open_audio(spec: AudioSpec, warn: Callable[[str, str], None] | None = None) 
 
             return FilePort(path)
         case Device(name, output, echo):
+            from sipcli.ua.media.earpiece import Earpiece
             from sipcli.ua.media.sound import DevicePort
 
-            return DevicePort(name, warn, output=output, echo=echo)
+            return Earpiece(DevicePort(name, warn, output=output, echo=echo))
         case Stdio():
             from sipcli.ua.media.pipes import StdioPort
 

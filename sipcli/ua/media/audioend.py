@@ -12,6 +12,7 @@ from sipcli.errors import LocalProtocolError
 from sipcli.media.tone import SAMPLE_RATE
 from sipcli.ua.media.audio import AudioPort, AudioSpec, Device, Null, open_audio
 from sipcli.ua.media.convert import FrameConverter
+from sipcli.ua.media.earpiece import Earpiece
 from sipcli.ua.media.recorder import Recorder, RecordMode
 
 __all__ = ["BEHIND_FRAMES", "AudioEnd"]
@@ -38,6 +39,8 @@ class AudioEnd:
         self._from_line: FrameConverter | None = None
         self._to_line: FrameConverter | None = None
         self._port: AudioPort | None = None
+        self.earpiece: Earpiece | None = None
+        """Where our person hears the telephone's own tones; None: nobody would hear them."""
         self.recorder: Recorder | None = None
         self._closed = False
         self._to_send = bytearray()
@@ -49,6 +52,7 @@ class AudioEnd:
         # Only a device can take long to open.
         if isinstance(self._spec, Device):
             self._port = await asyncio.to_thread(open_audio, self._spec, self._warn)
+            self.earpiece = self._port if isinstance(self._port, Earpiece) else None
         else:
             self._port = open_audio(self._spec)
         if record is not None:

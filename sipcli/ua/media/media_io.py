@@ -82,7 +82,8 @@ class MediaSession:
         clock: Callable[[], float] | None = None,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self._end = AudioEnd(parse_audio(audio) if isinstance(audio, str) else audio, rate, self._warn)
+        self.end = AudioEnd(parse_audio(audio) if isinstance(audio, str) else audio, rate, self._warn)
+        """Our end of the audio."""
         self._record = None if record is None else Path(record)
         self._record_mode: RecordMode = record_mode
         self._codecs = None if codecs is None else choose(codecs)
@@ -117,7 +118,7 @@ class MediaSession:
         self._loop = asyncio.get_running_loop()
         self._clock = self._given_clock or self._loop.time
         try:
-            await self._end.open(self._record, self._record_mode)
+            await self.end.open(self._record, self._record_mode)
             self._sockets = self._bind()
             self._local = self._host, self._sockets.local[1]
             self._negotiator = Negotiator(
@@ -182,7 +183,7 @@ class MediaSession:
             if self._stream is not None:
                 self._sockets.send(self._stream.farewell(self._clock()))
             self._sockets.close()
-        self._end.close()
+        self.end.close()
         if self.ice is not None:
             await self.ice.path.finish()
         if self.state is not None:
@@ -259,7 +260,7 @@ class MediaSession:
             stream.configure(negotiator.agreement)
             if self.ice is not None:
                 self.ice.agreed(negotiator.agreement, controlling=offered)
-            self._end.tune(negotiator.agreement.codec.sample_rate)
+            self.end.tune(negotiator.agreement.codec.sample_rate)
             self._shake_hands()
             if not stream.protection.waiting:
                 self._become("negotiated")
@@ -283,7 +284,7 @@ class MediaSession:
     @property
     def rate(self) -> int:
         """Samples a second of all PCM here; until there is an agreement, what it would be without one."""
-        return self._end.rate
+        return self.end.rate
 
     @property
     def _opened(self) -> tuple[RtpSockets | IcePath, Negotiator, AudioStream]:
@@ -308,12 +309,12 @@ class MediaSession:
         if beats > 1:
             # After a suspended laptop wakes up, an hour of silence need not be recorded.
             for _ in range(min(beats - 1, BEHIND_FRAMES)):
-                self._end.exchange(stream.play(now), silent=silent)
+                self.end.exchange(stream.play(now), silent=silent)
             stream.skip(beats - 1)
-        sent = self._end.exchange(stream.play(now), silent=silent)
+        sent = self.end.exchange(stream.play(now), silent=silent)
         sockets.send(stream.beat(sent, now))
         self._tell(stream, now)
-        self._end.wake()
+        self.end.wake()
 
     def _tell(self, stream: AudioStream, now: float) -> None:
         receiver = stream.receiver
@@ -362,44 +363,44 @@ class MediaSession:
             raise LocalProtocolError("DTMF cannot be sent before the media has started")
         via = sender.dial(digits)
         while not sender.dtmf_idle and not self._closed:
-            await self._end.next_beat()
+            await self.end.next_beat()
         return via
 
     def swap_port(self, port: AudioPort) -> AudioPort:
         """Speak and hear by *port* from the next beat on; the one until now is given back, open."""
-        return self._end.swap_port(port)
+        return self.end.swap_port(port)
 
     @property
     def recording(self) -> bool:
-        return self._end.recorder is not None
+        return self.end.recorder is not None
 
     def record(self, path: Path | str, mode: RecordMode = "both") -> None:
         """Record from now on.  LocalProtocolError when that is done already, ConfigError about the file."""
-        self._end.record(Path(path), mode)
+        self.end.record(Path(path), mode)
 
     def stop_recording(self) -> bool:
         """End the recording, the file is whole then; False when there is none."""
-        return self._end.stop_recording()
+        return self.end.stop_recording()
 
     async def write(self, pcm: bytes) -> None:
         """Send *pcm* (16 bit, little-endian, mono, at :attr:`rate`) in place of the source; waits at 200 ms."""
-        await self._end.write(pcm)
+        await self.end.write(pcm)
 
     async def drain(self) -> None:
         """Return when all that was written is sent, or the session is closed."""
-        await self._end.drain()
+        await self.end.drain()
 
     def clear(self) -> None:
         """Forget what was written and is not sent yet."""
-        self._end.clear()
+        self.end.clear()
 
     async def read(self) -> bytes | None:
         """The next 20 ms that were heard; None after :meth:`close`.  A reader a second behind loses the oldest."""
-        return await self._end.read()
+        return await self.end.read()
 
     def frames(self) -> AsyncIterator[bytes]:
         """Every 20 ms that are heard, until the session closes; each has ``2 * rate // 50`` octets."""
-        return self._end.frames()
+        return self.end.frames()
 
     # -- what it came to ----------------------------------------------------------
 

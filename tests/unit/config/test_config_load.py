@@ -8,7 +8,15 @@ import click
 import pytest
 
 from sipcli.cli.silent import SilentTerminal
-from sipcli.config import AccountConfig, Config, ConfigProblems, default_config_path, load_config, parse_config
+from sipcli.config import (
+    AccountConfig,
+    AudioConfig,
+    Config,
+    ConfigProblems,
+    default_config_path,
+    load_config,
+    parse_config,
+)
 from sipcli.config.example import EXAMPLE
 from sipcli.config.model import DEFAULT_CREDENTIALS
 from sipcli.config.schema import PROVIDER_KEYS
@@ -84,6 +92,14 @@ class TestWhatItBecomes:
         options = config.providers["vault"].options
         assert config.providers["vault"].type == "vault"
         assert options["auth"]["token_file"] == str(Path("~/t").expanduser())
+
+    def test_the_sound_cards_and_the_bell(self, tmp_path: Path) -> None:
+        text = '[audio]\ninput = "C920"\noutput = "Jabra"\ntones = "uk"\nring_device = "3"\nring_file = "bell.wav"\n'
+        audio = parse_config(MINIMAL + text, tmp_path / "config.toml").audio
+        assert audio == AudioConfig(
+            input="C920", output="Jabra", tones="uk", ring_device="3", ring_file=tmp_path / "bell.wav"
+        )
+        assert parse_config(MINIMAL).audio == AudioConfig()
 
     def test_a_policy_of_an_account_overrides_single_keys(self) -> None:
         config = parse_config(MINIMAL + "[accounts.work.policy]\nmax_prompts = 1\n[policy]\nmax_stale = 2\n")
@@ -169,6 +185,9 @@ class TestWhatIsWrong:
             max_wait = true
             min_algorithm = "MD4"
             schemes = ["basic"]
+            [audio]
+            tones = "fr"
+            bell = "x"
             """
         )
         wanted = [
@@ -177,7 +196,7 @@ class TestWhatIsWrong:
             "[accounts.work.realms.r] user:", "[providers.v] mont:", "[providers.v] path: is missing",
             "[providers.v] url: is missing",
             "[providers.v] auth: is missing", "[providers.nameless] type: is missing", "[policy] max_wait:",
-            "[policy] min_algorithm:", "[policy] schemes:",
+            "[policy] min_algorithm:", "[policy] schemes:", "[audio] tones: must be", "[audio] bell:",
         ]  # fmt: skip
         for place in wanted:
             assert any(place in line for line in lines), place

@@ -1,0 +1,63 @@
+"""Which sound cards a run uses: what the command line says, else ``[audio]`` of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from sipcli.errors import SipcliError
+
+if TYPE_CHECKING:
+    from sipcli.config import AudioConfig
+    from sipcli.ua.agent import UserAgent
+    from sipcli.ua.calls.tones import CallTones, ToneSettings
+    from sipcli.ua.media.audio import AudioSpec
+
+__all__ = ["audible", "configured", "wanted_tones"]
+
+
+def configured(audio: AudioSpec, config: AudioConfig) -> AudioSpec:
+    """*audio*; ``device`` without a name is the one of the configuration."""
+    from sipcli.ua.media.audio import Device
+
+    return Device(config.input, config.output) if audio == Device() else audio
+
+
+def wanted_tones(audio: AudioSpec, config: AudioConfig, said: dict[str, Any]) -> ToneSettings | None:
+    """From ``--tones --ring-device --ring-file``, which are taken out of *said*; None: nobody would hear them.
+
+    Raises ConfigError where the bell could not ring.
+    """
+    from sipcli.ua.calls.tones import ToneSettings
+    from sipcli.ua.media.audio import Device
+    from sipcli.ua.media.earpiece import FileSound
+
+    plan = said.pop("tones") or config.tones
+    named, file = said.pop("ring_device", None) or config.ring_device, said.pop("ring_file", None) or config.ring_file
+    if not isinstance(audio, Device) or plan == "off":
+        return None
+    if named is not None:
+        from sipcli.ua.media.sound import find_device
+
+        find_device(named, listens=False)
+    if file is not None:
+        FileSound(file).close()
+    return ToneSettings(plan=plan, bell=audio if named is None else Device(named), file=file)
+
+
+@asynccontextmanager
+async def audible(agent: UserAgent, settings: ToneSettings | None) -> AsyncIterator[CallTones]:
+    """The telephone's own tones meanwhile; those of a call that failed are heard to their end, unless we are to go."""
+    from sipcli.ua.calls.tones import CallTones
+
+    tones = CallTones(agent, settings)
+    try:
+        try:
+            yield tones
+        except SipcliError:
+            await tones.faded()
+            raise
+        await tones.faded()
+    finally:
+        await tones.close()
