@@ -154,6 +154,7 @@ class LiveScreen:
         if figures and call.is_up:
             report = call.session.report(verdict=False)
             measured = {"mos": report.mos, "media": media_words(call.session.facts())}
+            measured["sent"], measured["heard"] = call.session.end.levels()
             if report.rx.packets:
                 measured |= {"loss_pct": report.rx.lost_pct, "jitter_ms": report.rx.jitter_ms}
         state: str = call.state

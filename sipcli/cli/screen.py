@@ -10,7 +10,7 @@ from sipcli.observe.quality import verdict
 from sipcli.observe.text import safe_text
 
 if TYPE_CHECKING:
-    from sipcli.media.quality import MediaReport
+    from sipcli.media.quality import Level, MediaReport
     from sipcli.ua.media.mediafacts import MediaFacts
 
 __all__ = ["CallView", "View", "fit", "media_words", "statistics_rows", "status_line", "width_of"]
@@ -18,6 +18,7 @@ __all__ = ["CallView", "View", "fit", "media_words", "statistics_rows", "status_
 _UP, _OTHER = "\N{BLACK CIRCLE}", "\N{WHITE CIRCLE}"
 _CUT = "\N{HORIZONTAL ELLIPSIS}"
 _GAP = "  "
+_SILENT_DBFS = -80.0
 _LEAST_WHO = 8
 """Columns of an address that still say something."""
 
@@ -37,6 +38,8 @@ class CallView:
     loss_pct: float | None = None
     jitter_ms: float | None = None
     mos: float | None = None
+    sent: Level | None = None
+    heard: Level | None = None
     muted: bool = False
     recording: bool = False
     conference: int = 0
@@ -77,6 +80,7 @@ def status_line(view: View, columns: int) -> str:
         (_media_of(call), 1),
         (figures[0], 2),
         (figures[1], 4),
+        (_levels(call), 3),
         (_marks(call), 6),
         (_beside(view, call), 5),
         (_keys(view, call), 7),
@@ -117,6 +121,18 @@ def _figures(call: CallView) -> tuple[str, str]:
     if call.loss_pct is not None and call.jitter_ms is not None:
         received = f"rx {call.loss_pct:.1f}% loss {call.jitter_ms:.0f} ms jitter"
     return received, "" if call.mos is None else f"mos {call.mos:.1f}"
+
+
+def _levels(call: CallView) -> str:
+    """``tx -21 rx -34 dBFS``; what is clipped is said, for it hurts the other side's ears, or ours."""
+    if call.sent is None or call.heard is None:
+        return ""
+    return f"tx {_level(call.sent)} rx {_level(call.heard)} dBFS"
+
+
+def _level(level: Level) -> str:
+    number = f"{level.dbfs:.0f}" if level.dbfs > _SILENT_DBFS else "--"
+    return f"{number} clips" if level.clipped else number
 
 
 def _marks(call: CallView) -> str:
@@ -175,7 +191,7 @@ def statistics_rows(report: MediaReport, facts: MediaFacts) -> tuple[list[tuple[
         ("late", str(rx.late), ""),
     ]
     if rx.rms_dbfs is not None:
-        rows.append(("level", f"{rx.rms_dbfs:.1f} dBFS", ""))
+        rows.append(("level", f"{rx.rms_dbfs:.1f} dBFS", "" if tx.rms_dbfs is None else f"{tx.rms_dbfs:.1f} dBFS"))
     if far is not None and far.mos_cq is not None:
         rows.append(("MOS", "" if report.mos is None else f"{report.mos:.1f}", f"{far.mos_cq:.1f}"))
     keys = f" ({facts.srtp}, keys by {facts.srtp_keys})" if facts.srtp else ", not encrypted"

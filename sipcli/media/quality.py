@@ -5,12 +5,14 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sipcli.media.tone import SAMPLE_RATE, dbfs, dominant_hz, samples_of, sum_of_squares
 
 __all__ = [
     "AudioMeter",
     "AudioVerdict",
+    "Level",
     "MediaReport",
     "RemoteStats",
     "RxStats",
@@ -23,6 +25,7 @@ __all__ = [
 _FRAME_MS = 20
 _SPEECH_POWER = (10 ** (-50 / 20) * 32768) ** 2 / 2
 """-50 dBFS, as a mean square."""
+_NOTHING = -1.0
 _CLIPPED = 32000
 """PCMU's largest value is 32124, PCMA's 32256."""
 _NOT_CLIPPED = bytes(octet for octet in range(256) if not 0x7D <= octet <= 0x83)
@@ -44,11 +47,16 @@ class RxStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TxStats:
-    """What we sent.  *skipped* are grid slots that passed while the process was held up: not sent, not caught up."""
+    """What we sent.  *skipped* are grid slots that passed while the process was held up: not sent, not caught up.
+
+    *rms_dbfs* and *speech_pct* are None where nobody measures it.
+    """
 
     packets: int = 0
     octets: int = 0
     skipped: int = 0
+    rms_dbfs: float | None = None
+    speech_pct: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +104,13 @@ class MediaReport:
     strangers: int = 0
 
 
+class Level(NamedTuple):
+    """Of a moment: that of its loudest 20 ms, and whether anything in it was clipped."""
+
+    dbfs: float
+    clipped: bool
+
+
 class AudioMeter:
     """Fed every 20 ms of played audio; keeps sums, and the last second of the present and of the longest sound."""
 
@@ -113,6 +128,9 @@ class AudioMeter:
         self._longest_gap = 0
         self._run: deque[array[int]] = deque(maxlen=self._KEPT)
         self._longest_run: tuple[array[int], ...] = ()
+        self._loudest = _NOTHING  # a mean square: its logarithm can wait until somebody looks
+        self._harsh = False
+        self._seen: Level | None = None
 
     def tune(self, rate: int) -> None:
         """From now on frames of another *rate* come: the counts go on, a stretch of sound ends."""
@@ -128,18 +146,28 @@ class AudioMeter:
         self._frames += 1
         self._samples += len(samples)
         self._squares += squares
+        clipped = False
         if squares > _SPEECH_POWER * len(samples):
             self._speech += 1
             self._gap = 0
             self._run.append(samples)
             # Most frames need not be looked through sample by sample: it would double what a frame costs.
             suspect = pcm[1::2].translate(None, _NOT_CLIPPED)
-            if suspect and (max(samples) >= _CLIPPED or min(samples) <= -_CLIPPED):
-                self._clipped += 1
+            clipped = bool(suspect) and (max(samples) >= _CLIPPED or min(samples) <= -_CLIPPED)
+            self._clipped += clipped
         else:
             self._gap += 1
             self._longest_gap = max(self._longest_gap, self._gap)
             self._end_run()
+        self._loudest = max(self._loudest, squares / len(samples) if samples else 0.0)
+        self._harsh |= clipped
+
+    def look(self) -> Level | None:
+        """The level since the last look; that of the last one again where nothing came meanwhile."""
+        if self._loudest > _NOTHING:
+            self._seen = Level(dbfs(self._loudest**0.5), self._harsh)
+            self._loudest, self._harsh = _NOTHING, False
+        return self._seen
 
     def _end_run(self) -> None:
         if len(self._run) >= max(1, len(self._longest_run)):

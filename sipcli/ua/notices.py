@@ -107,7 +107,7 @@ class RxFigures(Shape):
 
 
 class TxFigures(Shape):
-    """What we sent."""
+    """What we sent.  *rms_dbfs* and *speech_pct* are None where nobody measures it."""
 
     packets: int
     rms_dbfs: float | None = None

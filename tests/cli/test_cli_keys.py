@@ -19,7 +19,7 @@ from sipcli.cli.keys import DIGITS, KEYS, Command, Keyboard, KeyReader, Situatio
 from sipcli.cli.phone import recording_path
 from sipcli.cli.screen import CallView, View, fit, media_words, statistics_rows, status_line, width_of
 from sipcli.cli.tables import table_lines
-from sipcli.media.quality import MediaReport, RemoteStats, RxStats, TxStats
+from sipcli.media.quality import Level, MediaReport, RemoteStats, RxStats, TxStats
 from sipcli.ua.media.mediafacts import MediaFacts
 from tests.cli.test_cli_hostile_text import EVERYTHING, UNFIT
 
@@ -199,6 +199,21 @@ class TestTheLine:
         assert status_line(View(front=CALL), columns) == line
 
     @pytest.mark.parametrize(
+        ("sent", "heard", "says"),
+        [
+            (Level(-20.6, False), Level(-34.2, False), "mos 4.3  tx -21 rx -34 dBFS  [m]ute"),
+            (Level(-96.0, False), Level(-0.2, True), "tx -- rx -0 clips dBFS"),
+            (None, None, "mos 4.3  [m]ute"),
+        ],
+    )
+    def test_how_loud_both_sides_are(self, sent: Level | None, heard: Level | None, says: str) -> None:
+        assert says in status_line(View(front=replace(CALL, sent=sent, heard=heard)), 200)
+
+    def test_on_eighty_columns_how_loud_it_is_comes_before_how_much_is_lost(self) -> None:
+        view = View(front=replace(CALL, sent=Level(-20, False), heard=Level(-30, False)))
+        assert status_line(view, 80) == "● in call 00:42  sip:bob@example.com  mos 4.3  tx -20 rx -30 dBFS  [?]"
+
+    @pytest.mark.parametrize(
         ("view", "says"),
         [
             (View(), ""),
@@ -358,7 +373,7 @@ class TestPanes:
     )
     REPORT = MediaReport(
         rx=RxStats(packets=100, lost=2, lost_pct=2.0, jitter_ms=4.0, late=1, rms_dbfs=-20.0),
-        tx=TxStats(packets=99),
+        tx=TxStats(packets=99, rms_dbfs=-31.5),
         remote=RemoteStats(lost_pct=0.5, jitter_ms=3.0, mos_cq=4.2),
         rtt_ms=12.0,
         mos=4.1,
@@ -369,6 +384,7 @@ class TestPanes:
         assert ("packets", "100", "99") in rows
         assert ("lost", "2 (2.0 %)", "0.5 %") in rows
         assert ("MOS", "4.1", "4.2") in rows
+        assert ("level", "-20.0 dBFS", "-31.5 dBFS") in rows
         assert lines[0] == "OPUS/48000 to 192.0.2.1:4002 (AES_CM_128_HMAC_SHA1_80, keys by sdes), ICE relay"
         assert lines[1] == "round trip 12 ms, MOS 4.1 (good)"
 

@@ -323,7 +323,7 @@ def test_E05_a_device_that_vanishes_is_silence_and_comes_back(
 async def test_E05_a_device_that_vanishes_while_it_only_rings_is_told_and_rings_on_when_it_is_back(
     soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No call beats yet.  Fails without the look at the microphone in `Earpiece._beat_when_due`."""
+    """No call beats yet.  Fails without the look at the microphone in `Earpiece._beat`."""
     card, said = FakeCard(48000), list[str]()
     changed = asyncio.Event()
 

@@ -336,3 +336,29 @@ async def test_a_bell_that_is_silenced_before_it_is_open_never_rings(cards: Card
             pass
         assert all(card.closed and not card.played for card in cards.opened)
         await tones.close()
+
+
+@stepped
+async def test_how_loud_a_call_is_both_ways_is_measured_where_a_card_is_or_somebody_looks(cards: Cards) -> None:
+    async with desk() as d:
+        call = await d.dial()
+        theirs = d.calls[0]
+        await live(theirs.accept(audio="tone:1000", codecs=("PCMU",)))
+        await live(call.answered())
+        await advance(1)
+        sent, heard = call.session.end.levels()
+        assert (sent, heard) == ((pytest.approx(-12, abs=0.5), False), (pytest.approx(-12, abs=0.5), False))
+        assert call.session.report().tx.rms_dbfs == pytest.approx(-12, abs=0.5)
+        assert theirs.session.report().tx.rms_dbfs is None
+        assert theirs.session.end.levels() == (None, None)
+        call.session.muted = True
+        call.session.end.levels()
+        await advance(0.5)
+        sent, heard = call.session.end.levels()
+        assert sent is not None and sent.dbfs == -96
+        sent, _ = theirs.session.end.levels()
+        assert sent is not None and sent.dbfs == pytest.approx(-12, abs=0.5)
+        await advance(10)  # the statistics of every ten seconds
+        mine, *_ = (notice for notice in d.site.told("stats") if notice.call == call.id)
+        assert mine.tx.rms_dbfs is not None
+        await live(call.hangup())

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from sipcli.errors import ConfigError
 from sipcli.media.mixer import mix
-from sipcli.media.pacing import Pacer
 from sipcli.media.tone import SAMPLE_RATE
 from sipcli.ua.media.audio import AudioFile, AudioPort, Null, SampledPort, WavFile, open_audio, parse_audio
+from sipcli.ua.media.metronome import Metronome, metronome_of
 
 __all__ = ["Earpiece", "FileSound", "Sound"]
 
@@ -82,8 +82,7 @@ class Earpiece:
         self._rate = SAMPLE_RATE
         self._sound: Sound | None = None
         self._unheard = _PATIENCE
-        self._pacer: Pacer | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._metronome: Metronome | None = None
         self._closed = self._shut = False
         self._silent = asyncio.Event()
         self._silent.set()
@@ -120,19 +119,19 @@ class Earpiece:
         sound.tune(self._rate)
         self._sound = sound
         self._silent.clear()
-        if self._timer is None:
+        if self._metronome is None:
             loop = asyncio.get_running_loop()
-            self._pacer = Pacer(loop.time())
-            self._beat_when_due()
+            self._metronome = metronome_of(loop)
+            self._metronome.join(loop, self._beat)
 
     def hush(self, sound: Sound | None = None) -> None:
         """Silence; only if it is *sound* that sounds, where one is named."""
         if sound is not None and sound is not self._sound:
             return
         self._sound = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._metronome is not None:
+            self._metronome.leave(self._beat)
+            self._metronome = None
         if self._closed and not self._shut:
             self._shut = True
             self._port.close()
@@ -142,18 +141,13 @@ class Earpiece:
         """Return when nothing sounds any more."""
         await self._silent.wait()
 
-    def _beat_when_due(self) -> None:
-        assert self._pacer is not None
-        loop = asyncio.get_running_loop()
-        if self._pacer.due(loop.time()):
-            self._unheard += 1
-            if self._unheard > _PATIENCE:
-                self._port.read()  # what the microphone hears meanwhile is nobody's
-                tone = self._next()
-                if tone is not None:
-                    self._port.write(tone)
-        if self._sound is not None:
-            self._timer = loop.call_later(max(0.0, self._pacer.deadline - loop.time()), self._beat_when_due)
+    def _beat(self) -> None:
+        self._unheard += 1
+        if self._unheard > _PATIENCE:
+            self._port.read()  # what the microphone hears meanwhile is nobody's
+            tone = self._next()
+            if tone is not None:
+                self._port.write(tone)
 
     def _next(self) -> bytes | None:
         """20 ms of the tone; None is silence."""

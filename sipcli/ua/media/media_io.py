@@ -412,5 +412,5 @@ class MediaSession:
         """Counters, quality and (with *verdict*) what was heard; also after :meth:`close`, and before :meth:`open`."""
         if self._stream is None:
             return MediaReport()
-        report = self._stream.report(verdict=verdict)
+        report = self.end.measured(self._stream.report(verdict=verdict))
         return report if self.ice is None else replace(report, strangers=report.strangers + self.ice.path.strangers)

@@ -205,6 +205,21 @@ def test_a_sum_of_squares_is_exact() -> None:
         assert sum_of_squares(samples) == sum(sample * sample for sample in samples)
 
 
+def test_a_look_is_the_loudest_moment_since_the_last_one() -> None:
+    meter = AudioMeter()
+    assert meter.look() is None
+    for level in (-40.0, -20.0, -30.0):
+        meter.feed(Oscillator(440, level_dbfs=level).read())
+    assert meter.look() == (pytest.approx(-20, abs=0.2), False)
+    meter.feed(Oscillator(440, level_dbfs=-35).read())
+    meter.feed(pcm_of(array("h", [32767] * 160)))
+    loud = meter.look()
+    assert loud is not None and loud.clipped
+    assert meter.look() == loud  # nothing came meanwhile
+    meter.feed(bytes(320))
+    assert meter.look() == (FLOOR_DBFS, False)
+
+
 def test_memory_is_bounded() -> None:
     meter = AudioMeter()
     tone = Oscillator(440)
