@@ -80,7 +80,7 @@ def status_line(view: View, columns: int) -> str:
         (_media_of(call), 1),
         (figures[0], 2),
         (figures[1], 4),
-        (_levels(call), 3),
+        ("" if view.leaving or view.asked or view.digits else _levels(call), 3),
         (_marks(call), 6),
         (_beside(view, call), 5),
         (_keys(view, call), 7),

@@ -209,6 +209,10 @@ class TestTheLine:
     def test_how_loud_both_sides_are(self, sent: Level | None, heard: Level | None, says: str) -> None:
         assert says in status_line(View(front=replace(CALL, sent=sent, heard=heard)), 200)
 
+    def test_a_question_needs_the_room(self) -> None:
+        view = View(front=replace(CALL, sent=Level(-20, False), heard=Level(-30, False)), leaving=True)
+        assert "dBFS" not in status_line(view, 200)
+
     def test_on_eighty_columns_how_loud_it_is_comes_before_how_much_is_lost(self) -> None:
         view = View(front=replace(CALL, sent=Level(-20, False), heard=Level(-30, False)))
         assert status_line(view, 80) == "● in call 00:42  sip:bob@example.com  mos 4.3  tx -20 rx -30 dBFS  [?]"

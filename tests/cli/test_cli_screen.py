@@ -35,7 +35,7 @@ def running(cli: Cli, *arguments: str) -> Iterator[Running]:
 
 @contextmanager
 def in_call(
-    cli: Cli, target: str, *arguments: str, columns: int = 120, rows: int = 60, term: str = "xterm"
+    cli: Cli, target: str, *arguments: str, columns: int = 150, rows: int = 60, term: str = "xterm"
 ) -> Iterator[Display]:
     with display(
         cli, "call", target, "--no-register", "--audio", "tone:440", *arguments, columns=columns, rows=rows, term=term
@@ -387,7 +387,7 @@ class TestTerminals:
             seen.resize(30, 40)
             seen.until(r"^● in call \S+ +\S+.{0,8}$", bottom=True)
             assert len(seen.bottom) < 30
-            seen.resize(120, 40)
+            seen.resize(150, 40)
             seen.until(r"\[h\]ang up \[\?\]$", bottom=True)
             seen.press("m", "^microphone off$")
             seen.press("h")

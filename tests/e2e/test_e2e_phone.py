@@ -6,7 +6,6 @@ import re
 import socket
 from array import array
 from collections.abc import Iterator
-from math import pi, sin
 from pathlib import Path
 
 import pytest
@@ -129,24 +128,27 @@ def test_digits_of_the_other_phone_are_told(alice: Cli, carol: Cli, running: lis
 def test_the_sound_card_is_played_to_the_other_phone_and_plays_what_it_says(
     tmp_path: Path, kamailio: Kamailio, bob: Baresip
 ) -> None:
-    """PortAudio over ALSA's file plug-in: a real device that reads 500 Hz from one file and writes to another."""
+    """PortAudio over ALSA's file plug-in: a real microphone that hears noise for ever, a real loudspeaker that writes.
+
+    Two devices, for the plug-in writes what it captures into the file of what it plays.
+    """
     require("portaudio")
     cli = machine(tmp_path / "alice", kamailio.address())
-    heard, said = tmp_path / "out.raw", tmp_path / "in.raw"
-    said.write_bytes(array("h", (round(9000 * sin(2 * pi * 500 * n / 8000)) for n in range(8000 * 60))).tobytes())
-    conf = tmp_path / "asound.conf"
+    heard, conf = tmp_path / "out.raw", tmp_path / "asound.conf"
+    shown = 'format "raw" hint { show on description "test" } }'
     conf.write_text(
         "pcm.null0 { type null }\n"
-        f'pcm.!default {{ type file slave.pcm "null0" file "{heard}" infile "{said}" format "raw" '
-        'hint { show on description "test" } }\n'
+        f'pcm.desk {{ type file slave.pcm "null0" file "/dev/null" infile "/dev/urandom" {shown}\n'
+        f'pcm.headset {{ type file slave.pcm "null0" file "{heard}" {shown}\n'
     )
     cli.env["ALSA_CONFIG_PATH"] = f"{ALSA_CONF}:{conf}"
-    done = cli.run("call", "sip:bob@sip.test", "--json", "--audio", "device", "--duration", "3", "--no-register")
+    # A card that is not paced gives a hundred times what a canceller can take.
+    short = ("--duration", "3", "--no-register", "--echo-cancellation", "off")
+    done = cli.run("call", "sip:bob@sip.test", "--json", "--audio", "device:desk,headset", *short)
     assert done.code == 0, done.stderr
     assert "ALSA" not in done.stderr
     # The plug-in is not paced, so it is not the tone that is judged but that sound went through.
-    samples = array("h", heard.read_bytes()[: 2 * 8000 * 600])
-    assert max(samples, default=0) > 1000
+    assert max(array("h", heard.read_bytes()), default=0) > 1000
     theirs, _ = wavs.read_wav(bob.heard)
     assert max(theirs, default=0) > 1000
 

@@ -36,9 +36,11 @@ from sipcli.ua.media.convert import _FastResampler
 from sipcli.ua.media.earpiece import Earpiece
 from sipcli.ua.media.sound import DevicePort, list_devices
 devices = [device.name for device in list_devices()]
-port, oscillator, loudest = DevicePort(), Oscillator(1000), 0.0
+port, oscillator, loudest = DevicePort("desk", output="headset"), Oscillator(1000), 0.0
 deadline = time.monotonic() + 10
-while loudest < 1000 and time.monotonic() < deadline:
+beats = 0
+while (loudest < 1000 or beats < 50) and time.monotonic() < deadline:
+    beats += 1
     port.write(oscillator.read())
     loudest = max(loudest, rms(port.read()))
     time.sleep(0.005)
@@ -56,20 +58,24 @@ def _run(directory: Path, script: str, config: str) -> subprocess.CompletedProce
 
 
 def test_a_real_device_is_heard_and_fed(tmp_path: Path) -> None:
-    """The plug-in is not paced: so what is tested is that samples pass, not when."""
+    """The plug-in is not paced: so what is tested is that samples pass, not when.
+
+    Two devices, for the plug-in writes what it captures into the file of what it plays.
+    """
     require("portaudio")
     values = (round(9000 * sin(2 * pi * 600 * n / 48000)) for n in range(48000 * 60))
     (tmp_path / "in.raw").write_bytes(array("h", values).tobytes())
+    shown = 'format "raw" hint { show on description "test" } }'
     done = _run(
         tmp_path,
         SCRIPT,
         "pcm.null0 { type null }\n"
-        'pcm.!default { type file slave.pcm "null0" file "out.raw" infile "in.raw" format "raw"'
-        ' hint { show on description "test" } }\n',
+        f'pcm.desk {{ type file slave.pcm "null0" file "/dev/null" infile "in.raw" {shown}\n'
+        f'pcm.headset {{ type file slave.pcm "null0" file "out.raw" {shown}\n',
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert "default" in said["devices"]
+    assert {"desk", "headset"} <= set(said["devices"])
     assert said["loudest"] > 5000
     # Nobody asked ALSA for its opinion of this machine.
     assert done.stderr == ""

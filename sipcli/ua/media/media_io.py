@@ -305,7 +305,7 @@ class MediaSession:
         """One packet, made of the last of *beats* frames; those before it were missed and are not sent any more."""
         sockets, _, stream = self._opened
         sockets.beat(hurry=stream.protection.waiting)
-        silent = self.muted or self.held or (self.unanswered and self._end.is_microphone)
+        silent = self.muted or self.held or (self.unanswered and self.end.is_microphone)
         if beats > 1:
             # After a suspended laptop wakes up, an hour of silence need not be recorded.
             for _ in range(min(beats - 1, BEHIND_FRAMES)):
