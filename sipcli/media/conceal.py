@@ -33,9 +33,14 @@ class Concealer:
         self._phase = 0
         self._steps_lost = 0
 
-    def heard(self, pcm: bytes) -> bytes:
-        """*pcm* is real: it comes back as it should be played (blended with the invention before it, if any)."""
-        if self._steps_lost:
+    def heard(self, pcm: bytes, *, goes_on: bool = True) -> bytes:
+        """*pcm* is real: it comes back as it should be played, blended with the invention before it, if any.
+
+        *goes_on* False: something else begins than what was heard before, and would click; that is led out by 4 ms.
+        """
+        if not goes_on and not self._steps_lost:
+            self._begin()
+        if self._steps_lost or not goes_on:
             samples = samples_of(pcm)
             tail = self._invent(min(_BLEND * self._scale, len(samples)), gain=self._gain())
             for i, old in enumerate(tail):
@@ -50,8 +55,7 @@ class Concealer:
         if self._steps_lost * _FADE_PER_STEP > 1:
             return self._silence
         if not self._steps_lost:
-            period = self._scale * self._find_period()
-            self._period, self._phase = samples_of(self._history[-2 * period :]), 0
+            self._begin()
         if not any(self._period):
             self._steps_lost += 2
             return self._silence
@@ -60,7 +64,14 @@ class Concealer:
             start = self._gain()
             self._steps_lost += 1
             out += self._invent(self._step, gain=start, end=self._gain())
-        return pcm_of(out)
+        pcm = pcm_of(out)
+        # The next loss may come soon: its period must not be looked for across a hole.
+        self._history = (self._history + pcm)[-2 * self._kept :]
+        return pcm
+
+    def _begin(self) -> None:
+        period = self._scale * self._find_period()
+        self._period, self._phase = samples_of(self._history[-2 * period :]), 0
 
     def _gain(self) -> float:
         return max(0.0, min(1.0, 1.2 - _FADE_PER_STEP * self._steps_lost)) if self._steps_lost else 1.0

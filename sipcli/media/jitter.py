@@ -1,7 +1,7 @@
 """Packets in as the network brings them, out as playout wants them: order, adaptive delay, loss (RFC 3550 6.4.1).
 
-The depth follows the jitter. A late packet stretches the delay by the frame it missed; when the buffer
-has been deeper than it need be for two seconds, one packet is dropped. So the delay breathes with the
+The depth follows the jitter. A late packet stretches the delay by the frame it missed; when every packet of two
+seconds has waited longer than it need have, one or more are dropped. So the delay breathes with the
 network, and a peer whose clock runs faster or slower than ours does no harm.
 """
 
@@ -53,7 +53,7 @@ class JitterBuffer:
         self._given_up: set[int] = set()
         self._starved = 0
         self._takes = 0
-        self._least_depth_s = float("inf")
+        self._least_wait_s = float("inf")
         self.packet_s = self.FRAME_S
         self.target_s = minimum_s
         self.delay_s = 0.0
@@ -110,7 +110,7 @@ class JitterBuffer:
         held = self._held.pop(first)
         self._next = first + 1
         self.delay_s += (now - held.arrived - self.delay_s) / 16
-        self._review()
+        self._review(now - held.arrived)
         return held.packet
 
     @property
@@ -128,7 +128,7 @@ class JitterBuffer:
     def _starve(self) -> Nothing:
         if self._playing:
             self._starved += 1
-            self._least_depth_s = 0.0
+            self._least_wait_s = 0.0
             if self._starved >= self._STARVED_TAKES:
                 self._playing = False
         return Nothing.EMPTY
@@ -137,7 +137,9 @@ class JitterBuffer:
         """The packet that is due is not here, *first* is the next that is."""
         assert self._next is not None
         gap = first - self._next
-        overdue_s = now - self._held[first].arrived + gap * self.packet_s
+        # By the packet that was the least delayed of those that are here: the others' jitter is no reason to wait.
+        expected = min(held.arrived - (number - self._next) * self.packet_s for number, held in self._held.items())
+        overdue_s = now - expected
         if overdue_s < self.target_s - self.FRAME_S / 2 and self._starved < self._STARVED_TAKES:
             # Too shallow to tell loss from reordering: wait for it, which deepens the buffer by a frame.
             return self._starve()
@@ -162,16 +164,15 @@ class JitterBuffer:
             self._given_up = {sequence for sequence in self._given_up if sequence > self._next - self._CAPACITY}
         self._next += count
 
-    def _review(self) -> None:
+    def _review(self, waited_s: float) -> None:
         self._takes += 1
-        # By numbers, not by what is here: holes last as long as packets do.
-        depth = max(self._held) + 1 - self._next if self._held and self._next is not None else 0
-        self._least_depth_s = min(self._least_depth_s, depth * self.packet_s)
+        self._least_wait_s = min(self._least_wait_s, waited_s)
         if self._takes >= self._REVIEW_TAKES:
-            excess_s = self._least_depth_s - self.target_s
-            if excess_s >= self.packet_s:
-                self._shorten(max(1, int(excess_s / self.packet_s / 2)))
-            self._takes, self._least_depth_s = 0, float("inf")
+            # Even the latest waited so much longer than the first had to: less would do.
+            excess = (self._least_wait_s - self.target_s + self.FRAME_S / 2) / self.packet_s + 1e-6
+            if excess >= 1:
+                self._shorten(max(1, int(excess / 2)))
+            self._takes, self._least_wait_s = 0, float("inf")
 
     def _shorten(self, packets: int) -> None:
         for sequence in sorted(self._held)[:packets]:

@@ -36,6 +36,7 @@ class RtpReceiver:
         self._resamplers: dict[int, Resampler] = {}
         self._last: tuple[Codec, Decoder] | None = None
         self._noise: ComfortNoise | None = None
+        self._filled = 0
         self._agreement: Agreement | None = None
         self._source: SourceStatistics | None = None
         self._past_expected = 0
@@ -168,10 +169,15 @@ class RtpReceiver:
 
     def _fill(self) -> bytes:
         if self._noise is not None:
-            return self._noise.read()
-        if self.jitter.playing and self._event is None:
+            return self.concealer.heard(self._noise.read())
+        self._filled += 1
+        if self._event is None and (self.jitter.playing or self._rests()):
             return self._conceal(JitterBuffer.FRAME_S, None)
         return bytes(self._frame_octets)
+
+    def _rests(self) -> bool:
+        """May it be silence that the peer need not send?  Else there would be holes between one packet and the next."""
+        return self._last is not None and self._filled * JitterBuffer.FRAME_S <= self._last[0].rests_s
 
     def _decode(self, packet: RtpPacket) -> bytes:
         agreement = self._agreement
@@ -179,24 +185,26 @@ class RtpReceiver:
             return bytes(self._frame_octets)
         codec = agreement.receive_types.get(packet.payload_type)
         if codec is not None:
+            after_noise = self._noise is not None
             self._event = self._noise = None
-            return self._heard(packet, codec)
+            return self._heard(packet, codec, goes_on=not after_noise)
         if packet.payload_type in agreement.receive_event_types:
             return bytes(2 * self._lasted(packet, agreement.receive_event_types[packet.payload_type]))
         if packet.payload_type == COMFORT_NOISE:
+            begins = self._noise is None
             self._noise = ComfortNoise.parse(packet.payload, self.rate)
-            return self._noise.read()
+            return self.concealer.heard(self._noise.read(), goes_on=not begins)
         return bytes(self._frame_octets)
 
-    def _heard(self, packet: RtpPacket, codec: Codec) -> bytes:
+    def _heard(self, packet: RtpPacket, codec: Codec, *, goes_on: bool) -> bytes:
         decoder = self._decoder(packet.payload_type, codec)
-        self._last = codec, decoder
+        self._last, self._filled = (codec, decoder), 0
         try:
             pcm = decoder.decode(packet.payload)
         except ParseError:
             self.unknown_payloads += 1
             return self._conceal(self.jitter.packet_s, None)
-        return self.concealer.heard(self._resampled(pcm, codec))
+        return self.concealer.heard(self._resampled(pcm, codec), goes_on=goes_on)
 
     def _resampled(self, pcm: bytes, codec: Codec) -> bytes:
         if codec.sample_rate == self.rate:

@@ -31,6 +31,8 @@ class Codec:
     channels: int = 1
     fmtp: str = ""
     """Of our offers and answers; empty: no line."""
+    rests_s: float = 0.0
+    """How long it may send nothing for a silence that goes on: its decoder knows how that sounds."""
 
     @property
     def rtpmap(self) -> str:

@@ -19,8 +19,11 @@ from sipcli.media.tone import pcm_of, samples_of
 
 __all__ = ["OPUS", "OpusDecoder", "OpusEncoder", "missing"]
 
-OPUS = Codec("OPUS", 96, clock_rate=48000, sample_rate=48000, channels=2, fmtp="useinbandfec=1;usedtx=0")
-"""RFC 7587 section 7: the rtpmap is ``opus/48000/2``, whatever is sent."""
+OPUS = Codec("OPUS", 96, clock_rate=48000, sample_rate=48000, channels=2, fmtp="useinbandfec=1;usedtx=0", rests_s=1.0)
+"""RFC 7587 section 7: the rtpmap is ``opus/48000/2``, whatever is sent.
+
+In discontinuous transmission a packet comes every 400 ms (section 3.1.3); one of them may be lost.
+"""
 
 _RATE = 48000
 _FRAME = _RATE // 50

@@ -98,12 +98,12 @@ def _minute(
 @pytest.mark.parametrize("burst", [1, 4])
 def test_E05_a_minute_of_loss_and_jitter_stays_within_bounds(loss_pct: int, jitter_ms: int, burst: int) -> None:
     """The bounds are those of docs/media.md.  Fails without the lines on `waited_for` in `JitterBuffer._miss`: each
-    loss then deepened the buffer, to 275 ms."""
+    loss then deepened the buffer, to 275 ms; and where only the first packet after the loss tells how long to wait."""
     minute = _minute(_network(loss_pct / 100, jitter_ms / 1000, burst=burst))
     assert minute.in_order
     assert minute.added_pct < 0.5, minute
     assert minute.late_pct < 1.0, minute
-    assert minute.mean_delay_ms < 45 + 2 * jitter_ms, minute
+    assert minute.mean_delay_ms < 45 + 1.5 * jitter_ms, minute
     assert minute.worst_delay_ms < 200, minute
 
 
