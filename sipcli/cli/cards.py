@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sipcli.errors import SipcliError
 
 if TYPE_CHECKING:
+    from sipcli.cli.runtime import Run
     from sipcli.config import AudioConfig
+    from sipcli.media.echo import EchoPolicy
     from sipcli.ua.agent import UserAgent
     from sipcli.ua.calls.tones import CallTones, ToneSettings
     from sipcli.ua.media.audio import AudioSpec
 
-__all__ = ["audible", "configured", "wanted_tones"]
+__all__ = ["audible", "configured", "wanted_tones", "without_echo"]
 
 
 def configured(audio: AudioSpec, config: AudioConfig) -> AudioSpec:
@@ -22,6 +25,22 @@ def configured(audio: AudioSpec, config: AudioConfig) -> AudioSpec:
     from sipcli.ua.media.audio import Device
 
     return Device(config.input, config.output) if audio == Device() else audio
+
+
+def without_echo(run: Run, audio: AudioSpec, config: AudioConfig, said: dict[str, Any]) -> AudioSpec:
+    """*audio* as ``--echo-cancellation`` wants it, taken out of *said*; a warning where that lacks something."""
+    from sipcli.ua.media.audio import Device
+    from sipcli.ua.media.echocancel import missing
+
+    policy: EchoPolicy = said.pop("echo_cancellation") or config.echo_cancellation
+    if not isinstance(audio, Device):
+        return audio
+    if policy == "auto" and missing():
+        words = (
+            f"whoever you talk to may hear himself in your loudspeaker: to prevent it takes {missing()}, or a headset"
+        )
+        run.event("warning", {"code": "echo-not-cancelled", "message": words})
+    return replace(audio, echo=policy)
 
 
 def wanted_tones(audio: AudioSpec, config: AudioConfig, said: dict[str, Any]) -> ToneSettings | None:

@@ -235,7 +235,8 @@ def media_options(function: _F) -> _F:
         click.option(
             "--echo-cancellation",
             type=click.Choice(["off", "auto", "required"]),
-            help="Take the loudspeaker out of the microphone, with --audio device; auto: where sipcli[aec] is.",
+            help="Take the loudspeaker out of the microphone, with --audio device; auto: where sipcli[aec] is. "
+            "Otherwise as echo_cancellation in [audio] says.",
         ),
         click.option("--codec", metavar="NAME[,NAME]", help="Codecs, the dearest first: opus, g722, pcmu, pcma, l16."),
         *_PATH_OPTIONS,

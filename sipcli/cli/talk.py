@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipcli.cli.cards import configured, wanted_tones
+from sipcli.cli.cards import configured, wanted_tones, without_echo
 from sipcli.cli.exits import ExitStatus
 from sipcli.cli.runtime import Outcome, Run
 from sipcli.errors import ConfigError
 from sipcli.observe.quality import quality_lines
 
 if TYPE_CHECKING:
-    from sipcli.media.echo import EchoPolicy
     from sipcli.ua.calls.call import Call, CallReport
     from sipcli.ua.calls.tones import ToneSettings
-    from sipcli.ua.media.audio import AudioSpec
 
 __all__ = ["Talk", "call_facts"]
 
@@ -56,7 +54,7 @@ class Talk:
         if digits is not None and (not digits or not set(digits) <= _DIGITS):
             raise ConfigError(f"“{digits}” are no DTMF digits", hint="digits are 0-9 * # A-D, and a comma waits")
         cards = run.load_config().audio
-        audio = _without_echo(run, configured(parse_audio(said.pop("audio")), cards), said)
+        audio = without_echo(run, configured(parse_audio(said.pop("audio")), cards), cards, said)
         check_audio(audio)
         tones = wanted_tones(audio, cards, said)
         record = said.pop("record")
@@ -129,22 +127,6 @@ class Talk:
             return Outcome("lost", f"{talked}; the call was lost: {self._report.lost}", ExitStatus.NETWORK)
         silent = "; our BYE was not answered" if self._report.bye_answered is False else ""
         return Outcome("completed", talked + silent)
-
-
-def _without_echo(run: Run, audio: AudioSpec, said: dict[str, Any]) -> AudioSpec:
-    """*audio* as ``--echo-cancellation`` wants it, taken out of *said*; a warning where that lacks something."""
-    from sipcli.ua.media.audio import Device
-    from sipcli.ua.media.echocancel import missing
-
-    policy: EchoPolicy = said.pop("echo_cancellation") or "auto"
-    if not isinstance(audio, Device):
-        return audio
-    if policy == "auto" and missing():
-        words = (
-            f"whoever you talk to may hear himself in your loudspeaker: to prevent it takes {missing()}, or a headset"
-        )
-        run.event("warning", {"code": "echo-not-cancelled", "message": words})
-    return replace(audio, echo=policy)
 
 
 def call_facts(report: CallReport) -> dict[str, Any]:

@@ -81,6 +81,7 @@ sqn_file = "~/.config/sipcli/sim/sqn"                # sipcli keeps the sequence
 [audio]
 # input       = "C920"                               # for --audio device: a part of the name; `sipcli devices` lists
 # output      = "Jabra"                              # default: the loudspeaker of input
+# echo_cancellation = "required"                     # off | auto | required: take output out of input (sipcli[aec])
 tones         = "eu"                                 # eu | uk | us | off: ringing, busy, congestion, call waiting
 # ring_device = "built-in"                           # whose loudspeaker rings; default: that of calls
 # ring_file   = "~/bell.wav"                         # what it plays; default: the bell of tones

@@ -18,6 +18,7 @@ from sipcli.sip.syntax.uri import SipUri
 
 if TYPE_CHECKING:  # a registration loads nothing of media
     from sipcli.media.candidates import IcePolicy
+    from sipcli.media.echo import EchoPolicy
     from sipcli.media.sdes import KeyPolicy, SrtpPolicy
 
 __all__ = [
@@ -167,6 +168,8 @@ class AudioConfig:
     """The microphone of ``--audio device``; None: the system's default."""
     output: str | None = None
     """Its loudspeaker; None: that of *input*."""
+    echo_cancellation: EchoPolicy = "auto"
+    """Whether what it plays is taken out of what the microphone hears."""
     tones: Literal["eu", "uk", "us", "off"] = "eu"
     """Whose ringing, busy, congestion and waiting tones are heard, and in whose cadence the bell rings."""
     ring_device: str | None = None

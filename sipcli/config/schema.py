@@ -123,6 +123,7 @@ TOP: Mapping[str, Rule] = {
 AUDIO: Mapping[str, Rule] = {
     "input": Rule(_text),
     "output": Rule(_text),
+    "echo_cancellation": Rule(_one_of("off", "auto", "required")),
     "tones": Rule(_one_of("eu", "uk", "us", "off")),
     "ring_device": Rule(_text),
     "ring_file": Rule(_text),

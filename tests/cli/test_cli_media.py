@@ -334,6 +334,19 @@ def test_an_echo_that_must_be_cancelled_and_cannot_be_is_said_before_anything_is
     assert "headset" in said
 
 
+def test_the_configuration_says_it_too_and_the_command_line_outranks_it(card: Cli, tmp_path: Path) -> None:
+    config = tmp_path / "sipcli.toml"
+    config.write_text('[audio]\necho_cancellation = "required"\n')
+    config.chmod(0o600)
+    said = _refused(card, "--config", str(config), "--audio", "device")
+    assert "sipcli[aec]" in said
+    done = card.run(
+        "call", "sip:alice@127.0.0.1:9", "--config", str(config), "--from", "sip:bob@there.invalid", "--no-register",
+        "--timeout", "1", "--audio", "device", "--echo-cancellation", "off",
+    )  # fmt: skip
+    assert "sipcli[aec]" not in done.stderr
+
+
 @pytest.mark.parametrize(("words", "warned"), [((), True), (("--echo-cancellation", "off"), False)])
 def test_an_echo_that_may_be_heard_is_a_warning(words: tuple[str, ...], warned: bool, card: Cli) -> None:
     done = card.run(
