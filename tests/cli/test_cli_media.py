@@ -201,7 +201,7 @@ def test_nobody_hears_a_microphone_before_the_answer(cli: Cli, starts: Starts, t
     heard = {name: tmp_path / f"{name}.wav" for name in machines}
     for name, machine in machines.items():
         has_microphone(machine, tmp_path / name)
-    card = ("--json", "--no-register", "--audio", "device", "--codec", "pcmu", "--record")
+    card = ("--json", "--no-register", "--audio", "device", "--echo-cancellation", "off", "--codec", "pcmu", "--record")
     phone = starts(cli, "listen", *card, str(heard["callee"]), "--port", "0", "--early-media", "--max-calls", "1")
     [at] = [at for at in phone.wait_for("ready")["listen"] if at["transport"] == "udp"]
     to = (f"sip:alice@127.0.0.1:{at['port']}", "--from", "sip:bob@there.invalid", "--duration", "1")

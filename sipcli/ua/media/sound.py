@@ -26,7 +26,7 @@ _CARD_RATE = 48000
 """What nearly every card has of itself, and what Opus needs."""
 _PREFILL_FRAMES = 2
 _RING_FRAMES = 6
-_PAIRED_FRAMES = 50
+_PAIRED_FRAMES = 10
 _DEAF_BEATS = 100
 """Two seconds without a callback: some drivers stop without a word."""
 _LOOK_EVERY_S = 1.0
