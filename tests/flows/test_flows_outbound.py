@@ -476,6 +476,17 @@ def test_C05_an_address_that_is_gone_is_a_lost_flow_on_udp_too() -> None:
     assert (again.method, again.contact) == ("REGISTER", "sip:u7x@192.0.2.100:5062")
 
 
+def test_C05_where_our_own_address_went_nobody_waits_for_others() -> None:
+    """The spread is for what all phones of a proxy lose at one moment; this is our moment alone."""
+    here = wire()
+    bound(here, *FIRMLY)
+    here.local = ("192.0.2.100", 5062)
+    here.flows.clear()
+    here.do(lambda: here.engine.address_lost("192.0.2.99", here.clock))
+    again = here.one()
+    assert (again.method, again.contact) == ("REGISTER", "sip:u7x@192.0.2.100:5062;transport=tcp")
+
+
 def test_T01_in_another_network_a_private_address_is_another_machine() -> None:
     """Fails without ``HomeGround.leave``: whoever has the old proxy's private address here is taken for it."""
     here = wire("udp")

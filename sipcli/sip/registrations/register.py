@@ -83,7 +83,7 @@ class Registration(SoftState):
         self.bound_at = 0.0
         self._flow: Flow | None = None
         self._pace = Pace(core)
-        self._offline = False  # the last failure came without an answer
+        self._offline = False  # the last failure came without an answer, or the way there is gone
         self._unbind = False
         self._rebind = False
         self._waited = False
@@ -138,6 +138,7 @@ class Registration(SoftState):
             return
         self._flow = None
         if self.state is State.BOUND:
+            self._offline = True  # another network is no reason to wait
             self._core.arm(self, "refresh", self._pace.lost(self.bound_at))
 
     def doubt(self) -> None:
