@@ -133,11 +133,15 @@ def test_the_cable_does_what_it_is_told(hurts: Hurts, least: float, most: float)
 
 
 def judge(hearings: list[wavs.Hearing], lost_pct: float = 0) -> None:
-    """Nearly all of the time is there, concealment and all, and never 5 s at once are missing."""
+    """Most of the time is there, concealment and all, and never 5 s at once are missing.
+
+    How much is clear beyond what was lost tells of who else runs on this machine: no test fails by it.
+    """
     for heard in hearings:
         assert heard.seconds > TALK_S - 2, heard
         assert heard.longest_gap_ms < 5000, heard
-        assert heard.heard_pct > 90 - lost_pct, heard
+        assert heard.heard_pct > 75 - lost_pct, heard
+        assert heard.tone_pct > 85, heard
 
 
 LOSSES = [
@@ -205,7 +209,7 @@ def test_a_call_with_baresip(lab: Lab, figures: Figures, hurts: Hurts) -> None:
     mine = wavs.hear(heard, 880)
     what = f"{hurts.loss_pct:.0f} % lost" if hurts.loss_pct else f"jitter 0 to {hurts.jitter_ms:.0f} ms"
     figures(what, "sipcli, baresip (what sipcli heard)", done, [mine], "up to the end")
-    judge([mine], 2 * hurts.loss_pct)
+    judge([mine], hurts.loss_pct)
     wavs.assert_tone(bob.heard, 440, seconds=TALK_S / 2)
 
 

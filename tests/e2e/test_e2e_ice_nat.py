@@ -108,7 +108,7 @@ def test_E04_between_two_homes_over_a_bad_cable(tmp_path: Path, figures: Figures
     what = f"NAT: {left} and cone; 5 % lost, jitter 0 to 40 ms at one of them"
     figures(what, "sipcli, sipcli (ICE, coturn)", done, hearings, how)
     for one in hearings:
-        assert one.seconds > 5 and one.heard_pct > 80 and one.longest_gap_ms < 5000, one
+        assert one.seconds > 5 and one.heard_pct > 70 and one.longest_gap_ms < 5000, one
 
 
 def test_E04_between_two_homes_without_ice_nobody_is_heard(tmp_path: Path) -> None:
