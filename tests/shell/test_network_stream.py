@@ -240,6 +240,22 @@ async def test_T23_pings_whose_pongs_nobody_reads(ways: Transports, notebook: No
     writer.transport.abort()
 
 
+async def test_T23_pings_that_come_together_are_answered_together(
+    ways: Transports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails when each is answered by itself: from Python 3.12 on asyncio adds up all that waits at every write, so that
+    a million pongs which nobody reads stop the loop for minutes."""
+    host, port = await ways.listen("tcp", "127.0.0.1", 0)
+    _, writer = await asyncio.open_connection(host, port)
+    await until(lambda: ways._streams)
+    (connection,) = ways._streams.values()
+    written: list[bytes] = []
+    monkeypatch.setattr(connection, "write", written.append)
+    connection.data_received(b"\r\n\r\n" * 1000)
+    assert written == [b"\r\n" * 1000]
+    writer.close()
+
+
 @stepped
 async def test_T23_somebody_connects_and_says_nothing() -> None:
     notebook = Notebook()

@@ -71,14 +71,18 @@ class WebSocketConnection(StreamConnection):
         if flow is None or self.parting:
             return
         batch: list[tuple[bytes, Flow]] = []
+        pongs = bytearray()  # written at once, as a stream's are
         try:
             self._frames.receive_data(data)
             for event in self._frames.events():
-                whole = self._take(event)
-                if whole is not None:
+                if isinstance(event, Ping):
+                    pongs += self._frames.send(event.response())
+                elif (whole := self._take(event)) is not None:
                     batch.append((whole, flow))
         except ProtocolError as error:
             self.abort(f"lost: the other side breaks the WebSocket: {error}")
+        if pongs:
+            self.write(bytes(pongs))
         self.hand_up(batch)
 
     def _take(self, event: Event) -> bytes | None:
@@ -86,8 +90,6 @@ class WebSocketConnection(StreamConnection):
         match event:
             case TextMessage() | BytesMessage():
                 return self._gather(event)
-            case Ping():
-                self.write(self._frames.send(event.response()))
             case Pong():
                 return PONG
             case AcceptConnection(subprotocol=subprotocol):
