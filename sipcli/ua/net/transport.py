@@ -224,6 +224,7 @@ class Transports:
         if self._closed:
             connection.abort("closed: by us")
         elif connection in self._accepted and self._of_host(connection.flow.remote[0]) > MAX_OF_ONE_HOST:
+            self._accepted.discard(connection)  # its end may take a moment, in which it takes nobody's place
             connection.abort("closed: its host has too many")
 
     def on_closed(self, connection: StreamConnection) -> None:
