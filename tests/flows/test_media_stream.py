@@ -180,6 +180,21 @@ def test_E05_the_encoder_is_told_what_the_peer_misses(monkeypatch: pytest.Monkey
     assert told and max(told) == pytest.approx(20, abs=12)
 
 
+def test_E01_a_report_says_how_long_ago_the_peers_last_one_came() -> None:
+    """Of this and LSR he makes the round trip (RFC 3550 section 6.4.1): in 1/65536 of a second."""
+    call = Call(Party(A, 440), Party(B, 1000))
+    call.run(1)
+    receiver = call.b.stream.receiver
+    assert receiver.ssrc is not None
+    ntp = 0x0123_4567_89AB_CDEF
+    for ssrc, now in ((receiver.ssrc, 10.0), (receiver.ssrc ^ 1, 11.0)):  # the second is another's
+        report = SenderReport(ssrc=ssrc, ntp=ntp, rtp_timestamp=0, packets=1, octets=1)
+        receiver.heard_report(report, now=now)
+    block = receiver.block(12.5)
+    assert block is not None
+    assert (block.last_sr, block.delay) == (0x4567_89AB, 0x0002_8000)
+
+
 def test_jitter_is_measured_and_absorbed() -> None:
     call = Call(Party(A, 440), Party(B, 1000), to_b=jittery(0.02, 0.06))
     call.run(20)
