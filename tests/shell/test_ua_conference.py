@@ -64,6 +64,7 @@ def loudest(path: Path, *hertz: float, last: float = 1.0) -> list[bool]:
 
 async def listened(t: Table, tmp_path: Path, seconds: float = 1.5) -> list[Path]:
     """What each call sends to its caller, recorded (right of the stereo is what we heard, left what we sent)."""
+    tmp_path.mkdir(exist_ok=True)
     paths = [tmp_path / f"{call.id}.wav" for call in t.calls]
     for call, path in zip(t.calls, paths, strict=True):
         call.session.record(path, "both")
@@ -92,6 +93,42 @@ async def test_muted_is_the_person_and_not_what_the_others_say(tmp_path: Path) -
         first, second = await listened(t, tmp_path)
         assert loudest(first, 300, 1100) == [False, True]
         assert loudest(second, 300, 500) == [False, True]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@stepped
+async def test_whoever_was_muted_before_is_muted_in_it_and_all_hear_the_others(tmp_path: Path, which: int) -> None:
+    """The muted call itself heard nobody at all, and the other one heard the person."""
+    async with table(Tone(300), "null") as t:
+        t.calls[which].session.muted = True
+        conference = await t.conference()
+        assert conference.muted and all(call.muted for call in t.calls)
+        await advance(0.2)
+        first, second = await listened(t, tmp_path)
+        assert loudest(first, 300, 1100) == [False, True]
+        assert loudest(second, 300, 500) == [False, True]
+        conference.muted = False
+        await advance(0.2)
+        assert [loudest(path, 300) for path in await listened(t, tmp_path / "again")] == [[True], [True]]
+
+
+@pytest.mark.parametrize("how", ["one hangs up", "split"])
+@stepped
+async def test_whoever_is_muted_in_it_is_muted_after_it(tmp_path: Path, how: str) -> None:
+    """The other side left, and the one that was left alone heard the person: he had done nothing."""
+    async with table(Tone(300), Tone(400)) as t:
+        conference = await t.conference()
+        conference.muted = True
+        if how == "split":
+            conference.end()
+        else:
+            t.site.box.hang_up(t.callers[1])
+            await live_until(lambda: t.calls[0].conference is None)
+        left = [call for call in t.calls if not call.is_over]
+        assert all(call.conference is None and call.muted for call in left)
+        t.calls[:] = left
+        await advance(0.2)
+        assert [loudest(path, 300, 400) for path in await listened(t, tmp_path)] == [[False, False]] * len(left)
 
 
 @stepped

@@ -157,6 +157,47 @@ async def test_D04_an_attended_transfer_joins_the_two_others() -> None:
         assert (await live(at_carol.finished())).audio.tone_hz == pytest.approx(600, abs=10)
 
 
+@pytest.mark.parametrize("how", ["muted", "held"])
+@stepped
+async def test_T22_whoever_is_not_to_be_heard_is_not_heard_where_he_is_sent(how: str) -> None:
+    """By a blind transfer.  Fails without ``_keep_silent``: the microphone was open for whoever came next."""
+    async with party(bob=SAME) as (_, people):
+        alice, bob, carol = people["alice"], people["bob"], people["carol"]
+        call = await talk(alice, bob)
+        before = bob.calls[0]
+        if how == "muted":
+            before.session.muted = True
+        else:
+            await live(before.hold())
+        await live(call.transfer("carol"))
+        new = bob.last
+        assert new is not before and new.muted
+        await advance(2)
+        await live(new.hangup())
+        assert (await live(new.finished())).audio.tone_hz == pytest.approx(800, abs=10)
+        heard = (await live(carol.calls[-1].finished())).audio
+        assert heard.tone_hz is None and (heard.rms_dbfs is None or heard.rms_dbfs < -70)
+
+
+@stepped
+async def test_T22_whoever_is_muted_stays_so_for_a_caller_who_replaces_the_other() -> None:
+    """By an attended transfer.  Fails without ``_keep_silent``."""
+    async with party(bob=SAME) as (_, people):
+        alice, bob, carol = people["alice"], people["bob"], people["carol"]
+        first = await talk(alice, bob)
+        await live(first.hold())
+        second = await talk(alice, carol)
+        carol.calls[0].session.muted = True
+        assert await live(first.transfer_to(second)) == 200
+        await live_until(lambda: carol.calls[0].is_over)
+        at_bob, at_carol = bob.last, carol.last
+        assert at_carol is not carol.calls[0] and at_carol.muted and not at_bob.muted
+        await advance(2)
+        await live(at_bob.hangup())
+        assert (await live(at_bob.finished())).audio.tone_hz is None
+        assert (await live(at_carol.finished())).audio.tone_hz == pytest.approx(600, abs=10)
+
+
 @stepped
 async def test_T22_D04_whoever_refuses_transfers_keeps_his_call_from_an_invite_with_replaces() -> None:
     """Fails without the look at the policy in ``TransferDesk.take_over``: bob takes alice's place in carol's call."""

@@ -75,6 +75,8 @@ class Conference:
 
     def _seat(self, call: Call) -> None:
         seat = _Seat(self, call)
+        # Muted is the person from now on: a call that stayed so would not hear the others either.
+        self.muted, call.session.muted = self.muted or call.session.muted, False
         self._mixer.join(call)
         self._seats[call] = seat
         seat.own = call.session.swap_port(seat)
@@ -99,7 +101,7 @@ class Conference:
         if seat is None:
             return
         self._mixer.leave(call)
-        call.conference = None
+        call.conference, call.session.muted = None, self.muted
         call.session.swap_port(seat.own)
         if len(self._seats) == 1:
             self._end()
@@ -112,7 +114,7 @@ class Conference:
     def _end(self) -> None:
         ((call, seat),) = self._seats.items()
         self._seats.clear()
-        call.conference = None
+        call.conference, call.session.muted = None, self.muted
         call.session.swap_port(self._person)
         seat.own.close()
 

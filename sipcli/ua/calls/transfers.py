@@ -154,6 +154,7 @@ class TransferDesk:
         wishes = again(call.wishes)
         new = await UaCall.dial(self.agent, call.account, target, headers=headers, **wishes)
         new.trail = (*call.trail, call.remote.uri)
+        _keep_silent(call, new)
         call.successor = new
         return new
 
@@ -189,6 +190,7 @@ class TransferDesk:
         target = new.remote.uri
         try:
             await new.accept(**again(old.wishes))
+            _keep_silent(old, new)
         except SipcliError as error:
             old.successor = None
             if new.state == "ringing":
@@ -256,3 +258,9 @@ class _Reporter:
         new = None if self._new is None else self._new.id
         target = self._referral.reference.target
         self._desk.tell(self._call, self._kind, target, state, code=code, reason=reason, new_call=new)
+
+
+def _keep_silent(old: Call, new: Call) -> None:
+    """Whoever muted or held *old* is not heard in *new*, which nobody asked him about: he unmutes it himself."""
+    if old.muted or (old.media is not None and old.media.held):
+        new.session.muted = True
