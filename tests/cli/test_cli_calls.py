@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli, Running
+from tests.support.vandal import Guest
 
 Starts = Callable[..., Running]
 
@@ -109,6 +110,19 @@ def test_early_media_is_heard_while_it_rings(desk: Cli, starts: Starts, caller: 
     assert desk.run("ctl", "answer").code == 0
     calling.wait_for("call", state="answered")
     assert phone.wait_for("call", state="answered")["code"] == 200
+
+
+def test_T22_whoever_does_not_answer_our_bye_hears_nothing_after_it(desk: Cli, starts: Starts) -> None:
+    """RFC 3261 section 15.1.1.  Fails without ``media.close`` in ``Call._leave``: he listened for 32 s more."""
+    _, port = listening(starts, desk, "--answer", "auto", "--audio", "tone:440", "--duration", "1")
+    with Guest("127.0.0.2", port) as guest:
+        guest.call()
+        while not guest.signalling.recv(65536).startswith(b"BYE "):
+            pass
+        guest.media.settimeout(1)
+        with pytest.raises(TimeoutError):  # what was on its way, 50 packets for each second, comes to an end
+            for _ in range(100):
+                guest.media.recv(2048)
 
 
 def test_a_caller_who_cannot_be_answered_is_refused_at_once_and_the_next_is_served(

@@ -69,6 +69,7 @@ class Call:
         self._times = CallTimes(loop)
         self._answered: asyncio.Future[None] = quiet_future(loop)
         self._over: asyncio.Future[CallReport] = quiet_future(loop)
+        self._parting: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._stats: asyncio.TimerHandle | None = None
         self._failure: SipcliError | None = None
@@ -275,9 +276,7 @@ class Call:
     async def hangup(self, *, timeout: float = HANGUP_WAIT) -> None:
         """End the call, whatever its state; returns when it is over, or after *timeout* seconds."""
         if not self.is_over:
-            self._times.mark_down()
-            with self.agent.turn():
-                self.core.hangup()
+            self._leave()
         try:
             await asyncio.wait_for(asyncio.shield(self._over), timeout)
         except (TimeoutError, SipcliError):
@@ -347,9 +346,15 @@ class Call:
     def give_up(self, error: SipcliError) -> None:
         """The call is up and of no use: it ends, with *error*."""
         self._failure = error
+        self._leave()
+
+    def _leave(self) -> None:
+        """Our BYE ends the session, not its answer (RFC 3261 section 15.1.1): who never answers hears nothing more."""
         self._times.mark_down()
         with self.agent.turn():
             self.core.hangup()
+        if self.media is not None and self._parting is None:
+            self._parting = self._loop.create_task(self.media.close())
 
     def _mark_up(self) -> None:
         self._times.mark_up()
@@ -373,6 +378,8 @@ class Call:
 
     async def _wind_up(self, event: CallEnded) -> None:
         media = MediaReport()
+        if self._parting is not None:
+            await self._parting
         if self.media is not None:
             await self.media.close()
             media = self.media.report()
