@@ -234,7 +234,7 @@ class TestCall:
         assert done.named("registration")[-1]["state"] == "unregistered"
 
     def test_the_words(self, alice: Cli) -> None:
-        done = alice.run("call", "echo", "--audio", "tone", "--codec", "pcmu", "--duration", "1")
+        done = alice.run("call", "echo", "--audio", "tone", "--codec", "pcmu", "--duration", "1.5")
         assert done.code == 0
         assert done.stdout.startswith("talked to sip:echo@127.0.0.1")
         for words in ("calling sip:echo@", "in call with sip:echo@", "received ", "MOS "):
