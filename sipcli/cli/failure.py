@@ -57,7 +57,9 @@ def _sentence(error: BaseException) -> tuple[str, str | None]:
         where = f"{error.filename}: " if error.filename else ""
         hint = {
             errno.EROFS: "the file system is read-only: name another place",
-            errno.ENOSPC: "the disk is full",
+            errno.ENOSPC: "the disk is full: make room, or name another place",
+            errno.ENOENT: "make that place, or name another one",
+            errno.ENOTDIR: "a part of that is a file: name another place",
             errno.EACCES: "you may not do that here: name another place",
         }.get(error.errno or 0)
         return f"{where}{error.strerror or error}", hint

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import click
 
 from sipcli.cli.parameters import GlobalOptions, Seconds, verb
 from sipcli.cli.runtime import Outcome, Run, run_verb
+from sipcli.errors import NetworkError, TlsError
 
 __all__ = ["command"]
 
@@ -44,7 +47,9 @@ def command(options: GlobalOptions, /, **said: Any) -> int:
 
         run.ends_with_reader = True
         wanted = {key: value for key, value in said.items() if value not in (None, ())}
-        async with Sandbox(SandboxConfig(**wanted)) as sandbox:
+        async with AsyncExitStack() as stack:
+            with _listening_at(said["host"]):
+                sandbox = await stack.enter_async_context(Sandbox(SandboxConfig(**wanted)))
             host, port = sandbox.address()
             listen = [{"transport": name, "host": host, "port": port} for name in ("udp", "tcp")]
             if said["cert_file"] is not None:
@@ -61,3 +66,17 @@ def command(options: GlobalOptions, /, **said: Any) -> int:
         return Outcome("served")
 
     return run_verb("sandbox", options, body)
+
+
+@contextmanager
+def _listening_at(host: str) -> Iterator[None]:
+    """What keeps us from it is said with its next step."""
+    try:
+        yield
+    except TlsError:
+        raise
+    except (NetworkError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error).removeprefix("connect: ")
+        raise NetworkError(
+            f"the sandbox cannot listen on {host}: {why}", hint="choose another: --port N, or --host ADDRESS"
+        ) from None

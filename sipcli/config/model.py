@@ -221,7 +221,7 @@ def parse_aor(text: str) -> SipUri:
 
     Raises ConfigError.
     """
-    uri = _parse(text, "an address-of-record")
+    uri = _parse(text, "an address-of-record", "sip:alice@example.com")
     if not uri.user:
         raise ConfigError(f"“{text}” names no user", hint="write it as sip:alice@example.com")
     return uri
@@ -229,7 +229,7 @@ def parse_aor(text: str) -> SipUri:
 
 def parse_server(text: str) -> SipUri:
     """A server as people write it: ``sip:host;transport=tls``, or just ``host:port``.  Raises ConfigError."""
-    return _parse(text, "a server")
+    return _parse(text, "a server", "sip:sbc.example.com;transport=tls")
 
 
 def server_of(uri: SipUri) -> SipUri:
@@ -239,7 +239,7 @@ def server_of(uri: SipUri) -> SipUri:
     return uri.replace(user=None, password=None, params=params, headers=())
 
 
-def _parse(text: str, what: str) -> SipUri:
+def _parse(text: str, what: str, example: str) -> SipUri:
     text = text.strip()
     if not text.lower().startswith(("sip:", "sips:")):
         text = f"sip:{text}"
@@ -248,7 +248,7 @@ def _parse(text: str, what: str) -> SipUri:
     except ParseError as error:
         # A text that holds a password is not repeated, and neither is what the parser said of it.
         shown, why = ("this", "it cannot be read") if re.search(r":[^@/]*:[^@]*@", text) else (f"“{text}”", str(error))
-        raise ConfigError(f"{shown} is not {what}: {why}", hint="write it as sip:alice@example.com") from None
+        raise ConfigError(f"{shown} is not {what}: {why}", hint=f"write it as {example}") from None
     if uri.password is not None:
         # RFC 3261 section 19.1.1 calls a password in a URI "NOT RECOMMENDED"; it would go out in clear.
         raise ConfigError(

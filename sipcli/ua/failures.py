@@ -73,8 +73,13 @@ _HINTS = {
 }
 
 
-_NO_NETWORK = ("network is unreachable", "no name server could be asked")
 _OFFLINE = "is this machine on a network? sipcli doctor says whom it asks for names"
+_BETTER_HINTS = {
+    "network is unreachable": _OFFLINE,
+    "no name server could be asked": _OFFLINE,
+    "pip install": "install that, or choose another transport: --transport tls, tcp or udp",
+}
+"""By words of what happened, where the server is not to blame."""
 
 
 @dataclass(slots=True)
@@ -154,7 +159,7 @@ def _network(what: str, account: str | None, why: str) -> SipcliError:
     if kind == "timeout":
         return NoAnswer(f"{what}:{text}", hint="is the server up, and does a firewall let SIP through? try --ladder")
     error = _KINDS.get(kind, NetworkError)(f"{what}:{text}" if kind in _KINDS else f"{what}: {why}")
-    error.hint = _OFFLINE if any(words in text for words in _NO_NETWORK) else _HINTS.get(kind)
+    error.hint = next((hint for words, hint in _BETTER_HINTS.items() if words in text), _HINTS.get(kind))
     return error
 
 

@@ -501,3 +501,12 @@ def test_doctor_names_a_broken_configuration(cli: Cli) -> None:
     done = cli.run("doctor")
     assert done.code == 2
     assert "did you mean “aor”?" in done.stdout
+
+
+@pytest.mark.parametrize("wanted", ["taken", "not ours"])
+def test_a_sandbox_that_cannot_listen_says_where_and_what_to_do(cli: Cli, sandbox: str, wanted: str) -> None:
+    where = ("--port", sandbox.partition(":")[2]) if wanted == "taken" else ("--host", "192.0.2.1")
+    done = cli.run("sandbox", *where, "--json")
+    assert done.code == 7, done.stderr
+    assert done.result["message"].startswith("the sandbox cannot listen on ")
+    assert "--port N" in done.result["hint"]

@@ -145,7 +145,8 @@ def test_nothing_at_all_is_no_answer() -> None:
         ("connect: nobody at 192.0.2.1 port 5060: connection refused", "is the server running"),
         ("connect: no route to 192.0.2.1: network is unreachable", "is this machine on a network?"),
         ("tls: no handshake with sip.test: network is unreachable", "is this machine on a network?"),
+        ("connect: WebSocket needs wsproto: pip install 'sipcli[ws]'", "install that, or choose another transport"),
     ],
 )
-def test_without_a_network_nobody_is_sent_to_look_at_the_server(why: str, hint: str) -> None:
+def test_whoever_is_not_to_blame_is_not_looked_at(why: str, hint: str) -> None:
     assert str(failure_of("registration", "work", why=why).hint).startswith(hint)
