@@ -117,11 +117,16 @@ def registered_words(aor: str, fields: Fields) -> str:
     return f"registered {aor}{where}{lasts}"
 
 
+_KINDS = ("connect", "dns", "lost", "tls", "timeout", "closed", "protocol")
+"""What programs read before the colon of a reason."""
+
+
 def _why(fields: Fields) -> str:
     code, reason = fields.get("code"), fields.get("reason")
     if code:
         return answered(code, reason or "")
-    return safe_text(reason or "no reason given", limit=200)
+    kind, _, words = (reason or "").partition(": ")
+    return safe_text(words if kind in _KINDS else reason or "no reason given", limit=200)
 
 
 def _ready(fields: Fields) -> Sentence:

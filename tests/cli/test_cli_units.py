@@ -233,6 +233,13 @@ class TestTalker:
         sentence = Talker({"work": "sip:alice@example.com"}).sentence(event, fields)
         return "" if sentence is None else sentence.text
 
+    def test_the_kind_of_a_reason_is_for_programs(self) -> None:
+        why = "connect: nobody at 192.0.2.1 port 5060: connection refused"
+        said = self.say("registration", account="work", state="retrying", reason=why, retry_in_s=40)
+        assert "is not registered: nobody at 192.0.2.1 port 5060: connection refused; trying again in 40 s" in said
+        odd = self.say("registration", account="work", state="retrying", reason="odd: it is theirs", retry_in_s=40)
+        assert "odd: it is theirs" in odd
+
     def test_registered(self) -> None:
         said = self.say(
             "registration", account="work", state="registered", code=200, expires_s=600,
