@@ -151,7 +151,8 @@ class AccountConfig:
         """
         given = parse_aor(text)
         settings: dict[str, Any] = {
-            "name": f"{given.user}@{given.host}",
+            # With its port, as the keychain has it: `sipcli auth save NAME` must mean the same person.
+            "name": str(given.aor).partition(":")[2],
             "aor": given.aor,
             "registrar": server_of(given),
             "username": given.user_text or "",

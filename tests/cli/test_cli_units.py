@@ -210,6 +210,15 @@ class TestWho:
     def test_is_dialled(self, text: str, uri: str) -> None:
         assert str(target_uri(text, CONFIG.accounts["work"])) == uri
 
+    @pytest.mark.parametrize(
+        "text", ["alice@example.com", "sip:alice@192.0.2.7:5080", "sip:al%20ice@[2001:db8::1]:5070;transport=tcp"]
+    )
+    def test_the_name_that_a_hint_gives_to_somebody_without_a_configuration_means_him(self, text: str) -> None:
+        """`sipcli auth save NAME` kept the password of another port, where nobody looked for it."""
+        meant = choose_account(Config(), None, text)
+        again = choose_account(Config(), None, meant.name)
+        assert (again.aor, again.name) == (meant.aor, meant.name)
+
     @pytest.mark.parametrize("text", ["sip:bob:never-seen@b.example", "bob:never-seen@b.example"])
     def test_T14_an_address_with_a_password_is_refused_and_not_repeated(self, text: str) -> None:
         """Fails without the look at ``password`` in ``_parsed``: the last line of a call would show it."""
