@@ -81,8 +81,12 @@ class CallDesk:
         ring: float = RING_S,
         early: bool = False,
         chooser: Chooser | None = None,
+        keys: bool = True,
     ) -> None:
-        """*limit*: leave after so many calls; *ring*: seconds in which a person decides, or *chooser* for ``auto``."""
+        """*limit*: leave after so many calls; *ring*: seconds in which a person decides, or *chooser* for ``auto``.
+
+        *keys*: the person is at this terminal; else he decides from another one.
+        """
         self._run = run
         self._plan = plan
         self._talk = talk
@@ -93,6 +97,7 @@ class CallDesk:
         self._chooser = chooser
         self.tones: CallTones | None = None
         """Rings where it can be heard."""
+        self._keys = keys
         self._tasks: set[asyncio.Task[None]] = set()
         self._first = asyncio.Event()
         self._enough = asyncio.Event()
@@ -165,7 +170,7 @@ class CallDesk:
             await call.early(**self._talk.media, record=self._talk.recording(call.id, self._answered + 1))
         else:
             call.ring()
-        self._run.console.say(f"[a]nswer  [r]eject  [R] decline   rings {self._ring:g} s")
+        self._run.console.say(f"{self._how()}   rings {self._ring:g} s")
         async with self._audible(call), choosing(call, chooser):
             decision = await self._decision(call)
         if decision == "answer":
@@ -176,6 +181,14 @@ class CallDesk:
 
     def _audible(self, call: Call) -> AbstractAsyncContextManager[None]:
         return nullcontext() if self.tones is None else self.tones.ringing(call)
+
+    def _how(self) -> str:
+        """How it is decided about a call that rings."""
+        if self._keys:
+            return "[a]nswer  [r]eject  [R] decline"
+        if self._run.readiness()["control"] is not None:
+            return "sipcli ctl answer, or: sipcli ctl reject"
+        return "nobody can answer here: run it in a terminal, or name a socket with --control PATH"
 
     async def _decision(self, call: Call) -> str | None:
         """``answer``, ``reject``, ``decline``: what a person chose; ``late`` in the end; None: the caller left."""

@@ -110,7 +110,7 @@ def command(
         direct = no_register or not account.register  # then there is no server of ours that calls could come through
         engine = EngineConfig(accept_calls="any" if direct or allow_anonymous else "bound")
         port, there = said.pop("port"), person_there(run)
-        desk = CallDesk(run, plan, talk, limit=max_calls, ring=ring, chooser=chooser, early=early_media)
+        desk = CallDesk(run, plan, talk, limit=max_calls, ring=ring, chooser=chooser, early=early_media, keys=there)
         async with (
             run.agent([account], engine_config=engine, bind_port=0 if direct else port, trace=there) as agent,
             run.controlled(agent, control),

@@ -334,6 +334,32 @@ class TestListen:
         finally:
             listening.kill()
 
+    @pytest.mark.parametrize(
+        ("logged_in", "says"), [(True, "sipcli ctl answer, or: sipcli ctl reject"), (False, "nobody can answer here")]
+    )
+    def test_where_no_key_works_none_is_offered(
+        self, alice: Cli, bob: Cli, tmp_path: Path, logged_in: bool, says: str
+    ) -> None:
+        if not logged_in:
+            del bob.env["XDG_RUNTIME_DIR"]
+        ready = tmp_path / "ready"
+        argv = bob.argv("listen", "--ring-timeout", "0.5", "--max-calls", "1", "--ready-file", str(ready))
+        listening = subprocess.Popen(
+            argv, env=bob.env, cwd=bob.home, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        with listening:
+            try:
+                deadline = time.monotonic() + 20
+                while not ready.exists():
+                    assert time.monotonic() < deadline and listening.poll() is None
+                    time.sleep(0.01)
+                assert alice.run("call", "bob", "--no-register").code == 5
+                said = listening.communicate(timeout=20)[1]
+            finally:
+                listening.kill()
+        assert says in said and "[a]nswer" not in said
+
 
 class TestMessageAndOptions:
     def test_a_message(self, alice: Cli) -> None:
