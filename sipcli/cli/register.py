@@ -78,9 +78,14 @@ class _States:
         self._aors = {account.name: account.aor for account in accounts}
         self._stays = stays
         self.last: dict[str, dict[str, Any]] = {}
+        self._bound: set[str] = set()
         self._failed = 0
         self._hope: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         run.on_notice = self.look
+
+    def _said_to_be_bound(self, account: str) -> bool:
+        """Whoever left before the first answer was never registered, and is not told that he is no longer."""
+        return account in self._bound and self._stays and not self._run.options.verbose
 
     async def others_go_on(self) -> bool:
         """One has failed.  True as soon as another is up, or waits for a person; False once all have failed."""
@@ -100,8 +105,9 @@ class _States:
             if fields["state"] == "registered" or (fields["state"] == "waiting" and fields.get("reason")):
                 self._know(hope=True)
             if fields["state"] == "registered":
+                self._bound.add(fields["account"])
                 self._run.ready()
-            elif fields["state"] == "unregistered" and self._stays and not self._run.options.verbose:
+            elif fields["state"] == "unregistered" and self._said_to_be_bound(fields["account"]):
                 self._run.console.say(
                     f"{self._aors.get(fields['account'], fields['account'])} is no longer registered", style=Style.DIM
                 )

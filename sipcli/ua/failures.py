@@ -69,6 +69,7 @@ _KINDS: dict[str, type[SipcliError]] = {
 _HINTS = {
     "dns": "check the name, or name the server with --registrar",
     "connect": "is the server running, and is the port right?",
+    "lost": "is the server well, and does that port speak SIP? --ladder draws what went back and forth",
     "tls": "does that port speak TLS? An authority that the system does not know is named with --ca FILE",
 }
 

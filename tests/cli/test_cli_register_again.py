@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
+
+import pytest
 
 from sipcli.cli import register
 from sipcli.config import AccountConfig
@@ -39,3 +42,16 @@ async def test_after_a_pause_and_with_its_own_back_off() -> None:
     assert agent.only.asked == [{"retry": True}]
     await settle()
     assert not register._patient
+
+
+@stepped
+@pytest.mark.parametrize("bound", [True, False])
+async def test_whoever_left_before_the_first_answer_is_not_said_to_be_registered_no_longer(bound: bool) -> None:
+    said: list[str] = []
+    console = SimpleNamespace(say=lambda words, style: said.append(words))
+    run = SimpleNamespace(options=SimpleNamespace(verbose=0), console=console, ready=lambda: None)
+    alice = AccountConfig.for_aor("sip:alice@example.com")
+    states = register._States(cast("Any", run), [alice], stays=True)
+    for state in ("trying", *(["registered"] if bound else []), "unregistered"):
+        states.look("registration", {"account": alice.name, "state": state})
+    assert said == (["sip:alice@example.com is no longer registered"] if bound else [])
