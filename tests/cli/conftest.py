@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,13 @@ from tests.support.cli import Cli, Running
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """``host:port`` of a sandbox with alice (wonderland) and bob (builder), challenging by SHA-256."""
-    running = Cli(tmp_path_factory.mktemp("sandbox")).start("sandbox", "--json", "--algorithm", "SHA-256")
+    with _sandbox(tmp_path_factory.mktemp("sandbox")) as address:
+        yield address
+
+
+@contextmanager
+def _sandbox(home: Path) -> Iterator[str]:
+    running = Cli(home).start("sandbox", "--json", "--algorithm", "SHA-256")
     try:
         yield address_of(running)
     finally:
@@ -35,6 +42,14 @@ def alice(cli: Cli, sandbox: str) -> Cli:
     """A machine whose default account is alice at the sandbox, with her password in a file."""
     _configure(cli, f"alice@{sandbox}", "wonderland")
     return cli
+
+
+@pytest.fixture
+def alone(cli: Cli, tmp_path: Path) -> Iterator[Cli]:
+    """Alice's machine, and a sandbox of her own, at which nobody else has ever registered."""
+    with _sandbox(tmp_path / "sandbox") as address:
+        _configure(cli, f"alice@{address}", "wonderland")
+        yield cli
 
 
 @pytest.fixture

@@ -90,8 +90,8 @@ def test_D04_somebody_who_is_not_there_is_5(alice: Cli) -> None:
     assert [entry["state"] for entry in done.named("subscription")] == ["trying", "failed"]
 
 
-def test_D04_a_server_that_notifies_of_nothing_says_of_what_it_does(alice: Cli) -> None:
-    done = alice.run("subscribe", "bob", "--event", "presence", "--json")
+def test_D04_a_server_that_notifies_of_nothing_says_of_what_it_does(alone: Cli) -> None:
+    done = alone.run("subscribe", "bob", "--event", "presence", "--json")
     assert (done.code, done.result["code"]) == (1, 489)
     assert done.result["hint"] == "the server notifies of: refer"
 
