@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -130,9 +131,13 @@ def test_a_caller_who_cannot_be_answered_is_refused_at_once_and_the_next_is_serv
 ) -> None:
     """No file may be opened any more, so there is no port for his audio: he rang on until he gave up."""
     phone, port = listening(starts, desk, "--answer", "auto", "--audio", "echo")
+    caller(port).wait_for("call", state="answered")  # what a call imports is there from now on
+    phone.wait_for("media", state="flowing")
     pid, number = phone.process.pid, resource.RLIMIT_NOFILE
     limits = resource.prlimit(pid, number)
-    resource.prlimit(pid, number, (len(os.listdir(f"/proc/{pid}/fd")) + 1, limits[1]))  # audio takes two
+    taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    lowest = next(fd for fd in itertools.count() if fd not in taken)
+    resource.prlimit(pid, number, (lowest + 1, limits[1]))  # one more may be opened; audio takes two
     refused = caller(port).finish(timeout=20)
     assert refused.result["code"] == 480, refused.result
     said = phone.wait_for("warning", code="call_failed")
