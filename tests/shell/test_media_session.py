@@ -6,9 +6,11 @@ import asyncio
 import itertools
 import os
 import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,10 @@ async def until(condition: Callable[[], Any], seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.02)
+
+
+def _has_sent(session: MediaSession, packets: int) -> bool:
+    return session.report(verdict=False).tx.packets >= packets
 
 
 def _played(session: MediaSession) -> int:
@@ -241,6 +247,31 @@ async def test_silence_is_told_and_hold_is_not_silence() -> None:
         finally:
             await session.close()
     assert states == ["negotiated", "flowing", "silent", "negotiated", "stopped"]
+
+
+async def test_T23_who_says_good_bye_again_and_again_fills_no_log() -> None:
+    """Fails without the least silence in ``_tell``: fifty changes a second, for as long as somebody likes."""
+    states: list[str] = []
+    now = 0.0
+    session = MediaSession(codecs=G711, on_state=states.append, clock=lambda: now)
+    await session.open()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        host, port = session.local
+        good_bye = struct.pack("!BBHL", 0x80, 201, 1, 9) + struct.pack("!BBHL", 0x81, 203, 1, 9)
+        try:
+            session.answer(_offer(peer.getsockname()[1]))
+            session.start()
+            for n in range(25):
+                packet = RtpPacket(payload_type=0, sequence=n, timestamp=160 * n, ssrc=9, payload=bytes(160))
+                for data, to in ((packet.to_bytes(), port), (good_bye, port + 1)):
+                    peer.sendto(data, (host, to))
+                    sent = session.report(verdict=False).tx.packets
+                    now += 0.02
+                    await until(partial(_has_sent, session, sent + 1))
+        finally:
+            await session.close()
+    assert states.count("flowing") <= 2
 
 
 async def test_nothing_ever_came_is_silence_too() -> None:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ _log = logging.getLogger(__name__)
 _NTP_EPOCH = 2_208_988_800
 """Seconds from 1900 to 1970."""
 _SILENT_AFTER_S = 2.0
+_LEAST_SILENCE_S = 1.0
+"""Of whoever says good-bye and goes on: two lines a second of that are enough."""
 
 
 class MediaSession:
@@ -104,6 +107,7 @@ class MediaSession:
         self._pacer: Pacer | None = None
         self._closed = False
         self.state: MediaState | None = None
+        self._silent_since = -inf
         self.muted = False
         """Send silence instead of our audio."""
         self.unanswered = False
@@ -326,9 +330,11 @@ class MediaSession:
             return
         last = receiver.last_arrival
         quiet = stream.ended_by_peer or now - (self._started if last is None else last) > _SILENT_AFTER_S
+        long_enough = now - self._silent_since >= _LEAST_SILENCE_S
         if quiet and self.state != "silent":
+            self._silent_since = now
             self._become("silent")
-        elif not quiet and last is not None and self.state != "flowing":
+        elif long_enough and not quiet and last is not None and self.state != "flowing":
             self._become("flowing")
 
     def _become(self, state: MediaState) -> None:
