@@ -27,7 +27,7 @@ def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def start_kamailio(tmp_path_factory: pytest.TempPathFactory, certs: Path) -> Iterator[StartKamailio]:
+def running_kamailio(tmp_path_factory: pytest.TempPathFactory, certs: Path) -> Iterator[StartKamailio]:
     """Start a Kamailio with switches; the same arguments give the same server for the whole session."""
     require("kamailio")
     running: dict[tuple[object, ...], Kamailio] = {}
@@ -45,11 +45,24 @@ def start_kamailio(tmp_path_factory: pytest.TempPathFactory, certs: Path) -> Ite
 
 
 @pytest.fixture
+def start_kamailio(running_kamailio: StartKamailio) -> StartKamailio:
+    """A Kamailio with switches, which knows nobody of the tests before."""
+    known: list[Kamailio] = []
+
+    def start(*switches: str, tls: bool = False, **options: object) -> Kamailio:
+        server = running_kamailio(*switches, tls=tls, **options)
+        if server not in known:
+            known.append(server)
+            server.forget()
+        return server
+
+    return start
+
+
+@pytest.fixture
 def kamailio(start_kamailio: StartKamailio) -> Kamailio:
-    """The ordinary one: MD5, UDP and TCP; it knows nobody of the tests before."""
-    server = start_kamailio()
-    server.forget()
-    return server
+    """The ordinary one: MD5, UDP and TCP."""
+    return start_kamailio()
 
 
 @pytest.fixture
