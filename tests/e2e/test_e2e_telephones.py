@@ -109,8 +109,8 @@ def test_call_in(table: Table, tmp_path: Path, kind: str) -> None:
 
 
 def hear(record: Path, seconds: float) -> None:
-    """So many seconds more, sound or silence."""
-    wavs.wait_for_growth(lambda: record, record.stat().st_size / 16000 + seconds)
+    """So many seconds more, sound or silence; half a second of what was before may not be written yet."""
+    wavs.wait_for_growth(lambda: record, record.stat().st_size / 16000 + 0.5 + seconds)
 
 
 def still_hears(bob: Telephone, hertz: float) -> None:
