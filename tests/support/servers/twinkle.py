@@ -71,6 +71,7 @@ class Twinkle(TypedPhone):
         """On its other line, while the first waits."""
         self.console.type("line 2")
         self.console.wait_for("Line 2 is now active")
+        self.console.wait_for("Line 1: re-INVITE successful")  # what is dialled while it asks is now and then lost
         self.dial(uri)
 
     @property
