@@ -163,6 +163,9 @@ class CallDesk:
             # One caller's trouble must not end the service for the next.
             call.agent.tell(WarningNotice(code="call_failed", message=f"call from {uri}: {error}", hint=error.hint))
             await call.hangup()  # or whoever cannot be answered would ring until he gives up
+        except Exception:
+            await call.hangup()  # nor until our mistake is mended
+            raise
 
     async def _asked(self, call: Call, chooser: Chooser | None) -> bool:
         """Ring, and let the person decide, or *chooser*; False when the call was refused, or went away."""
