@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sipcli.errors import SipcliError
+from sipcli.errors import ConfigError, SipcliError
 
 if TYPE_CHECKING:
     from sipcli.cli.runtime import Run
@@ -53,7 +53,13 @@ def wanted_tones(audio: AudioSpec, config: AudioConfig, said: dict[str, Any]) ->
     from sipcli.ua.media.earpiece import FileSound
 
     plan = said.pop("tones") or config.tones
+    flags = [flag for flag in ("--ring-device", "--ring-file") if said.get(flag[2:].replace("-", "_"))]
     named, file = said.pop("ring_device", None) or config.ring_device, said.pop("ring_file", None) or config.ring_file
+    if not isinstance(audio, Device) and flags:
+        raise ConfigError(
+            f"{' and '.join(flags)} rings at a sound card, and --audio names none",
+            hint="add --audio device, or leave it out",
+        )
     if not isinstance(audio, Device) or plan == "off":
         return None
     if named is not None:

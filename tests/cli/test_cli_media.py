@@ -281,6 +281,13 @@ def test_a_call_rings_where_the_configuration_says_and_talks_elsewhere(
     assert not (tmp_path / "headset.raw").exists() or _loudest(tmp_path / "headset.raw") == 0
 
 
+def test_a_bell_without_a_card_is_refused_where_it_was_asked_for(cli: Cli) -> None:
+    done = cli.run("listen", "--no-register", "--port", "0", "--ring-file", "bell.wav", "--timeout", "5")
+    assert done.code == 2
+    assert "--ring-file rings at a sound card" in done.stderr
+    assert "add --audio device" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
