@@ -20,6 +20,14 @@ from sipcli.observe.hypertext import text_of_html
         ("<b>unclosed", "unclosed"),
         ("<a href='javascript:x'>link</a>", "link"),
         ("<!-- hidden -->seen", "seen"),
+        ("<!-- a > b -->seen<!doctype html><?xml?>", "seen"),
+        ("<SCRIPT>if (a<b) '</b>'</SCRIPT >a", "a"),
+        ("<title>a <b></title>seen", "seen"),
+        ("<head><meta x></head><body>seen", "seen"),
+        ("<style>never closed", ""),
+        ("</head>seen", "seen"),
+        ("3 < 4 &lt;b&gt; <3", "3 < 4 <b> <3"),
+        ("a<!-- unclosed", "a<!-- unclosed"),
     ],
 )
 def test_what_html_shows(html: str, text: str) -> None:
@@ -31,8 +39,18 @@ def test_any_text_is_read(html: str) -> None:
     text_of_html(html)
 
 
-@pytest.mark.parametrize("piece", ["<", "<!", "<!--", "<a ", "<a b='", "&", "</", "<![", "<script>"])
+@pytest.mark.parametrize(
+    "piece",
+    ["<", "<!", "<!--", "<a ", "<a b='", "&", "&#", "</", "</a", "<![", "<?", "<script>", "<style></style", "<head>"],
+)
 def test_T23_no_html_is_expensive(piece: str) -> None:
-    began = time.process_time()
-    text_of_html(piece * 100_000)
-    assert time.process_time() - began < 2
+    """Two milliseconds; ``html.parser`` took a second over ``<a ``, in which no call was answered.
+
+    The best of five: a machine's moment is not ours.
+    """
+    took = []
+    for _ in range(5):
+        began = time.process_time()
+        text_of_html(piece * 3000)
+        took.append(time.process_time() - began)
+    assert min(took) < 0.05
