@@ -207,7 +207,7 @@ class EventDesk:
     def _on_info(self, event: InfoReceived) -> None:
         call = self._agent.find_call(event.call.id)
         if call is not None:
-            call.on_info(event.request)
+            call.digits.hear_info(event.request)
 
     # --- the rest ---------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.account import Account
 from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge
 from sipcli.ua.calls.call import Call
-from sipcli.ua.calls.callnotices import digit_of_info
+from sipcli.ua.calls.calldigits import digit_of_info
 from tests.support.agentkit import Site, site
 from tests.support.authkit import password
 from tests.support.brokerkit import FakeProvider, right

@@ -10,7 +10,7 @@ import pytest
 from sipcli.errors import LocalProtocolError
 from sipcli.media.tone import Oscillator, dominant_hz, samples_of
 from sipcli.ua.calls.call import Call
-from sipcli.ua.calls.callaudio import DigitQueue
+from sipcli.ua.calls.calldigits import DigitQueue
 from tests.support.agentkit import Site, site
 from tests.support.brokerkit import right
 from tests.support.clock import advance, live, live_until, stepped

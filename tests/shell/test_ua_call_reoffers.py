@@ -328,8 +328,8 @@ async def test_digits_by_info_are_told(rig: Any) -> None:
     heard: list[tuple[str, int]] = []
     rig.call.on_dtmf = lambda digit, ms: heard.append((digit, ms))
     info = Request.build("INFO", "sip:x@y", [("Content-Type", "application/dtmf-relay")], b"Signal=5\r\nDuration=160")
-    rig.call.on_info(info)
-    rig.call.on_info(Request.build("INFO", "sip:x@y", [("Content-Type", "text/plain")], b"5"))
+    rig.call.digits.hear_info(info)
+    rig.call.digits.hear_info(Request.build("INFO", "sip:x@y", [("Content-Type", "text/plain")], b"5"))
     assert heard == [("5", 160)]
     (told,) = [notice for notice in rig.agent.notices if notice.event == "dtmf"]
     assert (told.direction, told.via) == ("in", "info")

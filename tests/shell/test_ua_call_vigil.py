@@ -28,7 +28,7 @@ class House:
         self.account: Any = SimpleNamespace(config=SimpleNamespace(silence=limit))
         self.agent: Any = self
         self.media: Any = SimpleNamespace(listens=True, heard_at=None)
-        self.core: Any = SimpleNamespace(adrift=False, over=False, ask=self._ask)
+        self.core: Any = SimpleNamespace(adrift=False, over=False, requests=SimpleNamespace(send=self._ask))
         self.is_over = False
         self.asked: list[float] = []
         self.notices: list[Any] = []

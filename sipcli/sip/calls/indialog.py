@@ -5,11 +5,12 @@ RFC 3261 sections 12.2, 14 and 15; RFC 3311, RFC 3428, RFC 6086.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, cast
 
 from sipcli.errors import LocalProtocolError
+from sipcli.sip.calls.dialogrequests import DialogRequests
 from sipcli.sip.calls.farewell import Farewell
 from sipcli.sip.calls.infopackage import RECEIVED, is_refused
 from sipcli.sip.calls.refer import Referrals
@@ -18,7 +19,6 @@ from sipcli.sip.calls.reoffer import PendingOffer, Reoffer
 from sipcli.sip.calls.session_timer import MIN_INTERVAL, SessionTimer, is_too_brief
 from sipcli.sip.calls.transfer import Transfer
 from sipcli.sip.events import AnyCall, CallEnded, InfoReceived, MessageReceived, Why
-from sipcli.sip.exchange import ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.oneshot import OneShot, patience_for
 from sipcli.sip.subscriptions.notified import allowed_events
@@ -82,7 +82,7 @@ class Call:
         self._reoffer = Reoffer(core, self)
         self._last_words: tuple[Party, int | None, str, Why, Response | None] = ("local", None, "", None, None)
         self._bye: Farewell | None = None
-        self._requests: set[OneShot] = set()
+        self.requests = DialogRequests(core, self)
         self.timer = SessionTimer(core, self)
         self.referrals = Referrals(core, self)
         self.transfer: Transfer | None = None
@@ -184,7 +184,7 @@ class Call:
     ) -> OneShot:
         """A request inside the call (INFO, MESSAGE, OPTIONS…); ``RequestDone`` follows."""
         patience = patience_for(method, self._core.config.timers.f)
-        return self.ask(method, headers, body, content_type, patience=patience)
+        return self.requests.send(method, headers, body, content_type, patience=patience)
 
     def refer(self, target: str, headers: Sequence[tuple[str, str]] = ()) -> Transfer:
         """Ask the other side to call *target*, a whole Refer-To; ``TransferChanged`` follows.  One at a time."""
@@ -203,58 +203,6 @@ class Call:
         self.timer.keep(interval)
         return self.timer
 
-    def ask(
-        self,
-        method: str,
-        headers: Sequence[tuple[str, str]] = (),
-        body: bytes = b"",
-        content_type: str | None = None,
-        *,
-        patience: float | None = None,
-        on_done: Callable[[Response | None, Why], None] | None = None,
-    ) -> OneShot:
-        """:meth:`request`, whose challenges are of use for *patience* seconds; *on_done* is told its end, too."""
-        if self.dialog is None or self.state in (CallState.ENDING, CallState.ENDED):
-            raise LocalProtocolError("there is no dialog to send this in")
-        if method in ("INVITE", "ACK", "BYE", "CANCEL"):
-            raise LocalProtocolError(f"{method} has a verb of its own")
-        contact = "" if method in ("UPDATE", "REFER", "SUBSCRIBE", "NOTIFY") else None  # they may refresh the target
-        letter = self.dialog.letter(method, contact=contact, headers=headers, body=body, content_type=content_type)
-        oneshot = OneShot(
-            self._core,
-            self._account,
-            letter,
-            call=self.me,
-            patience=patience,
-            flow_home=self.dialog.flow_for,
-            on_done=lambda response, why: self._request_done(oneshot, response, why, on_done),
-        )
-        self._requests.add(oneshot)
-        oneshot.start()
-        return oneshot
-
-    def _request_done(
-        self,
-        oneshot: OneShot,
-        response: Response | None,
-        why: Why,
-        on_done: Callable[[Response | None, Why], None] | None,
-    ) -> None:
-        self._requests.discard(oneshot)
-        if on_done is not None:
-            on_done(response, why)
-        elif response is not None and response.status < 300:
-            self.timer.heard(response)  # an UPDATE that a program sent refreshes, too
-        self.on_request_done(response, why)
-
-    def _hush(self) -> None:
-        """The call ends: what has not gone out by now - a challenge to it may be pending - never does."""
-        self.timer.stop()
-        for oneshot in tuple(self._requests):
-            oneshot.exchange.closing = True
-            if oneshot.exchange.state is not ExchangeState.SENT:
-                oneshot.exchange.abort("closed: the call is over")
-
     # -- the end ---------------------------------------------------------------------------------------
 
     def _say_bye(
@@ -268,7 +216,8 @@ class Call:
             return
         self.state = CallState.ENDING
         self._reoffer.stop()
-        self._hush()
+        self.timer.stop()
+        self.requests.stop()
         self._core.wheel.disarm(self)
         self._last_words = (by, code, reason, why, response)
         assert self.dialog is not None
@@ -299,7 +248,8 @@ class Call:
             return
         self.state = CallState.ENDED
         self._reoffer.stop()
-        self._hush()
+        self.timer.stop()
+        self.requests.stop()
         self._on_end()
         if self.transfer is not None:
             self.transfer.call_ended(by)

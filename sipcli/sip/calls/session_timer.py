@@ -138,7 +138,7 @@ class SessionTimer:
             self.stop()
             self._call.on_silence("timeout: the session was not refreshed in time")
         elif self._updates:
-            self._call.ask("UPDATE", headers=self.headers(), patience=self.patience, on_done=self._on_done)
+            self._call.requests.send("UPDATE", headers=self.headers(), patience=self.patience, on_done=self._on_done)
         else:
             self._core.emit(CallRefreshDue(self._call.me))
 

@@ -76,7 +76,7 @@ class Transfer:
         self._key = dialog.id[:2]
         self._core.notified.add(*self._key, self)
         self._tell("trying")
-        self._oneshot = self.call.ask("REFER", (("Refer-To", self.target), *headers), on_done=self._answered)
+        self._oneshot = self.call.requests.send("REFER", (("Refer-To", self.target), *headers), on_done=self._answered)
 
     @property
     def exchange(self) -> Exchange | None:

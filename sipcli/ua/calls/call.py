@@ -9,23 +9,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from sipcli.errors import LocalProtocolError, MediaFailed, NoAnswer, SipcliError
-from sipcli.media.dtmf import TONE_MS
 from sipcli.media.quality import MediaReport
 from sipcli.sip.calls.answer import IncomingCall
 from sipcli.sip.calls.infopackage import info_headers, willing
 from sipcli.sip.events import AnyCall, CallAnswered, CallEnded, CallProgress
 from sipcli.sip.syntax.message import Request, Response
 from sipcli.sip.syntax.uri import NameAddr, SipUri, Uri
-from sipcli.ua.calls.callaudio import CallAudio, DigitQueue
+from sipcli.ua.calls.callaudio import CallAudio
 from sipcli.ua.calls.callchange import SessionChanges, quiet_future
+from sipcli.ua.calls.calldigits import CallDigits
 from sipcli.ua.calls.callmedia import MediaHooks, open_incoming, open_media, settings_for, speaks_tls
-from sipcli.ua.calls.callnotices import CallTeller, digit_of_info
+from sipcli.ua.calls.callnotices import CallTeller
 from sipcli.ua.calls.callreport import CallReport, CallTimes, why_lost, why_not, why_over
 from sipcli.ua.calls.icecall import IceCare
 from sipcli.ua.calls.vigil import Vigil
 from sipcli.ua.media.media_io import MediaSession
 from sipcli.ua.net.localhost import local_host
-from sipcli.ua.notices import CallState, DtmfNotice, Side
+from sipcli.ua.notices import CallState, Side
 from sipcli.ua.oneshot import RequestReport
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Call:
         self.state: CallState = "ringing" if core.direction == "incoming" else "calling"
         self.on_dtmf: Callable[[str, int], None] | None = None
         self.audio = CallAudio(self)
-        self.digits = DigitQueue()
+        self.digits = CallDigits(self)
         self.conference: Conference | None = None
         self.changes = SessionChanges(agent, self)
         self.wishes: dict[str, Any] = {}  # the audio that was asked for; a call that takes our place gets the same
@@ -224,12 +224,7 @@ class Call:
 
     async def dtmf(self, digits: str) -> None:
         """Send *digits* (``0-9 * # A-D``, a comma waits); returns when they are out."""
-        via = await self.session.dtmf(digits)
-        for digit in digits:
-            if digit != ",":
-                self.agent.tell(
-                    DtmfNotice(call=self.id, direction="out", digit=digit.upper(), via=via, duration_ms=TONE_MS)
-                )
+        await self.digits.send(digits)
 
     async def send_request(
         self,
@@ -319,18 +314,6 @@ class Call:
         self.tell("answered", code=event.response.status, reason=event.response.reason)
         if self._failure is None and not self._answered.done():
             self._answered.set_result(None)
-
-    def on_info(self, request: Request) -> None:
-        """Digits that come by INFO, as some gateways still send them (``application/dtmf-relay``)."""
-        found = digit_of_info(request)
-        if found is not None:
-            self.heard_digit(found[0], found[1], "info")
-
-    def heard_digit(self, digit: str, duration_ms: int, via: str = "rfc4733") -> None:
-        self.agent.tell(DtmfNotice(call=self.id, direction="in", digit=digit, via=via, duration_ms=duration_ms))
-        self.digits.put(digit)
-        if self.on_dtmf is not None:
-            self.on_dtmf(digit, duration_ms)
 
     def on_ended(self, event: CallEnded) -> None:
         self._end(event)

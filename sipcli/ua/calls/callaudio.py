@@ -1,18 +1,13 @@
-"""A call's audio and digits for a program that is the person: a bot, a transcriber, a test bench."""
+"""A call's audio for a program that is the person: a bot, a transcriber, a test bench."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sipcli.ua.calls.call import Call
 
-__all__ = ["CallAudio", "DigitQueue"]
-
-_MOST_DIGITS = 64
-"""Digits that wait for a program to read them; after that the oldest go."""
+__all__ = ["CallAudio"]
 
 
 class CallAudio:
@@ -67,32 +62,3 @@ class CallAudio:
     def clear(self) -> None:
         """Forget what is written and not sent yet: the other side speaks, and the bot shall stop."""
         self._call.session.clear()
-
-
-class DigitQueue:
-    """The digits that the other side pressed, in order, for whoever comes to read them."""
-
-    def __init__(self) -> None:
-        self._digits: deque[str] = deque(maxlen=_MOST_DIGITS)
-        self._changed = asyncio.Event()
-        self._closed = False
-
-    def put(self, digit: str) -> None:
-        self._digits.append(digit)
-        self._changed.set()
-
-    def close(self) -> None:
-        """The call is over: nobody waits any more."""
-        self._closed = True
-        self._changed.set()
-
-    async def get(self, timeout: float | None = None) -> str | None:
-        """The next digit, ``0-9 * # A-D``; None after *timeout* seconds without one, or when the call is over."""
-        try:
-            async with asyncio.timeout(timeout):
-                while not self._digits and not self._closed:
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            return None
-        return self._digits.popleft() if self._digits else None

@@ -43,7 +43,7 @@ class MediaHooks:
 
     def digit(self, digit: str, duration_ms: int) -> None:
         if self.call is not None:
-            self.call.heard_digit(digit, duration_ms)
+            self.call.digits.hear(digit, duration_ms)
 
     def state(self, state: str) -> None:
         if self.call is not None:

@@ -1,13 +1,11 @@
-"""What is told of a call: the events ``call``, ``media``, ``stats``, and digits that came by INFO."""
+"""What is told of a call: the events ``call``, ``media``, ``stats`` and ``warning``."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
 from sipcli.media.quality import MediaReport
-from sipcli.sip.syntax.message import Request
 from sipcli.ua.notices import (
     CallNotice,
     CallState,
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from sipcli.ua.calls.call import Call
     from sipcli.ua.media.mediafacts import MediaState
 
-__all__ = ["CallTeller", "digit_of_info"]
+__all__ = ["CallTeller"]
 
 
 class CallTeller:
@@ -110,21 +108,3 @@ class CallTeller:
 
     def warning(self, code: str, message: str) -> None:
         self._agent.tell(WarningNotice(code=code, message=f"call {self._call.id}: {message}"))
-
-
-def digit_of_info(request: Request) -> tuple[str, int] | None:
-    """The digit and its milliseconds in an INFO body: ``application/dtmf-relay``, or one bare character."""
-    text = request.body.decode("ascii", "replace")
-    if request.content_type == "application/dtmf":
-        digit, duration = text.strip(), 0
-    elif request.content_type == "application/dtmf-relay":
-        fields = dict(re.findall(r"(?im)^\s*(signal|duration)\s*=\s*([^\s]+)", text.lower()))
-        digit, duration = fields.get("signal", ""), int(fields.get("duration", "0")[:5] or 0) if _whole(fields) else 0
-    else:
-        return None
-    digit = {"10": "*", "11": "#"}.get(digit, digit.upper())
-    return (digit, duration) if re.fullmatch(r"[0-9*#A-D]", digit) else None
-
-
-def _whole(fields: dict[str, str]) -> bool:
-    return fields.get("duration", "").isdecimal()

@@ -77,7 +77,7 @@ class Vigil:
         """OPTIONS, which everybody answers, changes nothing (section 11): an UPDATE would be an offer's turn."""
         self._tell("asking")
         with self._call.agent.turn():
-            self._call.core.ask("OPTIONS", headers=[("Accept", "application/sdp")], on_done=self._on_done)
+            self._call.core.requests.send("OPTIONS", headers=[("Accept", "application/sdp")], on_done=self._on_done)
 
     def _on_done(self, response: Response | None, why: Why) -> None:
         if self._call.is_over or self._call.core.over:

@@ -1,4 +1,4 @@
-"""The shell around one audio stream: sockets, the 20 ms beat, audio in and out, recording, PCM for library users."""
+"""The shell around one audio stream: sockets, offers and answers, audio in and out, recording, PCM for programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,15 +16,14 @@ from sipcli.media.agreement import Address, Agreement
 from sipcli.media.codecs import choose
 from sipcli.media.dtmf import check_digits
 from sipcli.media.offer import Negotiator
-from sipcli.media.pacing import Pacer
 from sipcli.media.quality import MediaReport
 from sipcli.media.sdes import KeyPolicy, SrtpPolicy
 from sipcli.media.stream import AudioStream
 from sipcli.ua.media.audio import AudioPort, AudioSpec, parse_audio
-from sipcli.ua.media.audioend import BEHIND_FRAMES, AudioEnd
+from sipcli.ua.media.audioend import AudioEnd
+from sipcli.ua.media.beat import Beat
 from sipcli.ua.media.dtls_io import DtlsDriver
 from sipcli.ua.media.mediafacts import MediaFacts, MediaState, facts_of
-from sipcli.ua.media.metronome import metronome_of
 from sipcli.ua.media.recorder import RecordMode
 from sipcli.ua.media.rtp_sockets import RtpSockets
 
@@ -40,9 +38,6 @@ _log = logging.getLogger(__name__)
 
 _NTP_EPOCH = 2_208_988_800
 """Seconds from 1900 to 1970."""
-_SILENT_AFTER_S = 2.0
-_LEAST_SILENCE_S = 1.0
-"""Of whoever says good-bye and goes on: two lines a second of that are enough."""
 
 
 class MediaSession:
@@ -104,10 +99,9 @@ class MediaSession:
         self._negotiator: Negotiator | None = None
         self._stream: AudioStream | None = None
         self._dtls: DtlsDriver | None = None
-        self._pacer: Pacer | None = None
+        self._beat: Beat | None = None
         self._closed = False
         self.state: MediaState | None = None
-        self._silent_since = -inf
         self.muted = False
         """Send silence instead of our audio."""
         self.unanswered = False
@@ -119,8 +113,7 @@ class MediaSession:
         """Bind the ports, open the audio and the recording.  NetworkError, ConfigError; then nothing is left open."""
         if self._sockets is not None or self._closed:
             raise LocalProtocolError("a media session is opened once")
-        self._loop = asyncio.get_running_loop()
-        self._clock = self._given_clock or self._loop.time
+        self._clock = self._given_clock or asyncio.get_running_loop().time
         try:
             await self.end.open(self._record, self._record_mode)
             self._sockets = self._bind()
@@ -137,7 +130,7 @@ class MediaSession:
             )
             now = self._clock()
             self._stream = AudioStream(random=self._random, now=now, ntp_offset=time.time() + _NTP_EPOCH - now)
-            tell = (self._become, self._on_failed, self._warn)
+            tell = (self.become, self._on_failed, self._warn)
             self._dtls = DtlsDriver(self._stream, self._sockets, self._clock, *tell, secure=self._secure)
             if self.ice is not None:
                 await self.ice.open(self._negotiator.ice, self._stream)
@@ -164,14 +157,12 @@ class MediaSession:
 
     def start(self) -> None:
         """Begin to send and to play; again, it does nothing."""
-        if self._pacer is not None or self._closed:
+        if self._beat is not None or self._closed:
             return
         if self.agreement is None:
             raise LocalProtocolError("media cannot start before an offer and its answer")
-        self._started = self._clock()
-        self._metronome = metronome_of(self._loop)
-        first = self._metronome.join(self._loop, self._beat_when_due)
-        self._pacer = Pacer(self._started + first - self._loop.time())
+        sockets, _, stream = self._opened
+        self._beat = Beat(self, stream, sockets, self._clock, self._on_dtmf)
         self._shake_hands()
 
     async def close(self) -> None:
@@ -179,8 +170,8 @@ class MediaSession:
         if self._closed:
             return
         self._closed = True
-        if self._pacer is not None:
-            self._metronome.leave(self._beat_when_due)
+        if self._beat is not None:
+            self._beat.stop()
         if self._sockets is not None:
             if self._dtls is not None:
                 self._dtls.close()
@@ -191,7 +182,7 @@ class MediaSession:
         if self.ice is not None:
             await self.ice.path.finish()
         if self.state is not None:
-            self._become("stopped")
+            self.become("stopped")
 
     # -- negotiation ----------------------------------------------------------
 
@@ -210,7 +201,7 @@ class MediaSession:
     @property
     def listens(self) -> bool:
         """The other side was told that it may send, and the beat goes."""
-        return self._pacer is not None and self.agreement is not None and self.agreement.may_receive
+        return self._beat is not None and self.agreement is not None and self.agreement.may_receive
 
     @property
     def heard_at(self) -> float | None:
@@ -221,6 +212,11 @@ class MediaSession:
     def held(self) -> bool:
         """We hold the call, or want to."""
         return self._negotiator is not None and self._negotiator.hold
+
+    @property
+    def says_nothing(self) -> bool:
+        """We send silence: muted, on hold, or by the microphone of a call that is not answered yet."""
+        return self.muted or self.held or (self.unanswered and self.end.is_microphone)
 
     def offer(self, *, hold: bool | None = None) -> bytes:
         """An SDP offer; *hold* changes whether we hold, from this offer on."""
@@ -267,12 +263,12 @@ class MediaSession:
             self.end.tune(negotiator.agreement.codec.sample_rate)
             self._shake_hands()
             if not stream.protection.waiting:
-                self._become("negotiated")
+                self.become("negotiated")
 
     def _shake_hands(self) -> None:
         """By DTLS, if that is what was agreed on: not before the other side can know it, and a path is there."""
         agreement = self.agreement
-        if self._dtls is None or self._pacer is None or agreement is None:
+        if self._dtls is None or self._beat is None or agreement is None:
             return
         ice = None if agreement.ice is None else self.ice
         place = (agreement.remote, agreement.remote_rtcp) if ice is None else ice.place
@@ -296,48 +292,10 @@ class MediaSession:
             raise LocalProtocolError("the media session is not open")
         return self._sockets, self._negotiator, self._stream
 
-    # -- the beat -------------------------------------------------------------
+    # -- what happens ---------------------------------------------------------
 
-    def _beat_when_due(self) -> None:
-        assert self._pacer is not None
-        now = self._clock()
-        beats = self._pacer.due(now)
-        if beats:
-            self._beat(beats, now)
-
-    def _beat(self, beats: int, now: float) -> None:
-        """One packet, made of the last of *beats* frames; those before it were missed and are not sent any more."""
-        sockets, _, stream = self._opened
-        sockets.beat(hurry=stream.protection.waiting)
-        silent = self.muted or self.held or (self.unanswered and self.end.is_microphone)
-        if beats > 1:
-            # After a suspended laptop wakes up, an hour of silence need not be recorded.
-            for _ in range(min(beats - 1, BEHIND_FRAMES)):
-                self.end.exchange(stream.play(now), silent=silent)
-            stream.skip(beats - 1)
-        sent = self.end.exchange(stream.play(now), silent=silent)
-        sockets.send(stream.beat(sent, now))
-        self._tell(stream, now)
-        self.end.wake()
-
-    def _tell(self, stream: AudioStream, now: float) -> None:
-        receiver = stream.receiver
-        while receiver.digits:
-            event = receiver.digits.popleft()
-            if self._on_dtmf is not None:
-                self._on_dtmf(event.digit, event.duration_ms)
-        if not self.listens:
-            return
-        last = receiver.last_arrival
-        quiet = stream.ended_by_peer or now - (self._started if last is None else last) > _SILENT_AFTER_S
-        long_enough = now - self._silent_since >= _LEAST_SILENCE_S
-        if quiet and self.state != "silent":
-            self._silent_since = now
-            self._become("silent")
-        elif long_enough and not quiet and last is not None and self.state != "flowing":
-            self._become("flowing")
-
-    def _become(self, state: MediaState) -> None:
+    def become(self, state: MediaState) -> None:
+        """It is in *state* now: tell so."""
         self.state = state
         if self._on_state is not None:
             self._on_state(state)
@@ -365,7 +323,7 @@ class MediaSession:
         """
         check_digits(digits)
         sender = self._opened[2].sender
-        if self._pacer is None:
+        if self._beat is None:
             raise LocalProtocolError("DTMF cannot be sent before the media has started")
         via = sender.dial(digits)
         while not sender.dtmf_idle and not self._closed:
