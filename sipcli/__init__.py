@@ -47,12 +47,12 @@ if TYPE_CHECKING:
     from sipcli.ua.brokered import BrokeredAccount as BrokeredAccount
     from sipcli.ua.calls.call import Call as Call
     from sipcli.ua.calls.call import CallReport as CallReport
-    from sipcli.ua.media.audio import AudioFile as AudioFile
-    from sipcli.ua.media.audio import Device as Device
-    from sipcli.ua.media.audio import Echo as Echo
-    from sipcli.ua.media.audio import Null as Null
-    from sipcli.ua.media.audio import Tone as Tone
-    from sipcli.ua.media.audio import WavFile as WavFile
+    from sipcli.ua.media.audiospec import AudioFile as AudioFile
+    from sipcli.ua.media.audiospec import Device as Device
+    from sipcli.ua.media.audiospec import Echo as Echo
+    from sipcli.ua.media.audiospec import Null as Null
+    from sipcli.ua.media.audiospec import Tone as Tone
+    from sipcli.ua.media.audiospec import WavFile as WavFile
     from sipcli.ua.notices import Notice as Notice
 
 _HOMES = {
@@ -66,7 +66,7 @@ _HOMES = {
     "sipcli.ua.account": ("Account",),
     "sipcli.ua.brokered": ("BrokeredAccount",),
     "sipcli.ua.agent": ("UserAgent",),
-    "sipcli.ua.media.audio": ("AudioFile", "Device", "Echo", "Null", "Tone", "WavFile"),
+    "sipcli.ua.media.audiospec": ("AudioFile", "Device", "Echo", "Null", "Tone", "WavFile"),
     "sipcli.ua.calls.call": ("Call", "CallReport"),
     "sipcli.ua.auth.challenge": ("AuthChallenge", "DeferredChallenge"),
     "sipcli.ua.notices": ("Notice",),

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from sipcli.media.echo import EchoPolicy
     from sipcli.ua.agent import UserAgent
     from sipcli.ua.calls.tones import CallTones, ToneSettings
-    from sipcli.ua.media.audio import AudioSpec
+    from sipcli.ua.media.audiospec import AudioSpec
 
 __all__ = ["audible", "configured", "wanted_tones", "without_echo"]
 
 
 def configured(audio: AudioSpec, config: AudioConfig) -> AudioSpec:
     """*audio*; ``device`` without a name is the one of the configuration."""
-    from sipcli.ua.media.audio import Device
+    from sipcli.ua.media.audiospec import Device
 
     return Device(config.input, config.output) if audio == Device() else audio
 
 
 def without_echo(run: Run, audio: AudioSpec, config: AudioConfig, said: dict[str, Any]) -> AudioSpec:
     """*audio* as ``--echo-cancellation`` wants it, taken out of *said*; a warning where that lacks something."""
-    from sipcli.ua.media.audio import Device
+    from sipcli.ua.media.audiospec import Device
     from sipcli.ua.media.echocancel import missing
 
     policy: EchoPolicy = said.pop("echo_cancellation") or config.echo_cancellation
@@ -49,8 +49,8 @@ def wanted_tones(audio: AudioSpec, config: AudioConfig, said: dict[str, Any]) ->
     Raises ConfigError where the bell could not ring.
     """
     from sipcli.ua.calls.tones import ToneSettings
-    from sipcli.ua.media.audio import Device
-    from sipcli.ua.media.earpiece import FileSound
+    from sipcli.ua.media.audiospec import Device
+    from sipcli.ua.media.ringfile import FileSound
 
     plan = said.pop("tones") or config.tones
     flags = [flag for flag in ("--ring-device", "--ring-file") if said.get(flag[2:].replace("-", "_"))]

@@ -47,7 +47,8 @@ class Talk:
     @classmethod
     def wanted(cls, run: Run, said: dict[str, Any]) -> Talk:
         """From the verb's options, which are taken out of *said*.  Raises ConfigError before anything is sent."""
-        from sipcli.ua.media.audio import Stdio, check_audio, parse_audio
+        from sipcli.ua.media.audio import check_audio
+        from sipcli.ua.media.audiospec import Stdio, parse_audio
         from sipcli.ua.media.recorder import check_recording
 
         digits = said.pop("dtmf")

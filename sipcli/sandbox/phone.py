@@ -25,7 +25,7 @@ from sipcli.sip.events import (
     Event,
     MessageReceived,
 )
-from sipcli.ua.media.audio import AudioSpec, Echo, Melody, Null
+from sipcli.ua.media.audiospec import AudioSpec, Echo, Melody, Null
 from sipcli.ua.media.media_io import MediaSession
 
 __all__ = ["CallRecord", "Phone"]

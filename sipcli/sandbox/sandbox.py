@@ -17,7 +17,7 @@ from sipcli.sandbox.server import SandboxEngine, Seen
 from sipcli.sip.events import Event
 from sipcli.sip.flow import Address, Transport
 from sipcli.sip.syntax.message import Request, Response
-from sipcli.ua.media.audio import AudioSpec
+from sipcli.ua.media.audiospec import AudioSpec
 from sipcli.ua.net.endpoint import Endpoint, EndpointConfig, TlsSettings
 
 __all__ = ["Sandbox"]

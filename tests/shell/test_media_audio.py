@@ -15,7 +15,8 @@ import pytest
 from sipcli.errors import ConfigError
 from sipcli.media.tone import SILENCE, Oscillator, dominant_hz, samples_of
 from sipcli.media.wav import parse_wav_header
-from sipcli.ua.media.audio import (
+from sipcli.ua.media.audio import open_audio
+from sipcli.ua.media.audiospec import (
     AudioFile,
     AudioSpec,
     Device,
@@ -25,13 +26,13 @@ from sipcli.ua.media.audio import (
     Stdio,
     Tone,
     WavFile,
-    WavPort,
-    open_audio,
     parse_audio,
 )
 from sipcli.ua.media.pipes import StdioPort
-from sipcli.ua.media.recorder import Recorder, WavSink, create_private
+from sipcli.ua.media.recorder import Recorder, WavSink
+from sipcli.ua.media.safefiles import create_private
 from sipcli.ua.media.sound import PcmRing
+from sipcli.ua.media.wavport import WavPort
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from sipcli.errors import ConfigError
 from sipcli.media.callprogress import LEVEL_DBFS, PLANS, Cadence
 from sipcli.media.tone import Oscillator, dbfs, dominant_hz, goertzel, pcm_of, rms, samples_of
 from sipcli.media.wav import wav_header
-from sipcli.ua.media.earpiece import Earpiece, FileSound
+from sipcli.ua.media.earpiece import Earpiece
+from sipcli.ua.media.ringfile import FileSound
 from tests.support.soundcard import Card
 
 RINGING = PLANS["eu"]["ringing"]

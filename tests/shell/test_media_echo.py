@@ -13,7 +13,8 @@ import pytest
 from sipcli.errors import ConfigError
 from sipcli.media.echo import join_pairs, split_pairs
 from sipcli.ua.media import echocancel, sound
-from sipcli.ua.media.audio import Device, check_audio
+from sipcli.ua.media.audio import check_audio
+from sipcli.ua.media.audiospec import Device
 from sipcli.ua.media.echocancel import canceller_for
 from sipcli.ua.media.sound import DevicePort
 from tests.support.real import require

@@ -20,7 +20,7 @@ from sipcli.errors import ConfigError, LocalProtocolError, MediaFailed, NetworkE
 from sipcli.media.rtp import RtpPacket, is_rtcp, parse_rtp
 from sipcli.media.tone import Oscillator, dominant_hz, samples_of
 from sipcli.media.wav import wav_header
-from sipcli.ua.media.audio import Melody, Tone
+from sipcli.ua.media.audiospec import Melody, Tone
 from sipcli.ua.media.media_io import MediaSession
 from tests.support.wavs import assert_tone, read_wav
 

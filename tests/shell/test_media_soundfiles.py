@@ -16,7 +16,8 @@ import pytest
 
 from sipcli.errors import ConfigError
 from sipcli.media.tone import SILENCE, Oscillator, dbfs, dominant_hz, rms, samples_of
-from sipcli.ua.media.audio import AudioFile, open_audio, parse_audio
+from sipcli.ua.media.audio import open_audio
+from sipcli.ua.media.audiospec import AudioFile, parse_audio
 from sipcli.ua.media.recorder import Recorder, check_recording
 from sipcli.ua.media.soundfiles import FilePort
 from tests.support.real import require

@@ -15,7 +15,7 @@ from sipcli.sandbox.phone import CallRecord
 from sipcli.ua.calls.call import Call
 from sipcli.ua.calls.conference import Conference
 from sipcli.ua.control.line import Request
-from sipcli.ua.media.audio import AudioSpec, Tone
+from sipcli.ua.media.audiospec import AudioSpec, Tone
 from tests.support import wavs
 from tests.support.agentkit import Site, site
 from tests.support.authkit import password

@@ -17,7 +17,7 @@ from sipcli.media.wav import wav_header
 from sipcli.ua.brokered import BrokeredAccount
 from sipcli.ua.calls.call import Call
 from sipcli.ua.calls.tones import CallTones, ToneSettings
-from sipcli.ua.media.audio import Device
+from sipcli.ua.media.audiospec import Device
 from tests.support.agentkit import Site, site
 from tests.support.brokerkit import right
 from tests.support.clock import advance, live, live_until, stepped

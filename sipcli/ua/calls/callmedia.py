@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sipcli.sip.calls.answer import IncomingCall
     from sipcli.ua.account import Account
     from sipcli.ua.calls.call import Call
-    from sipcli.ua.media.audio import AudioSpec
+    from sipcli.ua.media.audiospec import AudioSpec
 
 __all__ = ["MediaHooks", "again", "open_incoming", "open_media", "settings_for", "speaks_tls"]
 

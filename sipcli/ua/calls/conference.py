@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from sipcli.errors import LocalProtocolError
 from sipcli.media.mixer import Mixer
-from sipcli.ua.media.audio import AudioPort, Null, open_audio
+from sipcli.ua.media.audio import open_audio
+from sipcli.ua.media.audioport import AudioPort
+from sipcli.ua.media.audiospec import Null
 from sipcli.ua.media.convert import FrameConverter
 
 if TYPE_CHECKING:

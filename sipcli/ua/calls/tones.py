@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 from sipcli.errors import SipcliError
 from sipcli.media.callprogress import BELL_DBFS, PLANS, Cadence, PlanName, ToneName, failure_tone
-from sipcli.ua.media.audio import Device
-from sipcli.ua.media.earpiece import Earpiece, FileSound
+from sipcli.ua.media.audiospec import Device
+from sipcli.ua.media.earpiece import Earpiece
+from sipcli.ua.media.ringfile import FileSound
 from sipcli.ua.notices import CallNotice, MediaNotice, Notice, WarningNotice
 
 if TYPE_CHECKING:
     from sipcli.ua.agent import UserAgent
     from sipcli.ua.calls.call import Call
-    from sipcli.ua.media.audio import AudioPort
+    from sipcli.ua.media.audioport import AudioPort
 
 __all__ = ["CallTones", "ToneSettings"]
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from sipcli.errors import LocalProtocolError
 from sipcli.media.quality import AudioMeter, Level, MediaReport
 from sipcli.media.tone import SAMPLE_RATE
-from sipcli.ua.media.audio import AudioPort, AudioSpec, Device, Null, open_audio
+from sipcli.ua.media.audio import open_audio
+from sipcli.ua.media.audioport import AudioPort
+from sipcli.ua.media.audiospec import AudioSpec, Device, Null
 from sipcli.ua.media.convert import FrameConverter
 from sipcli.ua.media.earpiece import Earpiece
 from sipcli.ua.media.recorder import Recorder, RecordMode

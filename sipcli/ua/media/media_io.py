@@ -19,8 +19,9 @@ from sipcli.media.offer import Negotiator
 from sipcli.media.quality import MediaReport
 from sipcli.media.sdes import KeyPolicy, SrtpPolicy
 from sipcli.media.stream import AudioStream
-from sipcli.ua.media.audio import AudioPort, AudioSpec, parse_audio
 from sipcli.ua.media.audioend import AudioEnd
+from sipcli.ua.media.audioport import AudioPort
+from sipcli.ua.media.audiospec import AudioSpec, parse_audio
 from sipcli.ua.media.beat import Beat
 from sipcli.ua.media.dtls_io import DtlsDriver
 from sipcli.ua.media.mediafacts import MediaFacts, MediaState, facts_of

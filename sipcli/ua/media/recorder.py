@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, TypeAlias
 
@@ -12,24 +11,14 @@ from sipcli.errors import ConfigError
 from sipcli.media.resample import Resampler
 from sipcli.media.tone import SAMPLE_RATE, pcm_of, samples_of
 from sipcli.media.wav import HEADER_SIZE, wav_header
+from sipcli.ua.media.safefiles import create_private
+from sipcli.ua.media.soundfiles import COMPRESSED, FileSink, load_library
 
-__all__ = ["COMPRESSED", "RecordMode", "Recorder", "Sink", "check_recording", "create_private"]
+__all__ = ["RecordMode", "Recorder", "Sink", "WavSink", "check_recording"]
 
 RecordMode: TypeAlias = Literal["received", "both"]
 """``received``: mono, what we heard. ``both``: stereo, left what we sent, right what we heard."""
 
-COMPRESSED = {
-    ".flac": ("FLAC", "PCM_16"),
-    ".opus": ("OGG", "OPUS"),
-    ".ogg": ("OGG", "OPUS"),
-    ".oga": ("OGG", "OPUS"),
-    ".mp3": ("MP3", "MPEG_LAYER_III"),
-    ".aiff": ("AIFF", "PCM_16"),
-    ".aif": ("AIFF", "PCM_16"),
-    ".au": ("AU", "PCM_16"),
-    ".caf": ("CAF", "PCM_16"),
-}
-"""What names promise and libsndfile keeps: its format and subtype."""
 _NOT_WRITTEN = frozenset((
     ".aac", ".ac3", ".al", ".amr", ".g722", ".gsm", ".m4a", ".mka", ".mkv", ".mov", ".mp2", ".mp4", ".pcm", ".ra",
     ".raw", ".spx", ".ul", ".w64", ".webm", ".wma",
@@ -37,39 +26,9 @@ _NOT_WRITTEN = frozenset((
 """What people call sound that we do not make; any other name is a WAV, for one may end in a Call-ID."""
 
 
-def create_private(path: Path) -> BinaryIO:
-    """Create or empty *path*, mode 0600; ConfigError when it is a link, a device, or another's file."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
-        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o600)
-    except OSError as error:
-        link = path.is_symlink()
-        raise ConfigError(
-            f"cannot write {path}: {'it is a link' if link else error.strerror}", hint="name a new file"
-        ) from error
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            raise ConfigError(f"cannot write {path}: it is not a file of its own", hint="name a new file")
-        if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
-            raise ConfigError(f"cannot write {path}: it belongs to somebody else", hint="name a new file")
-        if hasattr(os, "fchmod"):
-            os.fchmod(descriptor, 0o600)
-        # Emptied only now: what was refused above keeps its contents.
-        os.ftruncate(descriptor, 0)
-    except (ConfigError, OSError) as error:
-        os.close(descriptor)
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="name a new file") from error
-    return os.fdopen(descriptor, "wb", buffering=1 << 13)
-
-
 def check_recording(path: Path) -> None:
     """Raise ConfigError where *path* could not be made: no folder for it, or nothing here that writes such files."""
     if _compressed(path):
-        from sipcli.ua.media.soundfiles import load_library
-
         load_library()
     folder = path.parent
     if not folder.is_dir():
@@ -95,7 +54,7 @@ class Sink(Protocol):
 class Recorder:
     """One frame per beat; after a full disk it keeps quiet, *failure* says why.
 
-    It is what its name says (:data:`COMPRESSED`), or WAV.  ConfigError for a name that promises something else.
+    It is what its name says, or WAV.  ConfigError for a name that promises something else.
     """
 
     def __init__(self, path: Path, mode: RecordMode = "received") -> None:
@@ -169,8 +128,6 @@ def _compressed(path: Path) -> bool:
 
 def _open_sink(path: Path) -> Sink:
     if _compressed(path):
-        from sipcli.ua.media.soundfiles import FileSink
-
         return FileSink(path)
     return WavSink(create_private(path))
 

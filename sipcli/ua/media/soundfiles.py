@@ -16,12 +16,25 @@ from typing import Any
 from sipcli.errors import ConfigError
 from sipcli.media.resample import Resampler
 from sipcli.media.tone import samples_of
-from sipcli.ua.media.audio import SampledPort, check_rate, open_regular
+from sipcli.ua.media.audioport import SampledPort
 from sipcli.ua.media.quiet import quiet_stderr
-from sipcli.ua.media.recorder import COMPRESSED, create_private
+from sipcli.ua.media.safefiles import create_private, open_regular
+from sipcli.ua.media.wavport import check_rate
 
-__all__ = ["FilePort", "FileSink", "load_library"]
+__all__ = ["COMPRESSED", "FilePort", "FileSink", "load_library"]
 
+COMPRESSED = {
+    ".flac": ("FLAC", "PCM_16"),
+    ".opus": ("OGG", "OPUS"),
+    ".ogg": ("OGG", "OPUS"),
+    ".oga": ("OGG", "OPUS"),
+    ".mp3": ("MP3", "MPEG_LAYER_III"),
+    ".aiff": ("AIFF", "PCM_16"),
+    ".aif": ("AIFF", "PCM_16"),
+    ".au": ("AU", "PCM_16"),
+    ".caf": ("CAF", "PCM_16"),
+}
+"""What names promise and libsndfile keeps: its format and subtype."""
 _PLAYED = frozenset({"FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "WAV", "WAVEX"})
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 """What Opus has (RFC 6716 section 2); anything else is brought to the last."""
