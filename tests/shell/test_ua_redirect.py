@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sipcli.config import PolicyConfig
-from sipcli.errors import Refused
+from sipcli.errors import Busy, Refused
 from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.calls.redirects import RedirectRequest
 from tests.shell.test_ua_transfer import Party, party
@@ -107,3 +107,26 @@ async def test_T22_a_person_is_asked(agrees: bool) -> None:
                 await live(call.answered())
         assert bool(people["carol"].calls) == agrees
         assert not asked[0].open
+
+
+@stepped
+async def test_several_telephones_that_ring_are_told_once_and_again_after_a_redirection() -> None:
+    async with party(alice=PolicyConfig(redirect="same-domain")) as (_, people):
+
+        def rings(call: Any) -> None:
+            with call.agent.turn():
+                for code in (180, 180, 181, 180, 180):
+                    call.core._tx.reply(code)
+                if call.account is people["bob"].account:
+                    call.core._tx.reply(302, headers=(("Contact", "<sip:carol@127.0.0.1>"),))
+                    call.core._end("local", code=302)
+                else:
+                    call.core._refuse(486)
+
+        people["bob"].account.incoming = people["carol"].account.incoming = rings
+        call = await people["alice"].account.call("bob", audio="null")
+        with pytest.raises(Busy):
+            await live(call.answered())
+        told = [(notice.remote[4:].partition("@")[0], notice.code) for notice in people["alice"].told("call")]
+        rung = [(who, code) for who, code in told if code in (180, 181)]
+        assert rung == [(who, code) for who in ("bob", "carol") for code in (180, 181, 180)]

@@ -26,15 +26,19 @@ if TYPE_CHECKING:
 
 __all__ = ["CallTeller"]
 
+_HEARD_AGAIN = ("ringing", "early")
+"""No news the second time: each telephone of a fork rings, and says so again every minute (RFC 3261 section 13.3.1.1)."""
+
 
 class CallTeller:
     """Makes the notices of one call."""
 
-    __slots__ = ("_agent", "_call")
+    __slots__ = ("_agent", "_call", "_told")
 
     def __init__(self, agent: UserAgent, call: Call) -> None:
         self._agent = agent
         self._call = call
+        self._told: CallNotice | None = None
 
     def call(
         self,
@@ -46,21 +50,23 @@ class CallTeller:
         why: str | None = None,
     ) -> None:
         call = self._call
-        self._agent.tell(
-            CallNotice(
-                call=call.id,
-                direction=call.direction,
-                state=state,
-                local=call.local,
-                remote=str(call.remote.uri),
-                remote_name=call.remote.display or None,
-                code=code,
-                reason=reason or None,
-                by=by,
-                why=why,
-                sip_call_id=call.sip_call_id,
-            )
+        notice = CallNotice(
+            call=call.id,
+            direction=call.direction,
+            state=state,
+            local=call.local,
+            remote=str(call.remote.uri),
+            remote_name=call.remote.display or None,
+            code=code,
+            reason=reason or None,
+            by=by,
+            why=why,
+            sip_call_id=call.sip_call_id,
         )
+        if notice == self._told and state in _HEARD_AGAIN:
+            return
+        self._told = notice
+        self._agent.tell(notice)
 
     def media(self, state: str) -> None:
         media = self._call.media

@@ -121,6 +121,10 @@ class Kamailio:
             return []
         return [entry["Contact"]["Address"] for entry in found["Contacts"] if entry["Contact"]["Expires"] != "deleted"]
 
+    def bind(self, user: str, contact: str, *, q: float = 1.0) -> None:
+        """*user* is at *contact*, too, as if a REGISTER had said so."""
+        self.rpc("ul.add", "location", user, contact, 3600, q, "0", 0, 0, 0)
+
     def verdicts(self) -> list[str]:
         """One line per judged answer, oldest first: ``DIGEST REGISTER user=alice algorithm=... verdict=1``."""
         return [

@@ -30,12 +30,12 @@ def write_tone(path: Path, hertz: float, seconds: float) -> None:
 def prepare(directory: Path, scenario: str, keys: dict[str, str] | None) -> list[str]:
     """The arguments that name *scenario* and its *keys*.
 
-    SIPp wants the status of a response written out, and a body has several lines: the keys ``status`` and ``body`` are
-    filled in here.
+    SIPp wants the status of a response written out, and a body and contacts have several lines: the keys ``status``,
+    ``body`` and ``contacts`` are filled in here.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path, rest = SCENARIOS / f"{scenario}.xml", dict(keys or {})
-    written = {name: rest.pop(name) for name in ("status", "body") if name in rest}
+    written = {name: rest.pop(name) for name in ("status", "body", "contacts") if name in rest}
     if written:
         text = path.read_text()
         for name, value in written.items():
