@@ -76,9 +76,7 @@ def test_B07_the_first_to_answer_has_the_call_and_the_other_is_called_off(
         other.stop()
 
 
-def test_B07_who_answers_too_late_is_acknowledged_and_hung_up(
-    table: Table, kamailio: Kamailio, tmp_path: Path
-) -> None:
+def test_B07_who_answers_too_late_is_acknowledged_and_hung_up(table: Table, kamailio: Kamailio, tmp_path: Path) -> None:
     """His 200 crosses the CANCEL of the proxy: one call is left, and it is the first one."""
     bob, other = two_phones(table, kamailio, tmp_path, "uas_fork_late")
     try:

@@ -1,4 +1,4 @@
-"""A call that is answered 3xx by somebody behind our own server: where it goes, who is heard there, and what never goes along."""
+"""A call that somebody behind our own server answers 3xx: where it goes, who is heard there, what never goes along."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["CallTeller"]
 
 _HEARD_AGAIN = ("ringing", "early")
-"""No news the second time: each telephone of a fork rings, and says so again every minute (RFC 3261 section 13.3.1.1)."""
+"""No news the second time: each phone of a fork rings, and says so again every minute (RFC 3261 section 13.3.1.1)."""
 
 
 class CallTeller:
