@@ -10,7 +10,7 @@ from sipcli.sip.flow import Flow, Hop
 from sipcli.sip.profile import AccountProfile
 from sipcli.sip.registrations.outbound import Outbound
 from sipcli.sip.syntax.uri import NameAddr
-from sipcli.sip.targets import CSeqCounter, loose, preferring
+from sipcli.sip.targets import CSeqCounter, loose, preferring, secured
 
 if TYPE_CHECKING:
     from sipcli.sip.auth import AuthSession
@@ -59,8 +59,11 @@ class AccountState:
         self.register_cseq = CSeqCounter()
         self.sender = str(NameAddr(profile.display_name, profile.aor.aor))
         self.domains = frozenset((profile.aor.host, profile.registrar.host))
-        self.proxy_routes: tuple[str, ...] = () if profile.proxy is None else (loose(profile.proxy),)
-        first = profile.registrar if profile.proxy is None else profile.proxy
+        proxy = profile.proxy
+        if proxy is not None and profile.registrar.secure:
+            proxy = secured(proxy)  # the way to a sips registrar is secure from its first hop (RFC 5630 5.1.1.1)
+        self.proxy_routes: tuple[str, ...] = () if proxy is None else (loose(proxy),)
+        first = profile.registrar if proxy is None else proxy
         self.registrar_hop: Hop = preferring(first.hop, profile.transport)
         self.preloaded: tuple[str, ...] = self.proxy_routes
         self._own_hops: set[Hop] = {self.registrar_hop}
@@ -77,9 +80,14 @@ class AccountState:
         return self.session if (self.profile.shared_auth if shared is None else shared) else self.session.private()
 
     def owns(self, hop: Hop) -> bool:
-        """Is this the registrar, the outbound proxy or their route?  A transport taken for size makes no difference."""
+        """Is this the registrar, the outbound proxy or their route?
+
+        A transport taken for size makes no difference, nor does TLS for the sake of ``sips``, which proves the name.
+        """
         if hop in self._own_hops:
             return True
+        if hop.secure:
+            return any(hop[:2] == own[:2] for own in self._own_hops)
         return hop.transport == "tcp" and Hop(hop.host, hop.port, None, hop.secure) in self._own_hops
 
     def learn(self, flow: Flow) -> None:

@@ -10,8 +10,8 @@ from sipcli.errors import ParseError
 from sipcli.sip.flow import Flow, Hop, carries
 from sipcli.sip.letter import Letter
 from sipcli.sip.syntax.message import Message, Request, Response
-from sipcli.sip.syntax.uri import SipUri
-from sipcli.sip.targets import DEFAULT_PORTS, CSeqCounter, Target, is_literal, through
+from sipcli.sip.syntax.uri import NameAddr, SipUri
+from sipcli.sip.targets import DEFAULT_PORTS, CSeqCounter, Target, is_literal, secured, through
 
 if TYPE_CHECKING:
     from sipcli.sip.account import AccountState
@@ -49,6 +49,8 @@ class Dialog:
     connection it opened itself is reached at all.  *ours*: we made the call;
     *at_home*: its INVITE went over a flow to a server of the account, or came
     over one.  *session* answers the challenges inside it; None: the account's.
+    *secure*: it was begun with ``sips`` over TLS, and goes on over TLS whatever
+    the Contact and the routes of the other side say (section 12.1, RFC 5630).
     """
 
     __slots__ = (
@@ -65,6 +67,7 @@ class Dialog:
         "remote_cseq",
         "remote_target",
         "route_set",
+        "secure",
         "session",
         "usage",
     )
@@ -82,6 +85,7 @@ class Dialog:
         flow: Flow | None,
         ours: bool,
         at_home: bool,
+        secure: bool,
         local_cseq: int = 0,
         remote_cseq: int | None = None,
     ) -> None:
@@ -96,6 +100,7 @@ class Dialog:
         self.flow = flow
         self.ours = ours
         self.at_home = at_home
+        self.secure = secure
         self.local_cseq = CSeqCounter(local_cseq)
         self.remote_cseq = remote_cseq
         self.session: AuthSession | None = None
@@ -118,6 +123,7 @@ class Dialog:
             flow=flow,
             ours=True,
             at_home=account is not None and flow is not None and account.origin(flow).bound,
+            secure=request.uri.secure,
             local_cseq=request.cseq.number,
         )
 
@@ -141,6 +147,7 @@ class Dialog:
             flow=flow,
             ours=False,
             at_home=account is not None and account.origin(arrival).bound,
+            secure=request.uri.secure and arrival.encrypted,
             remote_cseq=request.cseq.number,
         )
 
@@ -159,7 +166,13 @@ class Dialog:
     # -- our requests --------------------------------------------------------------------------------
 
     def target(self) -> Target:
-        return through(self.remote_target, self.route_set)
+        target = through(self.remote_target, self.route_set)
+        if not self.secure or target.hop.secure:
+            return target
+        if not target.routes:
+            return through(secured(self.remote_target), ())
+        first = NameAddr.parse(self.route_set[0]).sip_uri
+        return target._replace(hop=secured(first).hop)
 
     def flow_for(self, hop: Hop) -> Flow | None:
         """The dialog's own flow, if *hop* is the address at its other end; else the one that the account is bound by.

@@ -9,6 +9,7 @@ import ipaddress
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from sipcli.errors import ParseError
 from sipcli.sip.flow import Flow, Hop, Transport
 from sipcli.sip.syntax.grammar import Params
 from sipcli.sip.syntax.headers import Via
@@ -16,17 +17,20 @@ from sipcli.sip.syntax.uri import NameAddr, SipUri
 
 if TYPE_CHECKING:
     from sipcli.sip.account import AccountState
+    from sipcli.sip.syntax.message import Request
 
 __all__ = [
     "ANONYMOUS_USER",
     "DEFAULT_PORTS",
     "CSeqCounter",
     "Target",
+    "asks_for_sips",
     "contact_uri",
     "is_literal",
     "loose",
     "out_of_dialog",
     "preferring",
+    "secured",
     "sent_by",
     "through",
     "via_of",
@@ -86,14 +90,29 @@ def loose(uri: SipUri) -> str:
     return f"<{uri if uri.has_param('lr') else uri.with_params(lr=None)}>"
 
 
+def secured(uri: SipUri) -> SipUri:
+    """The same with ``sips``: nothing else changes (RFC 5630 section 5.1.1.1)."""
+    return uri.replace(scheme="sips")
+
+
 def through(uri: SipUri, routes: tuple[str, ...]) -> Target:
-    """Apply a route set (RFC 3261 section 12.2.1.1): loose routing, or the exchange of places for a strict router."""
+    """Apply a route set (RFC 3261 section 12.2.1.1): loose routing, or the exchange of places for a strict router.
+
+    Nothing that goes to a ``sips`` URI takes a route of ``sip`` URIs: they are changed (RFC 5630 section 5.1.1.1).
+    """
     if not routes:
         return Target(uri, (), uri.hop)
+    if uri.secure:
+        routes = tuple(_secured_route(route) for route in routes)
     first = NameAddr.parse(routes[0]).sip_uri
     if first.has_param("lr"):
         return Target(uri, routes, first.hop)
     return Target(first.replace(headers=()).without_param("method"), (*routes[1:], f"<{uri}>"), first.hop)
+
+
+def _secured_route(route: str) -> str:
+    parsed = NameAddr.parse(route)
+    return route if parsed.sip_uri.secure else str(parsed._replace(uri=secured(parsed.sip_uri)))
 
 
 def out_of_dialog(account: AccountState | None, target: SipUri) -> Target:
@@ -126,6 +145,16 @@ def via_of(flow: Flow, branch: str) -> Via:
     host, port = flow.local
     rport: Params = () if flow.reliable else (("rport", None),)
     return Via(flow.transport.upper(), host, port, (*rport, ("branch", branch)))
+
+
+def asks_for_sips(request: Request) -> bool:
+    """Must our Contact in the answer be ``sips``?  The Request-URI, the top Record-Route or, without one, the Contact
+    says so (RFC 3261 section 12.1.1)."""
+    try:
+        said = request.record_routes[:1] or request.contacts[:1]
+    except ParseError:
+        said = ()
+    return request.uri.secure or any(isinstance(one.uri, SipUri) and one.uri.secure for one in said)
 
 
 def contact_uri(user: str, flow: Flow, *, secure: bool) -> str:

@@ -17,6 +17,7 @@ from sipcli.sip.flow import Flow
 from sipcli.sip.subscriptions.notified import allowed_events
 from sipcli.sip.syntax.bodies import session_of
 from sipcli.sip.syntax.message import Request
+from sipcli.sip.targets import asks_for_sips
 from sipcli.sip.transactions.transaction import ServerTransaction
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class IncomingCall(Call):
 
     def _headers(self) -> tuple[tuple[str, str], ...]:
         config = self._core.config
-        contact = self.contact(self._tx.flow, secure=self.invite.uri_text.startswith("sips:"))
+        contact = self.contact(self._tx.flow, secure=asks_for_sips(self.invite))
         tags = () if self._account is None else self._account.outbound.tags
         return (
             ("Contact", contact),

@@ -19,6 +19,7 @@ from sipcli.sip.subscriptions.substate import EventType
 from sipcli.sip.syntax.grammar import unescape
 from sipcli.sip.syntax.message import Request, Response
 from sipcli.sip.syntax.uri import NameAddr, SipUri
+from sipcli.sip.targets import asks_for_sips
 
 if TYPE_CHECKING:
     from sipcli.sip.calls.indialog import Call
@@ -144,7 +145,7 @@ class Referral:
         self.state = ReferralState.PENDING if pending else ReferralState.ACTIVE
         if first:
             subscribe = self.reference.subscribe
-            contact = self.call.contact(self._tx.flow, secure=self._tx.request.uri_text.startswith("sips:"))
+            contact = self.call.contact(self._tx.flow, secure=asks_for_sips(self._tx.request))
             self._tx.reply(202, headers=(("Contact", contact), *(() if subscribe else (("Refer-Sub", "false"),))))
             self._core.arm(self, "expire", LIFETIME)
             self._core.wheel.disarm(self, "decide")
@@ -283,4 +284,4 @@ class Referrals:
 def _secure(call: Call, dialog: Dialog) -> bool:
     """Was the call made with sips?"""
     uris = (call.remote.uri, dialog.remote_target)
-    return any(uri.scheme == "sips" for uri in uris)
+    return dialog.secure or any(uri.scheme == "sips" for uri in uris)

@@ -13,6 +13,7 @@ from sipcli.sip.events import CallOfferStale, CallReanswered, CallReoffered, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.syntax.bodies import session_of
 from sipcli.sip.syntax.message import Request, Response, code_and_reason
+from sipcli.sip.targets import asks_for_sips
 from sipcli.sip.transactions.transaction import ServerTransaction
 
 if TYPE_CHECKING:
@@ -293,7 +294,7 @@ class Reoffer:
         self._core.emit(CallReoffered(self._call.me, offer, request))
 
     def _answering(self, tx: ServerTransaction, request: Request) -> tuple[tuple[str, str], ...]:
-        contact = self._call.contact(tx.flow, secure=request.uri_text.startswith("sips:"))
+        contact = self._call.contact(tx.flow, secure=asks_for_sips(request))
         timing = self._call.timer.answers(request) if self._call.answered else ()
         return (("Contact", contact), ("Allow", ", ".join(self._core.config.allow)), *timing, *receives(request))
 

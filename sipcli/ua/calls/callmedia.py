@@ -119,9 +119,11 @@ def again(audio: dict[str, Any]) -> dict[str, Any]:
 
 
 def speaks_tls(account: Account | None, target: SipUri) -> bool:
-    """Will a call to *target* leave over TLS?  The account's server decides where there is one."""
+    """Will a call to *target* leave over TLS?  ``sips`` never leaves otherwise; else the account's server decides."""
+    if target.scheme == "sips":
+        return True
     if account is None:
-        return target.scheme == "sips" or (target.param("transport") or "").lower() in ENCRYPTED
+        return (target.param("transport") or "").lower() in ENCRYPTED
     config, flow = account.config, account.registered_over
     hop = config.proxy or config.registrar
     said = config.transport or (hop.param("transport") or "").lower()
