@@ -37,6 +37,9 @@ __all__ = ["Call", "CallState"]
 
 Party = Literal["local", "remote", "network"]
 
+# Answers that find nobody at the end of the dialog, or no way there: nothing later would fare better (RFC 5057 5.1).
+_LEADS_NOWHERE = frozenset((404, 410, 416, 482, 483, 484, 485, 502, 604))
+
 
 class CallState(Enum):
     """Outgoing::
@@ -270,13 +273,20 @@ class Call:
         """What a kind of call has yet to answer when its dialog has closed."""
 
     def on_request_done(self, response: Response | None, why: Why) -> None:
-        """A request inside the dialog ended.  481, 408 and silence end the dialog, too (RFC 3261 section 12.2.1.2)."""
+        """A request inside the dialog ended.  481, 408 and silence end the dialog, too (RFC 3261 section 12.2.1.2).
+
+        So does what finds nobody, of a new offer; anything else may be refused for reasons of its own.
+        """
         if self.state not in (CallState.CONFIRMED, CallState.ACCEPTED):
             return
         if response is not None and response.status == 481:
             self._end("remote", response=response, why="protocol: the other side knows no such call any more")
         elif (response is not None and response.status == 408) or (response is None and _is_silence(why)):
             self._say_bye("network", why=why or "timeout: the other side does not answer any more", response=response)
+        elif (
+            response is not None and response.status in _LEADS_NOWHERE and response.cseq.method in ("INVITE", "UPDATE")
+        ):
+            self._say_bye("network", why="protocol: nothing reaches the other side any more", response=response)
 
     def on_silence(self, why: str) -> None:
         """The other side does not answer where it must: hang up (sections 12.2.1.2, 13.3.1.4)."""
