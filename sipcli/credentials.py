@@ -57,7 +57,14 @@ class ProviderError(Exception):
 
 
 class NotFound(ProviderError):
-    """Nothing here for this account: the next provider is asked, silently."""
+    """Nothing here for this account: the next provider is asked, silently.
+
+    *room*: the store is there, and ``sipcli auth save`` would put a password into it.
+    """
+
+    def __init__(self, message: str = "", *, room: bool = False) -> None:
+        super().__init__(message)
+        self.room = room
 
 
 class Denied(ProviderError):

@@ -89,8 +89,8 @@ class ParseError(LocalProtocolError):
 
     partial: Any = None
 
-    def __init__(self, message: str, *, status: int = 400) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, status: int = 400, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
         self.status = status
 
 

@@ -92,7 +92,8 @@ class KeychainProvider:
         if found is None:
             raise NotFound(
                 f"the keychain has no entry {self._service}/{printable(user)}: "
-                f"keep one with: sipcli auth save {printable(request.account)}"
+                f"keep one with: sipcli auth save {printable(request.account)}",
+                room=True,
             )
         try:
             return PasswordCredentials(user_of(request), found, ref=f"{self.name}:{self._service}/{user}")

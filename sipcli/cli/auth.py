@@ -227,7 +227,7 @@ def _none_found(run: Run, account: AccountConfig, answers: list[Answer]) -> Exce
                 return failed
     said = "; ".join(f"{answer.provider}: {answer.message}" for answer in answers) or "its credentials list is empty"
     hint = "put it where one of them looks: sipcli providers list"
-    if keychain_of(run, account) in account.credentials:
+    if any(isinstance(answer.error, NotFound) and answer.error.room for answer in answers):
         hint = f"keep one: sipcli auth save {account.name}"
     return NoCredentials(f"nobody has a secret for {_bare(account)}: {said}", hint=hint)
 

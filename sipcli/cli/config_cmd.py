@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from sipcli.config.example import EXAMPLE
 from sipcli.errors import ConfigError
 
 __all__ = ["command"]
+
+_PLACEHOLDER = re.compile(r"\{[a-z]+\}")
 
 
 @click.group("config", cls=VerbGroup)
@@ -170,11 +174,30 @@ def as_json(config: Config) -> dict[str, Any]:
         "path": str(config.path) if config.path else None,
         "default_account": config.default_account,
         "accounts": {name: account_json(account) for name, account in config.accounts.items()},
-        "providers": {name: {"type": p.type, **_plain(p.options)} for name, p in config.providers.items()},
+        "providers": {name: _plain({"type": p.type, **p.options}) for name, p in config.providers.items()},
         "policy": asdict(config.policy),
         "audio": {**asdict(config.audio), "ring_file": str(config.audio.ring_file) if config.audio.ring_file else None},
     }
 
 
-def _plain(options: Any) -> dict[str, Any]:
-    return {key: _plain(value) if isinstance(value, dict) else value for key, value in options.items()}
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return _without_query(value) if isinstance(value, str) else value
+
+
+def _without_query(text: str) -> str:
+    """A URL whose query shows names and ``{placeholders}`` only: some services want their tokens there (threat T14)."""
+    address, mark, query = text.partition("?")
+    if not mark or "://" not in address:
+        return text
+    items = (item.partition("=") for item in query.split("&"))
+    return f"{address}?{'&'.join(_item(*parts) for parts in items)}"
+
+
+def _item(name: str, equals: str, value: str) -> str:
+    if not equals:
+        return "***"
+    return f"{name}={value if _PLACEHOLDER.fullmatch(value) else '***'}"

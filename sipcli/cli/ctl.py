@@ -16,6 +16,7 @@ from sipcli.cli.parameters import GlobalOptions, control_option, verb
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.status import each_answer
 from sipcli.cli.switchctl import SWITCH_COMMANDS
+from sipcli.cli.who import target_uri
 from sipcli.errors import ConfigError
 from sipcli.observe.text import safe_text
 
@@ -124,6 +125,8 @@ def _fields(word: str, what: tuple[str, ...], call_id: str | None, to: str | Non
         call = rest.pop(0)
     if len(rest) != wanted:
         raise ConfigError(f"ctl {word} wants {words}", hint=f"sipcli ctl {word} {example}".rstrip())
+    if word == "transfer" and wants and "@" in rest[0]:
+        target_uri(rest[0], None)  # theirs to understand, but a password in it stays here
     said: dict[str, Any] = {"call": call, "to": to}
     if wants:
         # Theirs is another working directory.

@@ -22,7 +22,7 @@ _NEXT_STEPS: dict[type[BaseException], str] = {
     errors.MediaFailed: "no codec is common to both sides: `sipcli doctor` lists ours, `--codec` chooses among them",
     errors.ServerFailed: "the server is in trouble: try again later, or ask its owner",
     errors.NoAnswer: "try again later, or look at what was sent with --ladder",
-    errors.AuthAbandoned: "run it again and answer the prompt, or keep the password: sipcli auth save",
+    errors.AuthAbandoned: "run it again, and answer the prompt",
     errors.RemoteProtocolError: "look at what the server sent with -vv",
 }
 """The next step where the one who raised the error knew none."""

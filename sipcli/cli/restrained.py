@@ -68,7 +68,7 @@ def _correction(run: Run, account: AccountConfig) -> str:
     if files:
         return f"correct the secret in {files[0]}, which ends the pause"
     if any(_type(run, name) == "keychain" for name in _names(account)):
-        return f"correct the secret (sipcli auth save {account.name})"
+        return f"correct the secret where it is kept (in the keychain: sipcli auth save {account.name})"
     return "correct the secret where it is kept"
 
 

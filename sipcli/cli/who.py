@@ -10,7 +10,7 @@ from sipcli.cli.parameters import GlobalOptions
 from sipcli.config import AccountConfig, Config, ProviderConfig
 from sipcli.config.model import parse_aor, parse_server, server_of
 from sipcli.errors import ConfigError, ParseError
-from sipcli.sip.syntax.uri import SipUri, escape_user
+from sipcli.sip.syntax.uri import SipUri, user_for
 
 __all__ = ["PASSWORD_FILE", "choose_account", "customise", "listener", "server_only", "target_uri"]
 
@@ -146,22 +146,15 @@ def target_uri(text: str, account: AccountConfig | None) -> SipUri:
         return _parsed(text, f"sip:{word}")
     if account is None:
         return _parsed(text, f"sip:{word}")
-    if word[:1] in "+0123456789":
-        # RFC 3966 section 3: visual separators are for people.
-        word = word.translate({ord(c): None for c in "-.() "})
-    if not word:
+    if not (user := user_for(word)):
         raise ConfigError("there is nobody to call", hint="write it as sip:bob@example.com")
-    return account.aor.replace(user=escape_user(word), password=None)
+    return account.aor.replace(user=user, password=None)
 
 
 def _parsed(text: str, uri: str) -> SipUri:
     try:
-        parsed = SipUri.parse(uri)
+        return SipUri.written(uri)
     except ParseError as error:
+        if error.hint is not None:  # it holds a password, and is not repeated
+            raise ConfigError(str(error), hint=error.hint) from None
         raise ConfigError(f"“{text}” cannot be dialled: {error}", hint="write it as sip:bob@example.com") from None
-    if parsed.password is not None:  # RFC 3261 section 19.1.1 advises against it; we would print it, too
-        raise ConfigError(
-            f"a password does not belong in an address, not even in {parsed.replace(password=None, headers=())}'s",
-            hint="leave it out: whoever asks for one is answered from the account's providers",
-        )
-    return parsed

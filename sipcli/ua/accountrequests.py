@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from sipcli.sip.syntax.uri import SipUri
+from sipcli.errors import ParseError
+from sipcli.sip.syntax.uri import SipUri, user_for
 from sipcli.ua.failures import AuthStory
 from sipcli.ua.oneshot import MessageReport, OptionsReport, RequestReport
 
@@ -122,13 +123,21 @@ class AccountRequests:
         return RequestReport.of(done, self.name, self.take_story(done.oneshot.exchange.call_id))
 
     def parse_target(self, target: str | SipUri) -> SipUri:
-        """A URI as people write it; without a host it is somebody of our own domain.  Raises ParseError."""
+        """A URI as people write it, ``tel:+4930123``, or a bare name or number of our own domain.
+
+        Raises ParseError, also where it holds a password.
+        """
         if isinstance(target, SipUri):
-            return target
+            return SipUri.written(str(target)) if target.password is not None else target
         text = target.strip()
-        if not text.lower().startswith(("sip:", "sips:")):
-            text = f"{self.aor.scheme}:{text}" if "@" in text else f"{self.aor.scheme}:{text}@{self.aor.authority}"
-        return SipUri.parse(text)
+        if text.lower().startswith(("sip:", "sips:")):
+            return SipUri.written(text)
+        text = text[4:] if text.lower().startswith("tel:") else text
+        if "@" in text:
+            return SipUri.written(f"{self.aor.scheme}:{text}")
+        if not (user := user_for(text)):
+            raise ParseError("there is nobody to call", hint="write it as sip:bob@example.com")
+        return self.aor.aor.replace(user=user)
 
     @property
     def _me(self) -> Account:

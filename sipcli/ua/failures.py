@@ -210,6 +210,13 @@ def _policy_hint(skipped: Sequence[str]) -> str:
 _LOOK = "look at what the server asked with --ladder"
 
 
+def _way_out(account: str, failure: ChainFailure | None) -> str:
+    """How the secret can be had next time; a keychain is named only where one was asked, and is there."""
+    if failure is not None and failure.room:
+        return f"keep a password: sipcli auth save {account}, or hand it over: --password-file FILE"
+    return "hand the password over: --password-file FILE"
+
+
 def _auth_words(
     account: str, why: GiveUp, failure: ChainFailure | None, skipped: Sequence[str]
 ) -> tuple[type[AuthError], str, str | None]:
@@ -217,8 +224,7 @@ def _auth_words(
     asked = "" if failure is None or failure.provider is None else f"{failure.provider}: {failure.error}"
     match why:
         case GiveUp.ABANDONED | GiveUp.LOST:
-            step = f"run it again and answer the prompt, or keep the password: sipcli auth save {account}"
-            return AuthAbandoned, why.value, step
+            return AuthAbandoned, why.value, f"run it again and answer the prompt, or {_way_out(account, failure)}"
         case GiveUp.DEADLINE if failure is not None and failure.provider and not failure.awaited_person:
             return AuthExpired, f"{failure.provider} did not answer the challenge in time", "allow more: --max-wait S"
         case GiveUp.DEADLINE | GiveUp.PERSON | GiveUp.SIGN_IN:
@@ -227,8 +233,7 @@ def _auth_words(
             return ProviderFailed, asked, f"try: sipcli auth test {account}"
         case GiveUp.NO_CREDENTIALS:
             detail = f" ({asked})" if asked else ""
-            hint = f"keep a password: sipcli auth save {account}, or hand it over: --password-file FILE"
-            return NoCredentials, f"no credentials{detail}", hint
+            return NoCredentials, f"no credentials{detail}", _way_out(account, failure)
         case GiveUp.DOWNGRADE:
             forget = f"sipcli auth forget {account} --pins"
             return AuthRefused, why.value, f"if the server was set back on purpose, forget what it offered: {forget}"

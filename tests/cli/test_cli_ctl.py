@@ -72,6 +72,7 @@ def test_a_recording_of_both_sides_begins_in_the_middle(desk: Cli, talking: Runn
         (("dtmf",), 2, "wants digits\n  sipcli ctl dtmf 12#"),
         (("switch",), 2, "wants the id of a call"),
         (("transfer", "call1", "sip:a@b.example", "c"), 2, "wants [CALL] TARGET"),
+        (("transfer", "sip:a:pw@b.example"), 2, "not even in sip:a@b.example's\n  leave it out"),
         (("answer",), 2, "no call rings\n  look what there is"),
         (("dnd", "on"), 2, "sipcli listen"),
         (("hold", "1"), 2, "wants nothing more"),

@@ -101,6 +101,8 @@ class TestAuth:
         assert done.result["hint"] == "keep one: sipcli auth save work"
 
     def test_a_keychain_that_is_not_there_is_no_empty_one(self, cli: Cli) -> None:
+        tested = cli.run("auth", "test", "bob@example.com", "--no-input")
+        assert (tested.code, "sipcli auth save" in tested.stderr) == (4, False)
         for verb in ("save", "forget"):
             done = cli.run("auth", verb, "bob@example.com")
             assert done.code == 8, done.stdout
@@ -222,6 +224,18 @@ class TestConfig:
         shown = json.loads(ring.run("config", "show").stdout)
         assert shown["accounts"]["work"]["registrar"] == "sip:example.com"
         assert ring.run("config", "show", "--json").result["config"] == shown
+
+    def test_T14_show_keeps_what_a_url_asks_for_to_itself(self, cli: Cli) -> None:
+        """Fails without ``_without_query``: some services want a token in their URL."""
+        cli.configure(
+            '[providers.sso]\ntype = "oauth"\nissuer = "https://login.example"\nclient_id = "x"\nflow = "device"\n'
+            'use = "fetch"\npassword_field = "password"\n'
+            'password_url = "https://api.example/pw?user={username}&key=never-seen&never-seen"\n'
+        )
+        for form in ((), ("--json",)):
+            shown = cli.run("config", "show", *form).stdout
+            assert "never-seen" not in shown
+            assert "https://api.example/pw?user={username}&key=***&***" in shown
 
     def test_path(self, cli: Cli) -> None:
         assert cli.run("config", "path").stdout == f"{cli.home}/.config/sipcli/config.toml\n"

@@ -221,7 +221,7 @@ class TestWho:
 
     @pytest.mark.parametrize("text", ["sip:bob:never-seen@b.example", "bob:never-seen@b.example"])
     def test_T14_an_address_with_a_password_is_refused_and_not_repeated(self, text: str) -> None:
-        """Fails without the look at ``password`` in ``_parsed``: the last line of a call would show it."""
+        """Fails without the look at the password in ``SipUri.written``: the last line of a call would show it."""
         with pytest.raises(ConfigError, match=r"not even in sip:bob@b\.example") as caught:
             target_uri(text, CONFIG.accounts["work"])
         assert "never-seen" not in f"{caught.value} {caught.value.hint}"

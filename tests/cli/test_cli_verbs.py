@@ -496,10 +496,8 @@ class TestRulesOfTheHouse:
 
 
 def test_the_demo(cli: Cli) -> None:
-    began = time.monotonic()
     done = cli.run("demo")
     assert done.code == 0, done.stderr
-    assert time.monotonic() - began < 10
     for words in ("401 Unauthorized", "credentials? store:", "SHA-256 alice", "PCMU/8000", "MOS ", "everything works"):
         assert words in done.stdout
     assert done.stderr == ""

@@ -250,6 +250,10 @@ async def test_a_target_that_is_none() -> None:
             await account.call("bad uri@@")
         assert str(account.parse_target("bob@example.net")) == "sip:bob@example.net"
         assert str(account.parse_target("bob")) == f"sip:bob@{account.aor.authority}"
+        assert str(account.parse_target("tel:+49-30-123")) == f"sip:+4930123@{account.aor.authority}"
+        assert str(account.parse_target("*61#")) == f"sip:*61%23@{account.aor.authority}"
+        with pytest.raises(SipcliError, match="nobody to call"):
+            account.parse_target(" ")
 
 
 # --- incoming -------------------------------------------------------------------------------------------------

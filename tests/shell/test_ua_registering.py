@@ -155,6 +155,18 @@ def test_what_providers_say_reaches_the_caller(answer: Exception, kind: type[Exc
     run()
 
 
+@pytest.mark.parametrize("room", [False, True])
+def test_the_next_step_names_the_keychain_where_it_has_room(room: bool) -> None:
+    @stepped
+    async def run() -> None:
+        async with site(FakeProvider(NotFound("nothing", room=room))) as s:
+            with pytest.raises(NoCredentials) as raised:
+                await s.account().register()
+            assert ("sipcli auth save" in (raised.value.hint or "")) is room
+
+    run()
+
+
 @stepped
 async def test_a_provider_that_is_too_slow_expires_the_challenge() -> None:
     async with site(slow := Blocking(), max_wait=5) as s:

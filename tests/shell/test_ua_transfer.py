@@ -245,8 +245,20 @@ async def test_transfers_that_make_no_sense() -> None:
         with pytest.raises(LocalProtocolError, match="another one"):
             await live(call.transfer_to(call))
         with pytest.raises(SipcliError):
-            await live(call.transfer("tel:+4930123"))
+            await live(call.transfer("mailto:carol@x y"))
         assert call.state == "answered"
+
+
+@stepped
+async def test_T14_nobody_is_sent_to_an_address_with_a_password() -> None:
+    """Fails without the look at the password in ``SipUri.written``: the REFER has it, and so has every trace of it."""
+    async with party() as (_, people):
+        call = await talk(people["alice"], people["bob"])
+        for target in ("sip:carol:never-seen@127.0.0.1", SipUri.parse("sip:carol:never-seen@127.0.0.1")):
+            with pytest.raises(SipcliError, match="a password does not belong in an address") as caught:
+                await live(call.transfer(target))
+            assert "never-seen" not in f"{caught.value} {caught.value.hint}"
+        assert (call.state, people["alice"].told("transfer")) == ("answered", [])
 
 
 @stepped

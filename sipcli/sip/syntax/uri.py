@@ -57,8 +57,17 @@ _ABSOLUTE_URI = re.compile(r"([A-Za-z][A-Za-z0-9+\-.]*+):([!#-;=?-~]++)")
 _DISPLAY = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\"#$&(),/:;<=>?@\[\\\]^{|}]*+")
 _PLAIN_DISPLAY = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]++(?>(?: [A-Za-z0-9\-.!%*_+`'~]++)*)")
 
+_VISUAL = str.maketrans("", "", "-.() ")
+_LEAVE_IT_OUT = "leave it out: whoever asks for one is answered from the account's providers"
+_HOLDS_PASSWORD = re.compile(r":[^@/]*:[^@]*@")
+
 # Unlike other parameters, these make a difference when only one of two URIs has them (RFC 3261 section 19.1.4).
 _DECISIVE = ("user", "ttl", "method", "maddr", "transport")
+
+
+def user_for(word: str) -> str:
+    """The user part for a bare name, or for a number, whose visual separators are for people (RFC 3966 section 3)."""
+    return escape_user(word.translate(_VISUAL) if word[:1] in tuple("+0123456789") else word)
 
 
 def escape_user(text: str) -> str:
@@ -114,6 +123,23 @@ class SipUri(NamedTuple):
             tuple(cast("tuple[str, str]", tuple(h.split("=", 1))) for h in headers.split("&")) if headers else (),
             password,
         )
+
+    @classmethod
+    def written(cls, text: str) -> SipUri:
+        """What a person or a program wrote.  Raises ParseError, also for a password, and never repeats one.
+
+        RFC 3261 section 19.1.1 advises against passwords in URIs: they go out in clear, and into every log.
+        """
+        try:
+            uri = cls.parse(text)
+        except ParseError as error:
+            if _HOLDS_PASSWORD.search(text):
+                what = "this is no SIP URI, and it seems to hold a password"
+                raise ParseError(what, status=error.status, hint=_LEAVE_IT_OUT) from None
+            raise
+        if uri.password is not None:
+            raise ParseError(f"a password does not belong in an address, not even in {uri.aor}'s", hint=_LEAVE_IT_OUT)
+        return uri
 
     @property
     def user_text(self) -> str:

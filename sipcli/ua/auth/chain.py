@@ -66,6 +66,7 @@ class ChainFailure:
 
     *person* is what nobody but a person could have answered: nobody was at the
     terminal, and no store has failed that may be back by itself.
+    *room*: a keychain that was asked has nothing yet, and would keep a password.
     """
 
     why: GiveUp
@@ -75,3 +76,4 @@ class ChainFailure:
     awaited_person: bool = False
     rejection: Rejection | None = None
     person: PersonWanted | None = None
+    room: bool = False

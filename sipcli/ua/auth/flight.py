@@ -97,6 +97,7 @@ class Flight:
         self._method = method
         self._label = label
         self._absent: str | None = None
+        self._room = False
         self._index = 0
         self._tries = 0
         self._asked_at = self._started = desk.loop.time()
@@ -274,6 +275,7 @@ class Flight:
         return True
 
     def _note(self, error: ProviderError, name: str) -> None:
+        self._room = self._room or (isinstance(error, NotFound) and error.room)
         if rank_of(error) > rank_of(self._worst[0]) or self._worst[1] is None:
             self._worst = (error, name)
 
@@ -329,6 +331,7 @@ class Flight:
             provider=provider,
             awaited_person=self.awaits_person,
             rejection=self.rejection,
+            room=self._room,
         )
 
     def _end(self, result: Credentials | ChainFailure) -> None:

@@ -261,7 +261,7 @@ class Call:
 
         Returns the status he got; None: he left without a word.  Raises the typed error, and the call goes on.
         """
-        uri = self.account.parse_target(target) if self.account is not None else SipUri.parse(str(target))
+        uri = self.account.parse_target(target) if self.account is not None else SipUri.written(str(target))
         return await self.agent.transfers.ours.blind(self, uri)
 
     async def transfer_to(self, other: Call) -> int | None:

@@ -36,6 +36,15 @@ def test_not_a_sip_uri(text: str) -> None:
     assert caught.value.status == 400
 
 
+@pytest.mark.parametrize("text", ["sip:a:never-seen@h", "sips:a:never-seen@h;lr?b=c", "sip:a:never-seen@h h"])
+def test_T14_what_is_written_holds_no_password(text: str) -> None:
+    """Fails, for what can be read, without the look at the password in ``written``; else, where it quotes the text."""
+    with pytest.raises(ParseError, match="password") as caught:
+        SipUri.written(text)
+    assert "never-seen" not in str(caught.value)
+    assert caught.value.hint is not None
+
+
 @pytest.mark.parametrize("text", ["tel:+1-201-555-0123", "http://example.com/a?b", "urn:service:sos"])
 def test_other_schemes(text: str) -> None:
     assert parse_uri(text) == OpaqueUri(text.partition(":")[0], text)

@@ -59,6 +59,15 @@ def test_reasons_without_a_response(why: str, kind: type[errors.SipcliError]) ->
     assert str(error).startswith("registration: ") and why.partition(": ")[2] in str(error)
 
 
+@pytest.mark.parametrize("why", [GiveUp.NO_CREDENTIALS, GiveUp.ABANDONED])
+def test_a_keychain_is_a_way_out_only_where_there_is_one(why: GiveUp) -> None:
+    for room in (False, True):
+        story = AuthStory(failure=ChainFailure(why=why, realm="r", error=NotFound("k", room=room), room=room))
+        hint = failure_of("registration", "work", why=why, story=story).hint
+        assert hint is not None
+        assert ("sipcli auth save work" in hint, "--password-file" in hint) == (room, True)
+
+
 @pytest.mark.parametrize(
     ("why", "failure", "kind", "words"),
     [
