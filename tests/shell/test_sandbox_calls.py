@@ -63,9 +63,9 @@ async def test_music_plays_by_itself() -> None:
             assert answer.sdp is not None
             media.accept_answer(answer.sdp)
             media.start()
-            pcm = await asyncio.wait_for(heard(media, 20), 5)
-            hz = dominant_hz(samples_of(pcm[-2 * 160 * 4 :]))
-            assert hz is not None
+            async with asyncio.timeout(20):  # on a busy machine the first frames may come late
+                while (hz := dominant_hz(samples_of(await heard(media, 4)))) is None:
+                    pass
             assert 500 < hz < 700
         finally:
             await media.close()

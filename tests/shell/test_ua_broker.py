@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from sipcli.credentials import (
-    BearerCredentials,
     Cancelled,
     Credentials,
     Denied,
@@ -23,17 +22,8 @@ from sipcli.sip.authn.origin import Origin
 from sipcli.ua.auth.chain import Chain
 from sipcli.ua.notices import AuthProviderNotice
 from tests.support.authkit import HOME_TLS, digest, password, proves
-from tests.support.brokerkit import HANG, BrokerRig, FakeProvider
+from tests.support.brokerkit import HANG, BrokerRig, FakeProvider, bearer
 from tests.support.clock import advance, settle, stepped
-
-
-def bearer(value: str = "token", **more: Any) -> BearerCredentials:
-    return BearerCredentials(Secret(value), **more)
-
-
-def secrets(credentials: list[Credentials]) -> list[str]:
-    return [each.secret.reveal().decode() for each in credentials]
-
 
 # --- the walk -------------------------------------------------------------------------------------------------
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from sipcli.credentials import (
-    BearerCredentials,
-    Credentials,
     NotFound,
-    Secret,
     Unavailable,
     UserAction,
 )
@@ -20,15 +16,6 @@ from sipcli.ua.notices import AuthNeeded, AuthProviderNotice, AuthUserAction
 from tests.support.authkit import digest, password, proves
 from tests.support.brokerkit import HANG, BrokerRig, FakeProvider
 from tests.support.clock import advance, settle, stepped
-
-
-def bearer(value: str = "token", **more: Any) -> BearerCredentials:
-    return BearerCredentials(Secret(value), **more)
-
-
-def secrets(credentials: list[Credentials]) -> list[str]:
-    return [each.secret.reveal().decode() for each in credentials]
-
 
 # --- time -----------------------------------------------------------------------------------------------------
 

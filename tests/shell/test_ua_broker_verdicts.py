@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 
 from sipcli.credentials import (
-    BearerCredentials,
-    Credentials,
     Ha1Credentials,
     NotFound,
     Rejection,
@@ -20,17 +18,8 @@ from sipcli.ua.auth.cache import MAX_REALMS, REFUSAL_MEMORY
 from sipcli.ua.auth.chain import Chain
 from sipcli.ua.notices import AuthProviderNotice, WarningNotice
 from tests.support.authkit import HOME, HOME_TLS, asks, digest, final, password, proves
-from tests.support.brokerkit import HANG, BrokerRig, FakeProvider, Keeper
+from tests.support.brokerkit import HANG, BrokerRig, FakeProvider, Keeper, bearer, secrets
 from tests.support.clock import advance, settle, stepped
-
-
-def bearer(value: str = "token", **more: Any) -> BearerCredentials:
-    return BearerCredentials(Secret(value), **more)
-
-
-def secrets(credentials: list[Credentials]) -> list[str]:
-    return [each.secret.reveal().decode() for each in credentials]
-
 
 # --- refusals -------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,15 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from sipcli.credentials import Cancelled, CredentialRequest, Credentials, NotFound, ProviderError
+from sipcli.credentials import (
+    BearerCredentials,
+    Cancelled,
+    CredentialRequest,
+    Credentials,
+    NotFound,
+    ProviderError,
+    Secret,
+)
 from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthRejected, AuthSettled
 from sipcli.ua.auth.ask import Ask
 from sipcli.ua.auth.broker import CredentialBroker
@@ -23,6 +31,15 @@ from tests.support.authkit import HOME, FakeExchange, Rig, asks, password
 
 HANG: Any = object()
 """An answer that never comes."""
+
+
+def bearer(value: str = "token", **more: Any) -> BearerCredentials:
+    return BearerCredentials(Secret(value), **more)
+
+
+def secrets(credentials: list[Credentials]) -> list[str]:
+    """What they hide, for a test to compare."""
+    return [each.secret.reveal().decode() for each in credentials]
 
 
 class FakeProvider:

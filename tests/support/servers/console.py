@@ -6,12 +6,15 @@ import os
 import re
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pexpect
 
+from tests.support.netns import Namespace
 from tests.support.servers.process import ServerDied
 
 
@@ -65,7 +68,27 @@ class Console:
         self._reader.join(5)
 
 
-class TypedPhone:
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """Who a telephone is, what it says, and how."""
+
+    user: str = "bob"
+    password: str = "bobpass"
+    tone: int = 880
+    """What it says, in Hz."""
+    transport: str = "udp"
+    ca: Path | None = None
+    codec: str = "pcmu"
+    encryption: str = "none"
+    """Or ``srtp`` (SDES), or ``dtls``."""
+    stun: str | None = None
+    """``host:port``, and with it ICE."""
+    host: str = "127.0.0.1"
+    inside: Namespace | None = None
+    """It runs in that network namespace, at *host*."""
+
+
+class TypedPhone(ABC):
     """What all such telephones can do, each in words of its own."""
 
     SAYS: ClassVar[Mapping[str, str]] = {}
@@ -74,6 +97,15 @@ class TypedPhone:
     """How it tells of a digit that came: a regular expression with the digit in it."""
 
     console: Console
+
+    def __init__(self, directory: Path, proxy: str, **wishes: Any) -> None:
+        """Registered at *proxy* when this returns; *wishes* are those of :class:`Wishes`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.begin(directory, proxy, Wishes(**wishes))
+
+    @abstractmethod
+    def begin(self, directory: Path, proxy: str, wishes: Wishes) -> None:
+        """Write its configuration into *directory*, and :meth:`open` it."""
 
     def open(self, argv: Sequence[str], directory: Path, **environment: str) -> None:
         home = {"PATH": os.environ["PATH"], "HOME": str(directory), "TERM": "dumb", "LANG": "C.UTF-8"}

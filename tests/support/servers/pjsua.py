@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 from tests.support import wavs
-from tests.support.netns import Namespace
-from tests.support.servers.console import TypedPhone
+from tests.support.servers.console import TypedPhone, Wishes
 from tests.support.servers.process import free_port
 
 PHONE = Path(__file__).with_name("pjsua_phone.py")
@@ -18,38 +17,19 @@ class Pjsua(TypedPhone):
 
     PRESSED = r"(?m)^digit (.)"
 
-    def __init__(
-        self,
-        directory: Path,
-        proxy: str,
-        *,
-        user: str = "bob",
-        password: str = "bobpass",
-        tone: int = 880,
-        transport: str = "udp",
-        ca: Path | None = None,
-        codec: str = "pcmu",
-        encryption: str = "none",
-        stun: str | None = None,
-        host: str = "127.0.0.1",
-        inside: Namespace | None = None,
-    ) -> None:
-        """*encryption*: ``srtp`` (SDES) or ``none``; *stun*: ``host:port``, and with it ICE.
-
-        *inside*: it runs in that network namespace, at *host*.
-        """
-        directory.mkdir(parents=True, exist_ok=True)
+    def begin(self, directory: Path, proxy: str, wishes: Wishes) -> None:
+        assert wishes.encryption in ("none", "srtp"), "this build knows no DTLS"
         self.heard = directory / "heard.wav"
-        wavs.write_tone(directory / "said.wav", tone, seconds=60)
-        wishes = {
-            "user": user, "proxy": proxy, "transport": transport, "ca": ca, "host": host, "rtp": free_port(block=20),
-            "said": directory / "said.wav", "heard": self.heard, "codec": codec, "encryption": encryption,
-            "stun": stun,
+        wavs.write_tone(directory / "said.wav", wishes.tone, seconds=60)
+        options = {
+            "user": wishes.user, "proxy": proxy, "transport": wishes.transport, "ca": wishes.ca, "host": wishes.host,
+            "rtp": free_port(block=20), "said": directory / "said.wav", "heard": self.heard, "codec": wishes.codec,
+            "encryption": wishes.encryption, "stun": wishes.stun,
         }  # fmt: skip
         argv = [sys.executable, str(PHONE)]
-        for name, value in wishes.items():
+        for name, value in options.items():
             argv += [f"--{name}", str(value)] if value else []
-        self.open(argv if inside is None else inside.command(argv), directory, SECRET=password)
+        self.open(argv if wishes.inside is None else wishes.inside.command(argv), directory, SECRET=wishes.password)
         self.console.wait_for("(?m)^registered")
 
     dial_second = TypedPhone.dial

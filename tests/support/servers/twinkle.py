@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.support import wavs
 from tests.support.real import ALSA_CONF
-from tests.support.servers.console import TypedPhone
+from tests.support.servers.console import TypedPhone, Wishes
 from tests.support.servers.process import free_port
 
 RATE, CHUNK = 8000, 800
@@ -29,21 +29,12 @@ class Twinkle(TypedPhone):
     }
     PRESSED = r"DTMF detected: (.)"
 
-    def __init__(
-        self,
-        directory: Path,
-        proxy: str,
-        *,
-        user: str = "bob",
-        password: str = "bobpass",
-        tone: int = 880,
-        transport: str = "udp",
-        codec: str = "pcmu",
-    ) -> None:
+    def begin(self, directory: Path, proxy: str, wishes: Wishes) -> None:
+        assert (wishes.ca, wishes.encryption, wishes.stun, wishes.inside) == (None, "none", None, None), "it cannot"
         place = directory / ".twinkle"
         place.mkdir(parents=True, exist_ok=True)
         self._speaker, self._wav = directory / "heard.raw", directory / "heard.wav"
-        self._microphone = Microphone(directory / "said.pipe", tone)
+        self._microphone = Microphone(directory / "said.pipe", wishes.tone)
         card = directory / "asound.conf"
         card.write_text(
             "pcm.nothing { type null }\n"
@@ -56,9 +47,9 @@ class Twinkle(TypedPhone):
             f"sip_port={free_port(block=2)}\nrtp_port={free_port(block=20)}\nplay_ringtone=no\nplay_ringback=no\n"
         )
         (place / "person.cfg").write_text(
-            f"user_name={user}\nuser_domain=sip.test\nauth_realm=sip.test\nauth_name={user}\nauth_pass={password}\n"
+            f"user_name={wishes.user}\nuser_domain=sip.test\nauth_realm=sip.test\nauth_name={wishes.user}\nauth_pass={wishes.password}\n"
             f"outbound_proxy={proxy}\nall_requests_to_proxy=yes\nregistrar={proxy}\nregistration_time=60\n"
-            f"sip_transport={transport}\ncodecs={CODECS[codec]}\nask_user_to_refer=no\npres_publish_startup=no\n"
+            f"sip_transport={wishes.transport}\ncodecs={CODECS[wishes.codec]}\nask_user_to_refer=no\npres_publish_startup=no\n"
             # What makes speech better takes a tone for noise.
             "speex_dsp_vad=no\nspeex_dsp_agc=no\nspeex_dsp_nrd=no\n"
         )
