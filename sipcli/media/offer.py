@@ -15,12 +15,13 @@ from sipcli.errors import LocalProtocolError, MediaFailed, ParseError
 from sipcli.media.agreement import COMFORT_NOISE, PTIME_MS, Address, Agreement, direction_for, mirrored, receives, sends
 from sipcli.media.codecs import Codec, choose
 from sipcli.media.fingerprint import DtlsTerms
-from sipcli.media.formats import EVENT_TYPES, codec_lines, codecs_of, event_for, event_lines, event_types
+from sipcli.media.formats import PayloadTypes, codec_lines, codecs_of, event_for, event_lines, event_types
 from sipcli.media.iceside import IceSide
 from sipcli.media.keying import Keying, Keys
 from sipcli.media.rtcpxr import WANTED, wanted_by
 from sipcli.media.sdes import KeyPolicy, SrtpKeys, SrtpPolicy
 from sipcli.media.sdp import (
+    UNBOUNDED,
     Attribute,
     Connection,
     Direction,
@@ -63,6 +64,7 @@ class Negotiator:
         self._session_id = session_id
         self.keying = Keying(srtp, srtp_keys, secure=secure, random=random)
         self._local: SessionDescription | None = None
+        self._types = PayloadTypes()
         self._index = 0
         self._agreed_hold = False
         self.hold = False
@@ -90,14 +92,14 @@ class Negotiator:
     def _offered_media(self) -> MediaDescription:
         formats, lines = [], []
         for codec in self._codecs:
-            formats.append(str(codec.payload_type))
-            lines += codec_lines(codec, codec.payload_type)
+            formats.append(str(number := self._types.of_codec(codec)))
+            lines += codec_lines(codec, number)
         clocks = {codec.clock_rate for codec in self._codecs}
         if 8000 in clocks:
             formats.append(str(COMFORT_NOISE))
         for clock in sorted(clocks) if self._events else ():
-            formats.append(str(EVENT_TYPES[clock]))
-            lines += event_lines(EVENT_TYPES[clock], clock)
+            formats.append(str(number := self._types.of_events(clock)))
+            lines += event_lines(number, clock)
         # RFC 3264 section 8.4: hold what is held from the other side, too, and it is inactive.
         held_by_peer = self.agreement is not None and not sends(self.agreement.direction) and not self._agreed_hold
         direction = direction_for(sending=not (self.hold and held_by_peer), receiving=not self.hold)
@@ -123,6 +125,7 @@ class Negotiator:
         if not theirs:
             raise _failed("no codec in common")
         keys = self.keying.chosen(description, media, offered=offered, remote=remote, before=self.agreement)
+        self._types.note(media, named_by=offered)
         send_type, codec = next(iter(theirs.items()))
         event, clock = event_for(codec, event_types(media, named_by=offered))
         allowed = self._local.direction_of(offered)
@@ -167,14 +170,15 @@ class Negotiator:
             if self.agreement is None or not all(media.rejected for media in description.media):
                 raise _failed(self.keying.objection(description) or "no codec in common")
             self.agreement = replace(self.agreement, direction="inactive")
-            return self._publish(tuple(_refused(media) for media in description.media))
+            return self._publish(tuple(_refused(media) for media in description.media), description.times)
         media = description.media[index]
         agreement, keys = self._agree_on(description, media)
         lines = [_refused(other) for other in description.media]
         lines[index] = self._answered_media(media, agreement, keys)
         self._index, self._agreed_hold, self.agreement = index, self.hold, agreement
+        self._types.note(media)
         self.ice.settle()
-        return self._publish(tuple(lines))
+        return self._publish(tuple(lines), description.times)
 
     def _choose(self, description: SessionDescription) -> int | None:
         usable = [i for i, media in enumerate(description.media) if self._usable(description, media)]
@@ -259,11 +263,15 @@ class Negotiator:
             return ours
         return local.default(1) or ours[0], local.default(2) or local.default(1) or ours[1]
 
-    def _publish(self, media: tuple[MediaDescription, ...]) -> bytes:
+    def _publish(self, media: tuple[MediaDescription, ...], times: tuple[tuple[str, str], ...] = ()) -> bytes:
+        """*times*: those of the offer, which the answer has to repeat (RFC 3264 section 6)."""
         connection = Connection.of(self._default[0][0])
         version = 1 if self._local is None else self._local.origin.version
         description = SessionDescription(
-            origin=Origin(self._session_id, version, self._origin), connection=connection, media=media
+            origin=Origin(self._session_id, version, self._origin),
+            connection=connection,
+            others=times or UNBOUNDED,
+            media=media,
         )
         if self._local is not None and description != self._local:
             # RFC 3264 section 8: the version grows by one when, and only when, something changed.

@@ -252,11 +252,16 @@ class RtpReceiver:
             self._last_sr = ntp_middle(report.ntp), now
 
     def block(self, now: float) -> ReportBlock | None:
-        """What we tell the peer of his stream; once per report, for the fraction is of the time since the last."""
+        """What we tell the peer of his stream; once per report, for the fraction is of the time since the last.
+
+        None: nothing of it came since (RFC 3550 section 6.4).
+        """
         source = self._source
         if source is None:
             return None
         expected, received = source.report_interval()
+        if not received:
+            return None
         lost = max(0, expected - received)
         last_sr, at = self._last_sr or (0, now)
         return ReportBlock(

@@ -14,6 +14,7 @@ from sipcli.errors import ParseError
 
 __all__ = [
     "DIRECTIONS",
+    "UNBOUNDED",
     "Attribute",
     "Connection",
     "Direction",
@@ -27,6 +28,9 @@ __all__ = [
 
 Direction: TypeAlias = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 DIRECTIONS: tuple[Direction, ...] = ("sendrecv", "sendonly", "recvonly", "inactive")
+
+UNBOUNDED = (("t", "0 0"),)
+"""The time of a session that is on until somebody ends it (RFC 3264 section 5)."""
 
 _MAX_LINES = 1000
 _KNOWN = frozenset("vosiuepcbtrzkam")
@@ -155,12 +159,18 @@ class SessionDescription:
     origin: Origin
     name: str = "-"
     connection: Connection | None = None
-    others: tuple[tuple[str, str], ...] = (("t", "0 0"),)
+    others: tuple[tuple[str, str], ...] = UNBOUNDED
     attributes: tuple[Attribute, ...] = ()
     media: tuple[MediaDescription, ...] = ()
 
     def find(self, name: str) -> str | None:
         return _find(self.attributes, name)
+
+    @property
+    def times(self) -> tuple[tuple[str, str], ...]:
+        """Its ``t=`` lines that are two numbers (RFC 8866 section 5.9)."""
+        pairs = ((kind, value, value.split()) for kind, value in self.others if kind == "t")
+        return tuple((k, value) for k, value, words in pairs if len(words) == 2 and all(map(_is_number, words)))
 
     def connection_of(self, media: MediaDescription) -> Connection | None:
         """The media's own connection, else the session's (RFC 8866 section 5.7)."""

@@ -50,6 +50,7 @@ class RtpSender:
         self.dtmf = DtmfSender()
         self.packets = 0
         self.octets = 0
+        self._reported = (0, 0)
         self._earlier = TxStats()
         self.skipped = 0
 
@@ -138,11 +139,21 @@ class RtpSender:
         self.octets += len(payload)
         return packet
 
+    def spoke_lately(self) -> bool:
+        """Is the report that is due a sender's?  Whoever sent nothing for two of them is none (RFC 3550 section 6.4).
+
+        To be asked once for each report.
+        """
+        before, last = self._reported
+        self._reported = last, self.packets
+        return self.packets > before
+
     def change_ssrc(self, ssrc: int) -> None:
         """After a collision (RFC 3550 section 8.2): what reports count begins anew, as for a new source."""
         self._earlier = self.stats()
         self.ssrc = ssrc
         self.packets = self.octets = 0
+        self._reported = (0, 0)
 
     def stats(self) -> TxStats:
         earlier = self._earlier

@@ -64,6 +64,7 @@ class AudioStream:
         self._extended = ExtendedSide()
         self._rtt_s: float | None = None
         self._outbox: list[Datagram] = []
+        self._reporting = False  # a report of ours went out
         self._schedule = RtcpSchedule(now, self._uniform())
         # RFC 7022 section 4.2: random, 96 bits, one per session: it names the stream and nobody.
         self._cname = base64.b64encode(random(12)).decode()
@@ -240,8 +241,8 @@ class AudioStream:
         self.sender.skip(beats)
 
     def farewell(self, now: float) -> list[Datagram]:
-        """RTCP BYE, for the end (RFC 3550 section 6.6)."""
-        if self.sender.packets or self.receiver.ssrc is not None:
+        """RTCP BYE, for the end; not of one who never said anything (RFC 3550 sections 6.3.7 and 6.6)."""
+        if self.sender.packets or self._reporting:
             farewell = Bye(ssrcs=(self.sender.ssrc,))
             self._queue_rtcp(self._report(now), self._description(), *self._extension(now), farewell)
         outbox, self._outbox = self._outbox, []
@@ -251,7 +252,7 @@ class AudioStream:
         block = self.receiver.block(now)
         blocks = (block,) if block is not None else ()
         sender = self.sender
-        if not sender.packets:
+        if not sender.spoke_lately():
             return ReceiverReport(ssrc=sender.ssrc, blocks=blocks)
         return SenderReport(
             ssrc=sender.ssrc,
@@ -277,6 +278,7 @@ class AudioStream:
             muxed = self._agreement is not None and self._agreement.rtcp_mux
             data = self.protection.protect(build_compound(*packets), rtcp=True)
             if data is not None:
+                self._reporting = True
                 self._outbox.append(Datagram(data, destination, rtcp=not muxed))
 
     def _rtcp_destination(self) -> Address | None:

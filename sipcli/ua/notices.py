@@ -107,11 +107,15 @@ class RxFigures(Shape):
 
 
 class TxFigures(Shape):
-    """What we sent.  *rms_dbfs* and *speech_pct* are None where nobody measures it."""
+    """What we sent.  *rms_dbfs* and *speech_pct* are None where nobody measures it.
+
+    *skipped*: how many packets never were, because the process was held up when their 20 ms came.
+    """
 
     packets: int
     rms_dbfs: float | None = None
     speech_pct: float | None = None
+    skipped: int = 0
 
 
 class RemoteFigures(Shape):

@@ -232,6 +232,108 @@ class TestSessionTimer:
         assert (refused.status, refused.header("min-se")) == (422, "90")
         assert not wire.told(events.CallIncoming)
 
+    def test_D03_where_a_proxy_asked_for_a_caller_without_timers_we_refresh(self) -> None:
+        """RFC 4028 section 9, table 2: refresher=uas, and no Require; else the proxy takes the call for dead."""
+        wire, caller = Wire(), Caller()
+        lines = ("Session-Expires: 300;refresher=uac", "Allow: INVITE, ACK, BYE, UPDATE")
+        wire.deliver(caller.request("INVITE", *lines, body=OFFER))
+        call = wire.last(events.CallIncoming).call
+        wire.do(lambda: call.accept(ANSWER))
+        ok = wire.take()[-1]
+        assert (ok.header("session-expires"), ok.has("require")) == ("300;refresher=uas", False)
+        caller.joins(ok)
+        wire.deliver(caller.request("ACK", cseq=1))
+        wire.run(149)
+        assert wire.silent()
+        wire.run(1.1)
+        update = wire.one()
+        assert (update.method, update.header("session-expires")) == ("UPDATE", "300;refresher=uac")
+
+    def test_D03_every_change_of_the_session_says_that_we_know_timers(self) -> None:
+        """RFC 4028 section 7.1: also where nothing is timed."""
+        wire = Wire()
+        call, _, _ = wire.established()
+        wire.do(lambda: call.reinvite(OFFER))
+        invite = wire.one()
+        assert (invite.header("supported"), invite.has("session-expires"), invite.has("min-se")) == (
+            "timer",
+            False,
+            False,
+        )
+
+    def test_D03_a_refresh_that_is_too_short_for_a_proxy_is_sent_again_as_it_wants(self) -> None:
+        """RFC 4028 sections 7.3 and 7.4: the longest Min-SE that was heard, and an interval as long."""
+        wire, _, _ = timed(120, "uac", "Allow: UPDATE")
+        wire.run(60)
+        update = wire.one()
+        assert not update.has("min-se")
+        wire.deliver(response(update, 422, "Session Interval Too Small", "Min-SE: 600"))
+        again = wire.one()
+        assert (again.method, again.cseq) == ("UPDATE", update.cseq + 1)
+        assert (again.header("session-expires"), again.header("min-se")) == ("600;refresher=uac", "600")
+        wire.deliver(response(again, 200, "OK", "Session-Expires: 600;refresher=uac"))
+        wire.run(299)
+        assert wire.silent(), "the new interval counts from now on"
+        wire.run(1.1)
+        later = wire.one()
+        assert (later.header("session-expires"), later.header("min-se")) == ("600;refresher=uac", "600")
+
+    def test_D03_only_a_2xx_extends_not_what_a_422_asks_for(self) -> None:
+        """Section 10: the session ends when it would have ended."""
+        wire, _, _ = timed(120, "uac", "Allow: UPDATE")
+        wire.run(60)
+        wire.deliver(response(wire.one(), 422, "Session Interval Too Small", "Min-SE: 600"))
+        wire.run(27)
+        assert "BYE" not in [heard.method for heard in wire.take()]
+        wire.run(1.1)
+        assert "BYE" in [heard.method for heard in wire.take()], "32 s before the end of the 120"
+
+    def test_D03_who_always_wants_more_is_not_asked_for_ever(self) -> None:
+        wire, _, _ = timed(120, "uac", "Allow: UPDATE")
+        wire.run(60)
+        asked = 0
+        while (sent := wire.take()) and asked < 10:
+            asked += 1
+            wire.deliver(response(sent[-1], 422, "Session Interval Too Small", f"Min-SE: {600 + asked}"))
+        assert asked == 4
+
+    @pytest.mark.parametrize("said", [(), ("Min-SE: 90",), ("Min-SE: x",), ("Min-SE: 99999999999",)])
+    def test_D03_a_422_that_asks_for_nothing_is_a_refusal(self, said: tuple[str, ...]) -> None:
+        wire, _, _ = timed(120, "uac", "Allow: UPDATE")
+        wire.run(60)
+        wire.deliver(response(wire.one(), 422, "Session Interval Too Small", *said))
+        assert wire.silent()
+
+    def test_D03_a_new_offer_is_sent_again_so_too(self) -> None:
+        wire, call, _ = timed(120, "uac", "Allow: INVITE, ACK, BYE")
+        wire.do(lambda: call.reinvite(OFFER))
+        wire.deliver(response(wire.one(), 422, "Session Interval Too Small", "Min-SE: 600"))
+        wire.run(0.1)
+        ack, again = wire.take()
+        assert (ack.method, again.method, again.body) == ("ACK", "INVITE", OFFER)
+        assert (again.header("session-expires"), again.header("min-se")) == ("600;refresher=uac", "600")
+        assert not wire.told(events.CallReanswered)
+
+    def test_D03_a_call_that_a_proxy_finds_too_brief_is_placed_again(self) -> None:
+        """Another proxy asked for a session timer on the way, too short for this one (section 7.3)."""
+        wire, invite = dialled()
+        wire.deliver(response(invite, 422, "Session Interval Too Small", "Min-SE: 600"))
+        ack, again = wire.take()
+        assert (ack.method, again.method, again.cseq) == ("ACK", "INVITE", invite.cseq + 1)
+        assert (again.call_id, again.header("min-se"), again.body) == (invite.call_id, "600", invite.body)
+        assert not wire.told(events.CallEnded)
+        wire.deliver(response(again, 422, "Session Interval Too Small", "Min-SE: 600"))
+        wire.run(0.1)
+        assert [heard.method for heard in wire.take()] == ["ACK"]
+        assert wire.last(events.CallEnded).code == 422
+
+    def test_D03_what_the_other_side_wants_at_least_goes_into_our_refreshes(self) -> None:
+        wire, _, callee = timed(180, "uac", "Allow: UPDATE")
+        wire.deliver(callee.request("UPDATE", "Supported: timer", "Session-Expires: 900;refresher=uas", "Min-SE: 800"))
+        assert wire.one().header("session-expires") == "900;refresher=uas"
+        wire.run(450.1)
+        assert wire.one().header("min-se") == "800"
+
     def test_who_knows_no_timers_is_not_told_of_one(self) -> None:
         wire = Wire()
         wire.deliver(Caller().request("INVITE", "Session-Expires: 60", body=OFFER))

@@ -216,7 +216,7 @@ def test_digits_over_a_bad_network_come_once_each() -> None:
     assert call.b.tone() == pytest.approx(440, abs=2)
 
 
-def test_events_on_the_wire() -> None:
+def test_D06_events_on_the_wire() -> None:
     call = Call(Party(A, 440), Party(B, 1000))
     call.run(0.1)
     call.a.stream.sender.dial("7")
@@ -274,7 +274,7 @@ def test_a_strangers_packets_are_not_heard() -> None:
     assert {datagram.destination for datagram in call.a.sent} == {B}
 
 
-def test_behind_a_nat_the_audio_goes_back_where_it_came_from() -> None:
+def test_E01_behind_a_nat_the_audio_goes_back_where_it_came_from() -> None:
     outside = ("198.51.100.7", 40000)
     call = Call(Party(A, 440), Party(("10.0.0.2", 5000), 1000, seen_from=outside))
     call.run(2)
@@ -511,7 +511,7 @@ def test_nothing_is_sent_before_the_agreement_and_nothing_accepted() -> None:
 # -- RTCP -------------------------------------------------------------------------
 
 
-def test_reports_go_out_in_their_intervals() -> None:
+def test_E01_reports_go_out_in_their_intervals() -> None:
     call = Call(Party(A, 440), Party(B, 1000))
     call.run(60)
     reports = [datagram for datagram in call.a.sent if is_rtcp(datagram.data)]
@@ -521,7 +521,7 @@ def test_reports_go_out_in_their_intervals() -> None:
     assert [type(packet).__name__ for packet in compound] == ["SenderReport", "SourceDescription", "ExtendedReport"]
 
 
-def test_without_mux_rtcp_has_its_own_port() -> None:
+def test_E01_without_mux_rtcp_has_its_own_port() -> None:
     a, b = Party(A, 440), Party(B, 1000)
     call = Call(a, b)
     offer = a.negotiator.offer().replace(b"a=rtcp-mux\r\n", b"")
@@ -547,7 +547,57 @@ def test_without_mux_behind_a_nat_rtcp_follows() -> None:
     assert a.stream.report().rtt_ms is not None
 
 
-def test_a_listener_sends_receiver_reports() -> None:
+def _reports(party: Party) -> list[SenderReport | ReceiverReport]:
+    compounds = [parse_compound(datagram.data) for datagram in party.sent if is_rtcp(datagram.data)]
+    return [packet for packets in compounds for packet in packets if isinstance(packet, SenderReport | ReceiverReport)]
+
+
+def test_E01_who_falls_silent_is_no_sender_any_more() -> None:
+    """RFC 3550 section 6.4: an SR only of who sent something since the last report or the one before it."""
+    call = Call(Party(A, 440), Party(B, 1000))
+    call.run(10)
+    assert {type(report) for report in _reports(call.a)} == {SenderReport}
+    call.a.oscillator = None
+    call.a.sent.clear()
+    call.run(20)
+    kinds = [type(report) for report in _reports(call.a)]
+    assert len(kinds) > 5 and kinds[:2] == [SenderReport] * 2 and set(kinds[2:]) == {ReceiverReport}
+    call.a.oscillator = Oscillator(440)
+    call.a.sent.clear()
+    call.run(10)
+    assert {type(report) for report in _reports(call.a)} == {SenderReport}
+
+
+def test_E01_of_who_falls_silent_nothing_is_reported() -> None:
+    """RFC 3550 section 6.4: a block for each source that was heard since the last report."""
+    call = Call(Party(A, 440), Party(B, 1000))
+    call.run(10)
+    assert all(len(report.blocks) == 1 for report in _reports(call.a)[1:])
+    call.b.oscillator = None
+    call.run(4)
+    call.a.sent.clear()
+    call.run(10)
+    assert {report.blocks for report in _reports(call.a)} == {()}
+    call.b.oscillator = Oscillator(1000)
+    call.run(4)
+    assert [block.lost for block in _reports(call.a)[-1].blocks] == [0]
+
+
+def test_E01_the_end_is_told_by_whoever_said_anything_and_by_nobody_else() -> None:
+    """RFC 3550 section 6.3.7: a BYE goes with a report and the name; who never sent anything sends none."""
+    call = Call(Party(A, 440), Party(B, 1000))
+    for datagram in call.b.beat(call.now):
+        call.deliver(call.a, datagram, B, call.now)
+    assert call.a.stream.receiver.ssrc is not None and not call.a.sent
+    assert call.a.stream.farewell(call.now) == []
+    call.run(1)
+    (last,) = call.a.stream.farewell(call.now)
+    report, description, *_, farewell = parse_compound(last.data)
+    assert isinstance(report, SenderReport) and type(description).__name__ == "SourceDescription"
+    assert farewell == Bye(ssrcs=(call.a.rtp[0].ssrc,))
+
+
+def test_E01_a_listener_sends_receiver_reports() -> None:
     call = Call(Party(A, None), Party(B, 1000))
     call.run(5)
     kinds = {type(p).__name__ for d in call.a.sent for p in parse_compound(d.data)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -205,11 +206,24 @@ class OutgoingCall(Call):
         if self.redirects and not by_us and response is not None and (targets := redirected_to(response)):
             self._wait_for_word(targets, response)
             return
+        if not by_us and response is not None and self.timer.raised(response):
+            self._grant_longer()
+            return
         lost = response is None and not by_us
         if by_us and self._rang_out is not None:
             self._end("local", why=self._rang_out)
             return
         self._end("local" if by_us else "network" if lost else "remote", why=why, response=response)
+
+    def _grant_longer(self) -> None:
+        """A proxy refused the session interval of another one (422): INVITE again with its Min-SE (RFC 4028 7.3)."""
+        self._core.wheel.disarm(self)
+        self._close_forks()
+        letter = self.exchange.letter
+        kept = (header for header in letter.headers if header[0] != "Min-SE")
+        letter = dataclasses.replace(letter, headers=(*kept, *self.timer.least()))
+        self.exchange = Exchange(self._core, self, self._account, letter)
+        self.start()
 
     # -- redirected (section 8.1.3.4) ----------------------------------------------------------------------
 

@@ -186,7 +186,9 @@ class Reoffer:
         self._settled(response, why)
 
     def _pause(self, response: Response) -> float | None:
-        """When the same offer may go again: after a glare, or when the other side asks for a moment."""
+        """When the same offer may go again: after a glare, when the other side asks for a moment, or for more time."""
+        if self._call.timer.raised(response):
+            return 0.0
         if response.status == 491:
             low, high = (2.1, 4.0) if self._call.owns_call_id else (0.0, 2.0)
             return round(self._core.uniform(low, high), 2)  # in units of 10 ms

@@ -105,7 +105,7 @@ class CallTeller:
                     rms_dbfs=rx.rms_dbfs,
                     speech_pct=rx.speech_pct,
                 ),
-                tx=TxFigures(packets=tx.packets, rms_dbfs=tx.rms_dbfs, speech_pct=tx.speech_pct),
+                tx=TxFigures(packets=tx.packets, rms_dbfs=tx.rms_dbfs, speech_pct=tx.speech_pct, skipped=tx.skipped),
                 remote=None if remote is None else RemoteFigures(**asdict(remote)),
                 rtt_ms=report.rtt_ms,
                 mos=report.mos,

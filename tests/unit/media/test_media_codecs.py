@@ -88,7 +88,7 @@ def test_l16_is_in_network_order() -> None:
     assert make_encoder(CODECS["L16"]).encode(pcm_of(array("h", [1, -2]))) == b"\x00\x01\xff\xfe"
 
 
-def test_opus_restores_a_lost_packet_from_the_one_after_it() -> None:
+def test_E05_opus_restores_a_lost_packet_from_the_one_after_it() -> None:
     """The redundancy must bring back more of the lost speech than concealment alone: measured by its error."""
     frames = _voice(60)
     encoder = make_encoder(CODECS["OPUS"], {"useinbandfec": "1"})
@@ -115,7 +115,7 @@ def test_opus_restores_a_lost_packet_from_the_one_after_it() -> None:
     assert with_copy < 0.5 * without
 
 
-def test_opus_heeds_what_the_peer_can_play_and_wants_to_pay() -> None:
+def test_E05_opus_heeds_what_the_peer_can_play_and_wants_to_pay() -> None:
     speech = [frame for n in range(20) for frame in _sine(300 + 40 * n, 48000, 2)]
 
     def octets(**wanted: str) -> int:
@@ -129,7 +129,7 @@ def test_opus_heeds_what_the_peer_can_play_and_wants_to_pay() -> None:
     assert rms(high[len(high) // 2 :]) < 800
 
 
-def test_opus_sends_nothing_in_silence_if_the_peer_wants_that() -> None:
+def test_E05_opus_sends_nothing_in_silence_if_the_peer_wants_that() -> None:
     quiet, plain = make_encoder(CODECS["OPUS"], {"usedtx": "1"}), make_encoder(CODECS["OPUS"])
     silence = bytes(1920)
     assert sum(not quiet.encode(silence) for _ in range(100)) > 50

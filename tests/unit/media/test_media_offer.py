@@ -11,6 +11,7 @@ from sipcli.media.agreement import mirrored
 from sipcli.media.codecs import CODECS
 from sipcli.media.offer import Negotiator
 from sipcli.media.sdp import Direction, SessionDescription, parse_sdp
+from tests.support.real import require
 from tests.unit.media.test_media_sdp import RFC4475_BODY, RFC5118_IPV6, RFC5118_MULTIPLE
 
 
@@ -56,7 +57,7 @@ def test_the_answerer_takes_the_offerers_favourite() -> None:
     assert a.agreement.codec is CODECS["PCMA"]
 
 
-def test_static_types_need_no_rtpmap_and_dynamic_ones_are_heeded() -> None:
+def test_E01_static_types_need_no_rtpmap_and_dynamic_ones_are_heeded() -> None:
     b = _ours()
     b.answer(_offer("m=audio 6000 RTP/AVP 8"))
     assert b.agreement is not None
@@ -126,7 +127,7 @@ def test_D01_the_hold_of_rfc_2543() -> None:
     assert b.agreement.may_send
 
 
-def test_our_hold_and_back() -> None:
+def test_D01_our_hold_and_back() -> None:
     a, b, _ = _pair()
     a.hold = True
     offer = a.offer()
@@ -190,11 +191,73 @@ def test_D01_a_late_offer_is_an_offer() -> None:
     assert sorted(b.agreement.receive_types) == [0, 8]
 
 
-def test_a_new_offer_keeps_the_places_of_refused_media() -> None:
+def test_D01_a_new_offer_keeps_the_places_of_refused_media() -> None:
     b = _ours()
     b.answer(_offer("m=video 6002 RTP/AVP 31", "m=audio 6000 RTP/AVP 0"))
     again = parse_sdp(b.offer())
     assert [(media.kind, media.port) for media in again.media] == [("video", 0), ("audio", 4000)]
+
+
+@pytest.mark.parametrize("times", ["0 0", "2873397496 2873404696", "0 0 1", "x", ""])
+def test_D01_the_time_of_the_offer_is_the_time_of_the_answer(times: str) -> None:
+    """RFC 3264 section 6: the "t=" line in the answer is that of the offer; what is no time is not repeated."""
+    answer = _ours().answer(_offer("m=audio 6000 RTP/AVP 0").replace(b"t=0 0", f"t={times}".encode()))
+    assert [line for line in _lines(answer) if line[:2] == "t="] == [f"t={times if times[:2] == '28' else '0 0'}"]
+
+
+LINPHONE = (
+    "m=audio 6000 RTP/AVP 97 98 0 101 100 102",
+    "a=rtpmap:97 opus/48000/2",
+    "a=rtpmap:98 speex/8000",
+    "a=rtpmap:101 telephone-event/48000",
+    "a=rtpmap:100 telephone-event/16000",
+    "a=rtpmap:102 telephone-event/8000",
+)
+
+
+def _meanings(sdp: bytes) -> dict[int, str]:
+    return {n: f"{m.encoding.upper()}/{m.clock_rate}" for n, m in parse_sdp(sdp).media[0].rtpmaps.items()}
+
+
+def test_D01_a_payload_type_never_changes_its_meaning() -> None:
+    """RFC 3264 section 8.3.2.  Our hold told linphone that 101, its telephone-event/48000, was one at 8000."""
+    require("opus")
+    b = _ours(codecs=("OPUS", "L16", "PCMU"))
+    said = [_meanings(b.answer(_offer(*LINPHONE))), _meanings(_offer(*LINPHONE))]
+    b.hold = True
+    ours = _meanings(b.offer())
+    for number, meaning in ours.items():
+        assert {said_[number] for said_ in said if number in said_} <= {meaning}, number
+    assert ours[97] == "OPUS/48000"
+    assert {ours[number] for number in (100, 101, 102)} == {f"TELEPHONE-EVENT/{r}" for r in (8000, 16000, 48000)}
+    assert (other := [number for number, meaning in ours.items() if meaning == "L16/16000"]) and other[0] not in (
+        97,
+        98,
+    )
+    assert b.offer() == b.offer(), "and so does the version, while nothing changes"
+
+
+def test_D01_what_the_answer_called_it_counts_as_well() -> None:
+    require("opus")
+    a = _ours(codecs=("OPUS", "PCMU"))
+    first = _meanings(a.offer())
+    a.accept_answer(_offer("m=audio 6000 RTP/AVP 111 102", "a=rtpmap:111 opus/48000/2", "a=rtpmap:102 L16/16000"))
+    assert _meanings(a.offer()) == first, "ours stay ours"
+    a.answer(_offer("m=audio 6000 RTP/AVP 96", "a=rtpmap:96 opus/48000/2"))
+    assert _meanings(a.offer()) == first
+
+
+def test_D01_numbers_that_run_out_are_not_taken_from_those_of_rtcp() -> None:
+    """RFC 5761 section 4: 64 to 95 are none for who shares the port."""
+    require("opus")
+    b = _ours(codecs=("OPUS", "L16", "PCMU"))
+    numbers = range(96, 128)
+    b.answer(
+        _offer(f"m=audio 6000 RTP/AVP 0 {' '.join(map(str, numbers))}", *(f"a=rtpmap:{n} X{n}/8000" for n in numbers))
+    )
+    offered = [int(number) for number in parse_sdp(b.offer()).media[0].formats]
+    assert len(set(offered)) == len(offered)
+    assert not set(offered) & {*range(64, 96), *numbers}
 
 
 @pytest.mark.parametrize(
@@ -238,7 +301,7 @@ def test_a_failed_reoffer_leaves_what_was_agreed() -> None:
     assert a.agreement is before
 
 
-def test_a_reoffer_may_remove_the_audio() -> None:
+def test_D01_a_reoffer_may_remove_the_audio() -> None:
     b = _ours()
     b.answer(_offer("m=audio 6000 RTP/AVP 0"))
     answer = parse_sdp(b.answer(_offer("m=audio 0 RTP/AVP 0")))
@@ -290,7 +353,7 @@ def test_an_answer_to_nothing() -> None:
         _ours().accept_answer(_offer("m=audio 6000 RTP/AVP 0"))
 
 
-def test_rtcp_shares_the_port_only_if_both_say_so() -> None:
+def test_E01_rtcp_shares_the_port_only_if_both_say_so() -> None:
     a = _ours()
     a.offer()
     a.accept_answer(_offer("m=audio 6000 RTP/AVP 0"))

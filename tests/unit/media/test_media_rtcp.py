@@ -32,7 +32,7 @@ def test_E01_a_sender_report_octet_by_octet() -> None:
     )
 
 
-def test_a_compound_comes_back() -> None:
+def test_E01_a_compound_comes_back() -> None:
     packets = (
         REPORT,
         ReceiverReport(ssrc=2, blocks=(BLOCK, BLOCK)),
@@ -95,7 +95,7 @@ def test_padding_at_the_end_is_taken_off() -> None:
     assert parse_compound(bytes(data)) == (ReceiverReport(ssrc=3),)
 
 
-def test_the_round_trip_of_the_rfcs_example() -> None:
+def test_E01_the_round_trip_of_the_rfcs_example() -> None:
     """RFC 3550 section 6.4.1, figure 2: n = 0xb44db705 20000000, A = 0xb710:8000, LSR and DLSR: 6.125 s."""
     sent = 0xB44DB705_20000000
     block = ReportBlock(

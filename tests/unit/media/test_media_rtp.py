@@ -17,7 +17,7 @@ def _packet(sequence: int, timestamp: int | None = None, **more: object) -> RtpP
     )
 
 
-def test_a_packet_octet_by_octet() -> None:
+def test_E01_a_packet_octet_by_octet() -> None:
     packet = RtpPacket(
         payload_type=8, sequence=0x1234, timestamp=0x01020304, ssrc=0xA0B0C0D0, payload=b"hi", marker=True
     )
@@ -49,12 +49,12 @@ def test_contributing_sources_extension_and_padding() -> None:
         bytes([0xA0]) + bytes(11) + b"\x02",
     ],
 )
-def test_nonsense_is_refused(data: bytes) -> None:
+def test_E01_what_is_not_version_2_or_shorter_than_it_says_is_refused(data: bytes) -> None:
     with pytest.raises(ParseError):
         parse_rtp(data)
 
 
-def test_rtcp_is_told_apart_on_a_shared_port() -> None:
+def test_E01_rtcp_is_told_apart_on_a_shared_port() -> None:
     assert is_rtcp(bytes([0x80, 200]))
     assert not is_rtcp(_packet(1).to_bytes())
     assert not is_rtcp(_packet(1, marker=True, payload_type=101).to_bytes())

@@ -30,7 +30,7 @@ def _packet(sequence: int, payload: bytes = b"hello") -> bytes:
 
 
 @pytest.mark.parametrize("suite", SUITES)
-def test_what_is_protected_comes_back_and_is_not_readable(suite: str) -> None:
+def test_E02_what_is_protected_comes_back_and_is_not_readable(suite: str) -> None:
     ours, theirs = _pair(suite)
     packet = _packet(1, b"a secret of twenty octets")
     wire = ours.protect(packet)
@@ -98,12 +98,12 @@ def test_what_is_no_packet_is_counted(data: bytes) -> None:
     assert theirs.refused == 2
 
 
-def test_a_packet_in_clear_is_not_believed() -> None:
+def test_E02_a_packet_in_clear_is_not_believed() -> None:
     _, theirs = _pair("AES_CM_128_HMAC_SHA1_80")
     assert theirs.unprotect(_packet(1, bytes(160))) is None
 
 
-def test_rfc_3711_key_derivation_is_the_rfcs() -> None:
+def test_E02_rfc_3711_key_derivation_is_the_rfcs() -> None:
     """RFC 3711 appendix B.3 gives a master key and its session keys; B.2 key stream. Together they fix a packet.
 
     The packet below is that of libsrtp's own and pjsip's test suites, made with this key (srtp_driver.c).

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from sipcli.media.quality import MediaReport, TxStats
+from sipcli.ua.calls.callnotices import CallTeller
 from sipcli.ua.notices import AuthDone, RegistrationNotice, StatsNotice, TxFigures, Via, WarningNotice
 
 
@@ -62,3 +67,12 @@ def test_equal_where_all_fields_are_and_the_kind_is() -> None:
 def test_the_names_of_events_are_no_fields() -> None:
     assert WarningNotice(code="c", message="m").event == "warning"
     assert "event" not in WarningNotice(code="c", message="m").to_json()
+
+
+def test_stats_show_the_packets_that_were_never_made() -> None:
+    """Whoever reads the events must be able to tell a process that was held up from a network that lost them."""
+    told: list[Any] = []
+    teller = CallTeller(SimpleNamespace(tell=told.append), SimpleNamespace(id="call1"))  # type: ignore[arg-type]
+    teller.stats(MediaReport(tx=TxStats(packets=97, octets=15520, skipped=3)))
+    (notice,) = told
+    assert notice.to_json()["tx"] == {"packets": 97, "rms_dbfs": None, "speech_pct": None, "skipped": 3}
