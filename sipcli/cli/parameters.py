@@ -217,6 +217,18 @@ _PATH_OPTIONS = (
 """How the audio gets there: encrypted, and by which path."""
 
 
+_DIGIT_OPTIONS = (
+    click.option("--dtmf", metavar="DIGITS", help="Send these digits after the answer; a comma waits 0.5 s."),
+    click.option(
+        "--dtmf-mode",
+        type=click.Choice(["auto", "auto_info", "info", "inband"]),
+        help="As telephone events, and to who takes none as tones (auto) or by INFO (auto_info); INFO or tones "
+        "always. auto where the account says nothing else.",
+    ),
+)
+"""Digits, and how they go."""
+
+
 def media_options(function: _F) -> _F:
     """What call and listen do with audio."""
     listed = (
@@ -253,7 +265,7 @@ def media_options(function: _F) -> _F:
             show_default=True,
             help="both: stereo, left what they hear, right what we hear.",
         ),
-        click.option("--dtmf", metavar="DIGITS", help="Send these digits after the answer; a comma waits 0.5 s."),
+        *_DIGIT_OPTIONS,
         click.option("--duration", type=Seconds(), metavar="S", help="Hang up S seconds after the answer."),
         click.option(
             "--ring-timeout",

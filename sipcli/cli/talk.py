@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sipcli.cli.cards import configured, wanted_tones, without_echo
 from sipcli.cli.exits import ExitStatus
 from sipcli.cli.runtime import Outcome, Run
-from sipcli.errors import ConfigError
+from sipcli.errors import ConfigError, SipcliError
 from sipcli.observe.quality import quality_lines
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Talk:
             from sipcli.media.codecs import choose
 
             media["codecs"] = [codec.name for codec in choose(named.split(","))]
-        for name in ("srtp", "srtp_keys", "ice"):
+        for name in ("srtp", "srtp_keys", "ice", "dtmf_mode"):
             if (policy := said.pop(name)) is not None:
                 media[name] = policy
         return cls(run, media, record, digits, said.pop("duration"), tones)
@@ -79,7 +79,7 @@ class Talk:
         """From the answer to the last BYE: of this call, or of the one that took its place."""
         loop = asyncio.get_running_loop()
         until = None if self._duration is None else loop.time() + self._duration
-        digits = asyncio.ensure_future(call.dtmf(self._dtmf)) if self._dtmf else None
+        digits = asyncio.ensure_future(self._press(call, self._dtmf)) if self._dtmf else None
         try:
             await self._stay(call, until)
             while call.successor is not None:
@@ -90,6 +90,13 @@ class Talk:
             if digits is not None:
                 digits.cancel()
         self._run.more["call"] = call_facts(self._report) if self._report is not None else None
+
+    async def _press(self, call: Call, digits: str) -> None:
+        """``--dtmf``.  Digits that nobody takes are no reason to hang up."""
+        try:
+            await call.dtmf(digits)
+        except SipcliError as error:
+            call.teller.warning("dtmf-not-sent", str(error))
 
     async def _stay(self, call: Call, until: float | None) -> None:
         """Until *call* is over; at *until*, on the loop's clock, we hang up."""

@@ -18,6 +18,7 @@ from sipcli.sip.syntax.uri import SipUri
 
 if TYPE_CHECKING:  # a registration loads nothing of media
     from sipcli.media.candidates import IcePolicy
+    from sipcli.media.dtmf import DtmfMode
     from sipcli.media.echo import EchoPolicy
     from sipcli.media.sdes import KeyPolicy, SrtpPolicy
 
@@ -125,6 +126,8 @@ class AccountConfig:
     """Seconds without RTP and RTCP after which the other side is asked whether it is still there; 0: never."""
     codecs: tuple[str, ...] | None = None
     """Offered and taken, in this order; None: all that this installation can do."""
+    dtmf_mode: DtmfMode = "auto"
+    """How digits are sent."""
     srtp: SrtpPolicy = "optional"
     """Encrypted audio."""
     srtp_keys: KeyPolicy = "any"

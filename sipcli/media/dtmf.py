@@ -6,20 +6,27 @@ import struct
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from sipcli.errors import LocalProtocolError, ParseError
 from sipcli.media.rtp import CLOCK_RATE, RtpPacket
 
 __all__ = [
     "DIGITS",
+    "GAP_MS",
+    "PAUSE",
+    "PAUSE_MS",
+    "TONE_MS",
+    "DtmfMode",
     "DtmfReceived",
     "DtmfReceiver",
     "DtmfSender",
+    "DtmfWay",
     "EventPacket",
     "EventPayload",
     "check_digits",
     "event_steps",
+    "way_of",
 ]
 
 DIGITS = "0123456789*#ABCD"
@@ -63,6 +70,18 @@ def check_digits(digits: str) -> str:
     if wrong:
         raise LocalProtocolError(f"{wrong[0]!r} is not a DTMF digit", hint="0-9, *, #, A-D, and a comma for a pause")
     return digits.upper()
+
+
+DtmfMode: TypeAlias = Literal["auto", "auto_info", "info", "inband"]
+"""``auto``: as events, and as tones to who takes none; ``auto_info``: by INFO to who takes none."""
+DtmfWay: TypeAlias = Literal["rfc4733", "info", "inband"]
+
+
+def way_of(mode: DtmfMode, *, events: bool) -> DtmfWay:
+    """How digits go to a peer who takes *events*, or does not."""
+    if mode in ("auto", "auto_info") and events:
+        return "rfc4733"
+    return "info" if mode in ("info", "auto_info") else "inband"
 
 
 class EventPacket(NamedTuple):

@@ -72,13 +72,13 @@ class RtpSender:
     def dtmf_idle(self) -> bool:
         return self.dtmf.idle and not self._inband
 
-    def dial(self, digits: str) -> str:
-        """Queue *digits*; how they will go: ``rfc4733``, or ``inband`` as tones where the peer takes no events.
+    def dial(self, digits: str, *, inband: bool = False) -> str:
+        """Queue *digits*; how they will go: ``rfc4733``, or as tones where that is wanted or the peer takes no events.
 
         LocalProtocolError when one of them is none.
         """
         wanted = check_digits(digits)
-        if self._agreement is not None and self._agreement.send_event_type is None:
+        if self._agreement is not None and (inband or self._agreement.send_event_type is None):
             self._inband += _tones(wanted, self._agreement.codec.sample_rate)
             return "inband"
         self.dtmf.push(wanted)

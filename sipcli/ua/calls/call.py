@@ -223,7 +223,7 @@ class Call:
     # --- in the call ------------------------------------------------------------------------------------------
 
     async def dtmf(self, digits: str) -> None:
-        """Send *digits* (``0-9 * # A-D``, a comma waits); returns when they are out."""
+        """Send *digits* (``0-9 * # A-D``, a comma waits) as *dtmf_mode* says; returns when they are out."""
         await self.digits.send(digits)
 
     async def send_request(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sipcli.media.dtmf import TONE_MS
 from sipcli.sip.syntax.message import Request
+from sipcli.ua.calls.keypad import press
 from sipcli.ua.notices import DtmfNotice
 
 if TYPE_CHECKING:
@@ -57,11 +58,12 @@ class CallDigits(DigitQueue):
         self._call = call
 
     async def send(self, digits: str) -> None:
-        """Send *digits* (``0-9 * # A-D``, a comma waits); returns when they are out."""
-        via = await self._call.session.dtmf(digits)
-        for digit in digits:
-            if digit != ",":
-                self._tell("out", digit.upper(), via, TONE_MS)
+        """Send *digits* (``0-9 * # A-D``, a comma waits), and tell of each; returns when they are out."""
+        await press(self._call, digits, self.sent)
+
+    def sent(self, digit: str, via: str) -> None:
+        """*digit* went out."""
+        self._tell("out", digit, via, TONE_MS)
 
     def hear(self, digit: str, duration_ms: int, via: str = "rfc4733") -> None:
         """The other side pressed *digit*."""

@@ -99,6 +99,7 @@ def settings_for(account: Account | None, audio: dict[str, Any], *, secure: bool
     *secure*: the signalling is over TLS.  Raises ConfigError where SRTP or ICE is required and cannot be.
     """
     settings = dict(audio)
+    settings.pop("dtmf_mode", None)  # the call's own affair: INFO is no audio
     if account is not None:
         settings.setdefault("codecs", account.config.codecs)
     settings |= srtp_for(account, settings, secure=secure)

@@ -317,16 +317,16 @@ class MediaSession:
 
     # -- for programs -----------------------------------------------------------
 
-    async def dtmf(self, digits: str) -> str:
+    async def dtmf(self, digits: str, *, inband: bool = False) -> str:
         """Send *digits* (``0-9 * # A-D``, a comma waits half a second); returns when they are out.
 
-        ``rfc4733`` or, where the peer takes no events, ``inband``. LocalProtocolError for another digit.
+        ``rfc4733``; ``inband`` where that is wanted, or the peer takes no events. LocalProtocolError for another digit.
         """
         check_digits(digits)
         sender = self._opened[2].sender
         if self._beat is None:
             raise LocalProtocolError("DTMF cannot be sent before the media has started")
-        via = sender.dial(digits)
+        via = sender.dial(digits, inband=inband)
         while not sender.dtmf_idle and not self._closed:
             await self.end.next_beat()
         return via

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from sipcli.errors import LocalProtocolError, ParseError
-from sipcli.media.dtmf import DIGITS, DtmfReceived, DtmfReceiver, DtmfSender, EventPayload, check_digits
+from sipcli.media.dtmf import (
+    DIGITS,
+    DtmfMode,
+    DtmfReceived,
+    DtmfReceiver,
+    DtmfSender,
+    EventPayload,
+    check_digits,
+    event_steps,
+    way_of,
+)
 from sipcli.media.rtp import RtpPacket
 
 
@@ -108,3 +118,23 @@ def test_events_that_are_no_digits_are_ignored() -> None:
         payload_type=101, sequence=0, timestamp=1, ssrc=1, payload=EventPayload(16, True, 0, 800).to_bytes()
     )
     assert receiver.receive(flash, 0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "to_who_takes_events", "to_others"),
+    [
+        ("auto", "rfc4733", "inband"),
+        ("auto_info", "rfc4733", "info"),
+        ("info", "info", "info"),
+        ("inband", "inband", "inband"),
+    ],
+)
+def test_D06_info_is_the_fall_back_of_who_wants_it(mode: DtmfMode, to_who_takes_events: str, to_others: str) -> None:
+    assert (way_of(mode, events=True), way_of(mode, events=False)) == (to_who_takes_events, to_others)
+
+
+def test_D06_an_event_longer_than_a_packet_can_say_is_none_of_ours() -> None:
+    """RFC 4733 section 2.5.1.3: 0xFFFF units are the longest; ours last 100 ms on any clock."""
+    for clock in (8000, 16000, 48000):
+        durations = [step.payload.duration for step in event_steps(5, clock) if step is not None]
+        assert durations == sorted(durations) and durations[-1] == clock // 10 <= 0xFFFF
