@@ -101,7 +101,7 @@ def test_hang_up_before_the_ack_waits_for_it() -> None:
     assert wire.one().method == "BYE"
 
 
-@pytest.mark.parametrize("code", [486, 603, 480])
+@pytest.mark.parametrize("code", [486, 603, 480, 300, 699])
 def test_a_call_is_refused(code: int) -> None:
     wire, bob = Wire(), Caller()
     call = incoming(wire, bob)
@@ -114,6 +114,20 @@ def test_a_call_is_refused(code: int) -> None:
     with pytest.raises(LocalProtocolError):
         call.accept(ANSWER)
     wire.drain()
+
+
+def test_who_says_no_more_than_no_is_busy_and_what_is_no_refusal_is_refused_here() -> None:
+    wire, bob = Wire(), Caller()
+    call = incoming(wire, bob)
+    for code in (200, 299, 700):
+        with pytest.raises(LocalProtocolError, match=f"{code} refuses nothing"):
+            wire.do(lambda code=code: call.reject(code))
+    for code in (100, 200):
+        with pytest.raises(LocalProtocolError, match=f"{code} is no provisional response"):
+            wire.do(lambda code=code: call.ring(code))
+    assert wire.silent()
+    wire.do(call.reject)
+    assert wire.one().status == 486
 
 
 def test_b09_cancel_earns_200_and_the_invite_487() -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from sipcli.errors import LocalProtocolError
 from sipcli.sip import events
-from sipcli.sip.auth import AuthSession
+from sipcli.sip.auth import AuthChallenged, AuthSession
 from sipcli.sip.calls.indialog import CallState
 from sipcli.sip.profile import AccountProfile, Reliability
 from sipcli.sip.syntax.uri import SipUri
-from tests.support.pair import ANSWER, OFFER, Caller, Heard, Wire, response
+from tests.support.pair import ANSWER, OFFER, Caller, Gate, Heard, Wire, response
 
 CAN, MUST = "Supported: 100rel", "Require: 100rel"
 UPDATES = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK"
@@ -77,7 +77,11 @@ class TestRinging:
     def test_who_cannot_is_told_in_the_old_way(self) -> None:
         wire, call, _ = called()
         wire.do(call.ring)
-        assert not wire.one().has("rseq")
+        said = wire.one()
+        assert (said.body, said.has("rseq"), said.has("content-type")) == (b"", False, False)
+        wire.do(lambda: call.ring(183, ANSWER))
+        said = wire.one()
+        assert (said.body, said.has("rseq"), said.header("content-type")) == (ANSWER, False, "application/sdp")
 
     def test_D02_it_is_repeated_twice_as_slowly_each_time_and_given_up_after_64_t1(self) -> None:
         wire, call, _ = called(CAN)
@@ -260,6 +264,32 @@ class TestEarlyMedia:
         wire.deliver(prack(bob, said))
         assert wire.one().status == 200, "a PRACK that was on its way is still answered (RFC 3262 section 3)"
 
+    def test_D02_what_waited_for_its_turn_is_not_said_after_the_2xx(self) -> None:
+        """RFC 3262 section 3: no reliable response after a final one, though a PRACK makes room for the next."""
+        wire, call, bob = called(CAN)
+        wire.do(call.ring)
+        said = wire.one()
+        wire.do(lambda: call.ring(181))
+        wire.do(lambda: call.accept(ANSWER))
+        assert wire.one().status == 200
+        assert wire.engine._core.wheel.armed(call._reliable) == {}
+        wire.deliver(prack(bob, said))
+        assert [(heard.method, heard.status) for heard in wire.take()] == [("PRACK", 200)]
+        wire.deliver(bob.request("ACK", cseq=1))
+        wire.run(60)
+        assert wire.silent() and call.state is CallState.CONFIRMED
+
+    def test_a_new_offer_of_theirs_waits_while_the_2xx_does(self) -> None:
+        """RFC 3261 section 14.2: the first INVITE has no final response yet."""
+        wire, call, bob = called(CAN)
+        wire.do(lambda: call.ring(183, ANSWER))
+        bob.joins(wire.one())
+        wire.do(lambda: call.accept(ANSWER))
+        wire.deliver(bob.request("INVITE", body=NEWER))
+        refusal = wire.one()
+        assert (refusal.status, refusal.has("retry-after")) == (500, True)
+        assert not wire.told(events.CallReoffered)
+
     @pytest.mark.parametrize("how", ["hangup", "cancel", "bye", "silence"])
     def test_a_2xx_that_waits_is_given_up_like_ringing(self, how: str) -> None:
         wire, call, bob = called(CAN)
@@ -303,7 +333,7 @@ class TestEarlyMedia:
         said = wire.one()
         assert (said.status, said.body, said.has("rseq")) == (180, b"", True)
 
-    @pytest.mark.parametrize("act", ["hangup", "reject", "cancel"])
+    @pytest.mark.parametrize("act", ["hangup", "reject", "cancel", "accept"])
     def test_T23_no_timer_is_left_of_a_call_that_rang(self, act: str) -> None:
         wire, call, bob = called(CAN)
         wire.do(call.ring)
@@ -311,6 +341,8 @@ class TestEarlyMedia:
         assert wheel.armed(call)
         if act == "cancel":
             wire.deliver(bob.request("CANCEL", cseq=1, branch=f"z9hG4bK-{bob.call_id}-1"))
+        elif act == "accept":
+            wire.do(lambda: call.accept(ANSWER))
         else:
             wire.do(getattr(call, act))
         assert wheel.armed(call) == {}
@@ -414,6 +446,16 @@ class TestUpdateBeforeTheAnswer:
             wire.deliver(prack(bob, said))
         with pytest.raises(LocalProtocolError):
             wire.do(lambda: call.reinvite(NEWER))
+
+    @pytest.mark.parametrize("body", [OFFER, b""])
+    def test_D02_ours_is_refused_here_before_the_first_answer_is_through(self, body: bytes) -> None:
+        """Our answer has no PRACK yet, or nobody has offered anything (RFC 3311 section 5.1)."""
+        wire, call, bob = called(CAN, UPDATES, body=body)
+        wire.do(lambda: call.ring(183, ANSWER) if body else call.ring())
+        bob.joins(wire.one())
+        with pytest.raises(LocalProtocolError):
+            wire.do(lambda: call.reinvite(NEWER))
+        assert wire.silent()
 
     def test_D02_ours_is_tried_again_after_491_and_after_the_pause_that_500_asks_for(self) -> None:
         wire, call, _ = early()
@@ -520,9 +562,50 @@ class TestAsTheCaller:
         assert wire.last(events.CallAnswered).sdp == THEIRS
         assert str(wire.last(events.CallReanswered).why).startswith("closed:")
 
+    def test_an_offer_in_one_fork_takes_no_answer_from_another(self) -> None:
+        """The one that answers has said before, reliably, what it takes."""
+        wire, call, _ = progressed("one")
+        invite = wire.sent[0]
+        wire.do(lambda: call.reinvite(NEWER))
+        assert wire.one().method == "UPDATE"
+        said = response(invite, 183, "Session Progress", MUST, "RSeq: 9", "Contact: <sip:c@192.0.2.7>", to_tag="two",
+                        body=THEIRS)  # fmt: skip
+        wire.deliver(said)
+        wire.deliver(response(wire.take()[-1], 200, "OK"))
+        wire.deliver(response(invite, 200, "OK", "Contact: <sip:c@192.0.2.7:5060>", to_tag="two"))
+        assert wire.last(events.CallAnswered).sdp == THEIRS
+
+    def test_an_offer_in_the_fork_that_answers_goes_on(self) -> None:
+        wire, call, _ = progressed("one")
+        wire.do(lambda: call.reinvite(NEWER))
+        update = wire.one()
+        wire.deliver(response(wire.sent[0], 200, "OK", "Contact: <sip:bob@192.0.2.1:5060>", to_tag="one"))
+        assert not wire.told(events.CallReanswered)
+        wire.deliver(response(update, 200, "OK", "Contact: <sip:bob@192.0.2.1:5060>", body=THEIRS))
+        assert wire.last(events.CallReanswered).sdp == THEIRS
+
+    def test_an_offer_that_was_refused_early_leaves_the_answer_of_before(self) -> None:
+        wire, call, _ = progressed()
+        wire.do(lambda: call.reinvite(NEWER))
+        wire.deliver(response(wire.one(), 488, "Not Acceptable Here"))
+        assert wire.last(events.CallReanswered).code == 488
+        wire.deliver(response(wire.sent[0], 200, "OK", "Contact: <sip:bob@192.0.2.1:5060>"))
+        assert wire.last(events.CallAnswered).sdp == ANSWER
+
+    def test_A19_a_challenge_in_a_fork_that_lost_is_not_answered(self) -> None:
+        wire, call, _ = progressed("one")
+        invite = wire.sent[0]
+        wire.do(lambda: call.reinvite(NEWER))
+        update = wire.one()
+        wire.deliver(response(invite, 200, "OK", "Contact: <sip:c@192.0.2.7:5060>", to_tag="two", body=THEIRS))
+        wire.take()
+        wire.deliver(Gate(proxy=True).ask(update))
+        assert wire.silent() and not wire.told(AuthChallenged)
+
     def test_their_offer_in_a_fork_that_lost_is_481(self) -> None:
         wire, call, bob = progressed("one")
         wire.deliver(bob.request("UPDATE", body=THEIRS))
         wire.deliver(response(wire.sent[0], 200, "OK", "Contact: <sip:c@192.0.2.7:5060>", to_tag="two", body=THEIRS))
         assert 481 in {heard.status for heard in wire.take() if heard.is_response}
         assert wire.do(lambda: call.answer_reinvite(NEWER)) is False
+        assert "answer" not in wire.engine._core.wheel.armed(call._reoffer)

@@ -97,6 +97,19 @@ def test_our_offer_is_only_ever_provisional() -> None:
 # -- theirs ------------------------------------------------------------------------------------------------
 
 
+def test_a_provisional_response_to_our_offer_takes_it_not_back() -> None:
+    wire = Wire()
+    call, _, _ = wire.established()
+    wire.do(lambda: call.reinvite(HOLD))
+    again = wire.one()
+    wire.deliver(response(again, 100, "Trying"))
+    wire.deliver(response(again, 180, "Ringing"))
+    assert wire.silent()
+    wire.deliver(response(again, 200, "OK", "Contact: <sip:bob@192.0.2.1:5060>", body=ANSWER))
+    assert wire.one().method == "ACK"
+    assert wire.last(events.CallReanswered).sdp == ANSWER
+
+
 def test_their_reinvite_is_answered() -> None:
     wire = Wire()
     call, _, bob = wire.established()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -121,6 +122,42 @@ async def test_E04_with_a_peer_that_does_none_the_same_sockets_are_plain(asks: b
         assert ours.ice is not None and not ours.ice.path._desk.sessions  # no check is answered any more
 
 
+async def test_E04_who_insists_has_no_call_with_a_peer_that_does_none() -> None:
+    ours, theirs = session(ice=MUST), session(ice=None)
+    try:
+        await ours.open()
+        await theirs.open()
+        with pytest.raises(MediaFailed, match="we insist on it"):
+            ours.accept_answer(theirs.answer(ours.offer()))
+    finally:
+        await ours.close()
+        await theirs.close()
+
+
+async def test_E04_a_check_that_comes_before_their_answer_is_answered() -> None:
+    """RFC 8445 section 7.3: it must be, or the peer waits for a repetition of half a second."""
+    from aioice import stun
+
+    ours = session()
+    await ours.open()
+    try:
+        lines = dict(line[2:].split(":", 1) for line in ours.offer().decode().split() if line.startswith("a=ice-"))
+        check = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+        check.attributes["USERNAME"] = f"{lines['ice-ufrag']}:theirs"
+        check.attributes["PRIORITY"] = 1
+        check.add_message_integrity(lines["ice-pwd"].encode())
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.setblocking(False)
+            peer.bind(("127.0.0.1", 0))
+            await loop.sock_sendto(peer, bytes(check), ours.local)
+            async with asyncio.timeout(5):
+                answer = stun.parse_message(await loop.sock_recv(peer, 2048))
+    finally:
+        await ours.close()
+    assert (answer.message_class, answer.transaction_id) == (stun.Class.RESPONSE, check.transaction_id)
+
+
 async def test_E04_nothing_is_sent_before_a_pair_is_nominated() -> None:
     """RFC 8445 section 12.1: the default candidate is an address that a stranger's SDP names."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as victim:
@@ -167,7 +204,7 @@ async def test_T21_with_ice_a_stranger_is_never_heard() -> None:
         path = a.ice.path
         await until(lambda: path.strangers == before + 20)
         assert a.facts().remote == b.local
-        assert a.report(verdict=False).strangers == 20
+        assert a.report(verdict=False).strangers == before + 20
 
 
 async def test_E04_stun_that_makes_no_sense_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from sipcli.config import PolicyConfig
 from sipcli.errors import Busy, Refused
 from sipcli.sip.syntax.uri import SipUri
-from sipcli.ua.calls.redirects import RedirectRequest
+from sipcli.ua.calls.redirects import RedirectRequest, on_redirected
 from tests.shell.test_ua_transfer import Party, party
 from tests.support.clock import live, live_until, stepped
 
@@ -37,6 +38,8 @@ async def test_T22_a_3xx_is_refused_by_default(policy: Any) -> None:
             await live(call.answered())
         assert "--redirect" in (failed.value.hint or "")
         assert people["carol"].calls == []
+        told = [(notice.state, notice.code, notice.reason) for notice in people["alice"].told("transfer")]
+        assert told == ([] if policy == "refuse" else [("refused", None, "there is nobody to ask")])
 
 
 @stepped
@@ -69,6 +72,7 @@ async def test_T22_same_domain_follows_nobody_else(contact: str) -> None:
             await live(call.answered())
         [told] = people["alice"].told("transfer")
         assert told.state == "refused" and told.reason
+        assert (told.code == 482) == (contact in ("<sip:bob@127.0.0.1>", "<sip:alice@127.0.0.1>"))
 
 
 @stepped
@@ -107,6 +111,26 @@ async def test_T22_a_person_is_asked(agrees: bool) -> None:
                 await live(call.answered())
         assert bool(people["carol"].calls) == agrees
         assert not asked[0].open
+        assert people["alice"].transfer_states() == ["asked", "trying" if agrees else "refused"]
+
+
+@stepped
+async def test_T22_whoever_may_never_be_called_leaves_the_place_to_the_next() -> None:
+    """Fails when the first target is taken whatever there is against it: ourselves, here."""
+    async with party(alice=PolicyConfig(redirect="same-domain")) as (_, people):
+        call = await redirected(people, "<sip:alice@127.0.0.1>;q=1, <sip:carol@127.0.0.1>;q=0.5")
+        await live(call.answered())
+        assert str(call.remote.uri) == "sip:carol@127.0.0.1"
+
+
+@pytest.mark.parametrize(("known", "closed"), [(False, False), (True, True), (False, True)])
+def test_a_redirection_that_comes_when_all_is_over_leads_nowhere(known: bool, closed: bool) -> None:
+    """Nothing else of the call or the agent is looked at, let alone followed."""
+    stayed: list[None] = []
+    core = SimpleNamespace(id="call1", stay=lambda: stayed.append(None))
+    agent = SimpleNamespace(closed=closed, find_call=lambda _: core if known else None)
+    on_redirected(cast("Any", SimpleNamespace(agent=agent)), cast("Any", SimpleNamespace(call=core)))
+    assert stayed == [None]
 
 
 @stepped

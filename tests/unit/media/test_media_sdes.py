@@ -162,8 +162,8 @@ def test_what_a_writer_lets_us_ignore_is_ignored() -> None:
 def test_T14_no_repr_shows_a_key() -> None:
     ours, _ = _meet(_party("192.0.2.1", "required"), _party("192.0.2.2", "required"))
     assert ours.srtp is not None
-    for said in (repr(ours), repr(Crypto(1, "x", b"\x41" * 30))):
-        assert repr(ours.srtp.ours) not in said and "AAAA" not in said
+    for said in (repr(ours), repr(ours.srtp), repr(Crypto(1, "x", b"\x41" * 30))):
+        assert repr(ours.srtp.ours) not in said and repr(ours.srtp.theirs) not in said and "AAAA" not in said
 
 
 @given(st.text(max_size=200))

@@ -205,6 +205,7 @@ def test_B05_over_udp_a_100_before_its_time_is_kept_back_and_over_tcp_it_is_not(
     quick, _ = take(bench, request("MESSAGE", call_id="tcp"), TCP)
     quick.reply(100)
     assert codes(bench) == [100]
+    assert bench.last().to.tag is None, "RFC 3261 section 8.2.6.2"
     bench.advance(5)
     assert bench.times(100) == [0, 3.5]
 
