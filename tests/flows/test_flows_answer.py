@@ -128,6 +128,9 @@ def test_who_says_no_more_than_no_is_busy_and_what_is_no_refusal_is_refused_here
     assert wire.silent()
     wire.do(call.reject)
     assert wire.one().status == 486
+    with pytest.raises(LocalProtocolError, match="not ringing any more"):
+        wire.do(call.reject)
+    assert wire.silent()
 
 
 def test_b09_cancel_earns_200_and_the_invite_487() -> None:

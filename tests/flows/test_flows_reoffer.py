@@ -174,10 +174,11 @@ def test_they_take_their_offer_back() -> None:
 
 def test_they_hang_up_while_their_offer_waits() -> None:
     wire = Wire()
-    _, _, bob = wire.established()
+    call, _, bob = wire.established()
     wire.deliver(bob.request("INVITE", body=THEIRS))
     wire.deliver(bob.request("BYE"))
     assert [heard.status for heard in wire.take()] == [200, 487]
+    assert wire.do(lambda: call.answer_reinvite(HOLD)) is False
     assert wire.last(events.CallEnded).by == "remote"
     wire.drain()
 

@@ -172,6 +172,7 @@ def test_D04_unsubscribe_waits_for_the_last_notify() -> None:
     assert box.subscription.phase is Phase.LEAVING
     box.notify("terminated;reason=timeout", body=b"")
     assert (box.last.state, box.subscription.phase) == ("terminated", Phase.GONE)
+    assert not box.wire.engine._core.standing, "no network that comes up may bring it back"
     box.wire.drain()
 
 

@@ -246,3 +246,11 @@ def test_delay_and_loss_cost() -> None:
     scores = [mos(loss_pct=loss, delay_ms=30) for loss in range(0, 101, 5)]
     assert scores == sorted(scores, reverse=True)
     assert min(scores) >= 1
+
+
+@pytest.mark.parametrize(("level", "speech"), [(73, 0.0), (74, 100.0)])
+def test_speech_is_what_is_louder_than_50_dbfs(level: int, speech: float) -> None:
+    """A full-scale sine is 0 dBFS: 10 ** (-50 / 20) of its effective value is 73.3."""
+    meter = AudioMeter()
+    meter.feed(array("h", [level] * 320).tobytes())
+    assert meter.speech_pct == speech

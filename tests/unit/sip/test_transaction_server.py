@@ -50,6 +50,15 @@ def test_B04_100_goes_out_after_200_ms_and_without_a_to_tag(bench: Bench) -> Non
     assert codes(bench) == [100]
 
 
+def test_B04_the_100_takes_no_tag_away_that_a_dialog_has_already(bench: Bench) -> None:
+    tx, _ = take(bench, request())
+    tag = tx.local_tag
+    bench.advance(0.3)
+    assert codes(bench) == [100]
+    tx.reply(180)
+    assert (bench.last().to.tag, tx.local_tag) == (tag, tag)
+
+
 def test_B04_no_100_when_the_user_answers_in_time(bench: Bench) -> None:
     tx, _ = take(bench, request())
     bench.advance(0.1)
