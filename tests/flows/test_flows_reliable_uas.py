@@ -609,3 +609,12 @@ class TestAsTheCaller:
         assert 481 in {heard.status for heard in wire.take() if heard.is_response}
         assert wire.do(lambda: call.answer_reinvite(NEWER)) is False
         assert "answer" not in wire.engine._core.wheel.armed(call._reoffer)
+
+    def test_their_offer_in_the_fork_that_answers_is_still_to_be_answered(self) -> None:
+        wire, call, bob = progressed("one")
+        wire.deliver(bob.request("UPDATE", body=THEIRS))
+        wire.deliver(response(wire.sent[0], 200, "OK", "Contact: <sip:bob@192.0.2.1:5060>", to_tag="one"))
+        assert wire.one().method == "ACK"
+        assert wire.do(lambda: call.answer_reinvite(NEWER))
+        ok = wire.one()
+        assert (ok.method, ok.status, ok.body) == ("UPDATE", 200, NEWER)

@@ -183,6 +183,32 @@ def test_they_hang_up_while_their_offer_waits() -> None:
     wire.drain()
 
 
+def test_a19_to_hang_up_takes_our_offer_back_and_its_487_is_acknowledged() -> None:
+    wire = Wire()
+    call, _, _ = wire.established()
+    wire.do(lambda: call.reinvite(HOLD))
+    again = wire.one()
+    wire.deliver(response(again, 100, "Trying"))
+    wire.do(call.hangup)
+    assert sorted(heard.method for heard in wire.take()) == ["BYE", "CANCEL"]
+    wire.deliver(response(again, 487, "Request Terminated"))
+    assert wire.one().method == "ACK"
+    assert not wire.told(events.CallReanswered)
+
+
+def test_our_answer_is_not_repeated_once_they_have_hung_up() -> None:
+    wire = Wire()
+    call, _, bob = wire.established()
+    wire.deliver(bob.request("INVITE", body=THEIRS))
+    wire.do(lambda: call.answer_reinvite(HOLD))
+    assert wire.one().status == 200
+    wire.deliver(bob.request("BYE"))
+    assert wire.one().method == "BYE"
+    wire.run(40)
+    assert wire.silent()
+    assert [ended.by for ended in wire.told(events.CallEnded)] == ["remote"]
+
+
 def test_our_answer_is_never_acknowledged() -> None:
     wire = Wire()
     call, _, bob = wire.established()

@@ -97,7 +97,7 @@ class ServerTransaction(Transaction):
         content_type: str | None = None,
     ) -> None:
         """Build a response with our ``local_tag`` (RFC 3261 section 8.2.6) and send it."""
-        tag = None if status == 100 else self.local_tag
+        tag = self.local_tag  # which a 100 leaves out (section 8.2.6.2)
         response = self.request.reply(status, reason, to_tag=tag, headers=headers, body=body, content_type=content_type)
         self.respond(response)
 

@@ -126,7 +126,7 @@ def test_fmtp_and_flags() -> None:
         b"v=0\r\no=- " + b"9" * 5000 + b" 1 IN IP4 192.0.2.1\r\n",
         b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nc=IN IP4\r\n",
         b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nm=audio RTP/AVP 0\r\n",
-        b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nm=audio 70000 RTP/AVP 0\r\n",
+        b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nm=audio 65536 RTP/AVP 0\r\n",
         b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP\r\n",
         b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nq=unknown\r\n",
         b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\na=\0\r\n",
