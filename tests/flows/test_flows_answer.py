@@ -31,6 +31,7 @@ def test_a_call_rings_is_accepted_and_the_caller_hangs_up() -> None:
     wire.do(lambda: call.accept(ANSWER))
     ok = wire.one()
     assert (ok.status, ok.to_tag, ok.body) == (200, ringing.to_tag, ANSWER)
+    assert ok.header("content-type") == "application/sdp"
     assert "BYE" in ok.header("allow")
     bob.joins(ok)
     wire.deliver(bob.request("ACK", cseq=bob.cseq))

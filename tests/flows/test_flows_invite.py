@@ -29,6 +29,7 @@ def test_a_call_is_answered_and_hung_up() -> None:
     assert wire.last(events.CallProgress).sdp == ANSWER
     wire.deliver(response(invite, 200, "OK", BOB, body=ANSWER))
     assert wire.last(events.CallAnswered).sdp == ANSWER
+    assert wire.engine._core.wheel.armed(call) == {}, "it rings no more"
     ack = wire.one()
     assert ack.start == "ACK sip:bob@192.0.2.1:5060 SIP/2.0"
     assert ack.header("cseq") == f"{invite.cseq} ACK"

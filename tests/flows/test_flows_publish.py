@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sipcli.sip import events
+from sipcli.sip.auth import AuthChallenged
 from sipcli.sip.subscriptions.publication import Publication, PublicationState
 from sipcli.sip.syntax.uri import SipUri
 from tests.support.pair import Gate, Heard, Wire, response
@@ -152,6 +153,17 @@ def test_D05_removing_while_the_first_is_under_way_waits_for_it() -> None:
     assert said(remove) == ("0", "e1", b"")
     desk.wire.deliver(response(remove, 412, "Conditional Request Failed"))
     assert desk.states == ["trying", "removed"]
+
+
+def test_D05_nobody_is_asked_for_the_sake_of_a_removal() -> None:
+    """Whoever leaves may not be there any more: only what is known already answers."""
+    desk, gate = Desk(), Gate(proxy=True)
+    desk.wire.deliver(gate.ask(desk.first))
+    desk.wire.respond()
+    desk.take(desk.wire.one())
+    desk.wire.do(desk.publication.remove)
+    desk.wire.deliver(Gate(proxy=True).ask(desk.wire.one()))
+    assert [asked.token.exchange.interactive for asked in desk.wire.told(AuthChallenged)] == [True, False]
 
 
 def test_D05_a_challenged_publish_is_answered_and_removed_with_its_account() -> None:

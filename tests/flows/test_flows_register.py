@@ -166,6 +166,18 @@ def test_a21_423_asks_for_min_expires_once() -> None:
     assert wire.last(events.RegistrationChanged).code == 423
 
 
+def test_a21_each_binding_may_ask_for_longer_once() -> None:
+    wire = Wire(expires=60)
+    registration = wire.do(lambda: wire.engine.register("work"))
+    for least in (100, 200):
+        wire.deliver(response(wire.one(), 423, "Interval Too Brief", f"Min-Expires: {least}"))
+        request = wire.one()
+        assert f"expires={least}" in request.header("contact")
+        wire.deliver(ok(request, expires=least))
+        assert registration.state is State.BOUND
+        wire.run(refresh_in(least) + 0.1)
+
+
 def test_refresh_goes_out_in_time_and_expiry_counts_from_the_200() -> None:
     wire = Wire()
     registration = wire.do(lambda: wire.engine.register("work"))

@@ -249,6 +249,7 @@ class TestEarlyMedia:
         acknowledged, ok = wire.take()
         assert (acknowledged.method, ok.method, ok.status) == ("PRACK", "INVITE", 200)
         assert ok.body == b"", "the answer has gone out already (RFC 3261 section 13.3.1.4)"
+        assert not ok.has("content-type")
         wire.deliver(bob.request("ACK", cseq=1))
         assert call.state is CallState.CONFIRMED
         wire.do(call.hangup)
