@@ -121,6 +121,60 @@ def test_B10_the_2xx_to_our_reinvite_moves_the_target(role: str) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("method", ["UPDATE", "REFER"])
+def test_B10_the_2xx_to_any_other_refresh_of_ours_moves_it(role: str, method: str) -> None:
+    """RFC 3311 section 5.1, RFC 6665 section 4.1.2.1; also to the UPDATE of a session timer, which has no offer."""
+    wire, call, _ = either(role)
+    lines = (("Refer-To", "<sip:carol@example.com>"),) if method == "REFER" else ()
+    wire.do(lambda: call.request(method, headers=lines))
+    wire.deliver(response(wire.one(), 200, "OK", f"Contact: <{NEW}>"))
+    wire.do(call.hangup)
+    assert wire.one().uri == NEW
+
+
+@BOTH
+@pytest.mark.parametrize("method", ["INFO", "OPTIONS", "MESSAGE"])
+def test_B10_no_other_2xx_does(role: str, method: str) -> None:
+    wire, call, _ = either(role)
+    wire.do(lambda: call.request(method))
+    wire.deliver(response(wire.one(), 200, "OK", f"Contact: <{NEW}>"))
+    wire.do(call.hangup)
+    assert wire.one().uri == "sip:bob@192.0.2.1:5060"
+
+
+def test_B10_a_notify_of_our_refer_moves_it_too() -> None:
+    """RFC 5057 section 5.4 counts it in."""
+    wire, call, peer = either("alice")
+    wire.do(lambda: call.refer("<sip:carol@example.com>"))
+    wire.deliver(response(wire.one(), 202, "Accepted"))
+    peer.contact = f"<{NEW}>"
+    lines = ("Event: refer", "Subscription-State: active;expires=60")
+    wire.deliver(peer.request("NOTIFY", *lines, body=b"SIP/2.0 100 Trying", kind="message/sipfrag"))
+    assert wire.one().status == 200
+    wire.do(call.hangup)
+    assert wire.one().uri == NEW
+
+
+def test_B10_the_2xx_to_an_early_update_of_ours_moves_it() -> None:
+    wire, alice = Wire(), Caller()
+    wire.deliver(alice.request("INVITE", "Supported: 100rel", ALLOWS_UPDATE, body=OFFER))
+    call = wire.last(events.CallIncoming).call
+    wire.do(lambda: call.ring(183, ANSWER))
+    said = wire.one()
+    alice.joins(said)
+    wire.deliver(alice.request("PRACK", f"RAck: {said.header('rseq')} 1 INVITE"))
+    wire.take()
+    wire.do(lambda: call.reinvite(HOLD))
+    update = wire.one()
+    wire.deliver(response(update, 200, "OK", f"Contact: <{NEW}>", body=ANSWER))
+    wire.do(lambda: call.accept(ANSWER))
+    wire.deliver(alice.request("ACK", cseq=1))
+    wire.take()
+    wire.do(call.hangup)
+    assert (update.method, wire.one().uri) == ("UPDATE", NEW)
+
+
+@BOTH
 @pytest.mark.parametrize(
     ("method", "lines", "status"),
     [

@@ -110,9 +110,11 @@ class TestMoratorium:
         wire, _, alice, _ = accepted()
         wire.deliver(alice.request("BYE"))
         assert methods(wire.take()) == ["200 BYE"]
+        wire.run(5)
+        assert wire.silent(), "the 200 is not repeated"
         wire.deliver(alice.request("ACK", cseq=1))
         wire.run(40)
-        assert wire.silent(), "the 200 is not repeated"
+        assert wire.silent()
         assert [ended.by for ended in wire.told(events.CallEnded)] == ["remote"]
         wire.drain()
 
@@ -173,6 +175,22 @@ class TestMoratorium:
         assert wire.last(events.CallConfirmed).sdp == THEIRS
         wire.deliver(alice.request("INVITE", body=THEIRS))
         assert wire.last(events.CallReoffered).call is call
+
+    @BOTH
+    def test_B12_315_an_offer_of_ours_in_the_2xx_to_their_reinvite_is_not_crossed_either(self, role: str) -> None:
+        """Fails without the look at ``_late`` in ``Reoffer._busy``."""
+        wire, call, peer = either(role)
+        wire.deliver(peer.request("INVITE"))
+        number = peer.cseq
+        wire.do(lambda: call.answer_reinvite(OFFER))
+        wire.take()
+        wire.deliver(peer.request("INVITE", body=THEIRS, branch="z9hG4bK-crossing"))
+        assert methods(wire.take()) == ["491 INVITE"]
+        wire.deliver(peer.request("UPDATE", body=THEIRS))
+        assert methods(wire.take()) == ["491 UPDATE"]
+        wire.deliver(peer.request("ACK", cseq=peer.cseq - 1, branch="z9hG4bK-crossing"))
+        wire.deliver(peer.request("ACK", cseq=number, body=THEIRS))
+        assert wire.last(events.CallReanswered).sdp == THEIRS
 
     def test_B12_315_alice_repeats_her_answer_and_offers_again_after_the_491(self) -> None:
         wire, call, invite = dialled(sdp=None)
@@ -275,6 +293,8 @@ class TestMortal:
         wire.take()
         wire.deliver(peer.request("BYE"))
         assert methods(wire.take()) == ["200 BYE"]
+        wire.run(5)
+        assert wire.silent()
         wire.deliver(peer.request("ACK", cseq=number))
         wire.run(40)
         assert wire.silent()
@@ -287,6 +307,19 @@ class TestMortal:
         assert wire.silent()
         wire.deliver(alice.request("ACK", cseq=1, body=THEIRS))
         assert methods(wire.take()) == ["BYE"]
+
+    @pytest.mark.parametrize("body", [OFFER, b""], ids=["our answer", "our offer"])
+    def test_B12_324_an_ack_that_comes_when_bob_has_given_up_begins_nothing(self, body: bytes) -> None:
+        """Nobody acknowledged for 64*T1 and our BYE is out; the answer in such an ACK is ignored."""
+        wire, call, alice, _ = accepted(offer=body)
+        wire.run(32.05)
+        assert wire.take()[-1].method == "BYE"
+        wire.deliver(alice.request("ACK", cseq=1, body=THEIRS if not body else b""))
+        wire.run(40)
+        assert not wire.told(events.CallConfirmed)
+        assert call.state is CallState.ENDED
+        assert len(wire.told(events.CallEnded)) == 1
+        wire.drain()
 
     def test_B12_324_alice_takes_the_bye_that_crossed_her_ack(self) -> None:
         wire, _, invite = dialled()

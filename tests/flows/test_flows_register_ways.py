@@ -130,6 +130,57 @@ def test_c06_service_route_is_used_for_calls_and_forgotten_on_failure() -> None:
     assert not wire.take()[-1].has("route")
 
 
+@pytest.mark.parametrize("last", ["unregister", "silence", "a 200 without one", "one that is none"])
+def test_C06_the_service_route_is_what_the_last_answer_said(last: str) -> None:
+    """RFC 3608 section 6.1: a later 200 replaces it, also by nothing; what is no route leads nowhere and is none."""
+    wire = Wire()
+    registration = wire.do(lambda: wire.engine.register("work"))
+    wire.deliver(ok(wire.one(), "Service-Route: <sip:192.0.2.7;lr>"))
+    match last:
+        case "unregister":
+            wire.do(registration.unregister)
+            wire.deliver(ok(wire.one()))
+        case "silence":
+            wire.do(registration.refresh)
+            wire.run(33)
+        case "a 200 without one":
+            wire.do(registration.refresh)
+            wire.deliver(ok(wire.one()))
+        case _:
+            wire.do(registration.refresh)
+            wire.deliver(ok(wire.one(), "Service-Route: <tel:+491234>"))
+    wire.take()
+    wire.call("sip:bob@elsewhere.example")
+    assert not next(heard for heard in wire.take() if heard.method == "INVITE").has("route")
+
+
+def test_C06_the_service_route_follows_the_outbound_proxy_and_no_register_takes_it() -> None:
+    wire = Wire(proxy="sip:edge.example.com")
+    registration = wire.do(lambda: wire.engine.register("work"))
+    wire.deliver(ok(wire.one(), "Service-Route: <sip:one.example.com;lr>", "Service-Route: <sip:two.example.com;lr>"))
+    wire.call("sip:bob@elsewhere.example")
+    routes = ["<sip:edge.example.com;lr>", "<sip:one.example.com;lr>", "<sip:two.example.com;lr>"]
+    assert wire.one().all("route") == routes
+    wire.do(registration.refresh)
+    assert wire.one().all("route") == routes[:1]
+
+
+@pytest.mark.parametrize(
+    "path", ["<sip:p1.example.com;lr>", "<sip:p1.example.com;lr;ob>, <sip:p2.example.com;lr>", "nonsense <", ""]
+)
+def test_C06_path_is_offered_and_what_comes_back_of_it_changes_nothing(path: str) -> None:
+    """RFC 3327 section 5.1: the registrar repeats what proxies put there; it is no route of ours."""
+    wire = Wire()
+    wire.do(lambda: wire.engine.register("work"))
+    register = wire.one()
+    assert "path" in register.header("supported").split(", ")
+    assert not register.has("path")
+    wire.deliver(ok(register, f"Path: {path}"))
+    assert states(wire)[-1] == "registered"
+    wire.call("sip:bob@elsewhere.example")
+    assert not wire.one().has("route")
+
+
 def test_the_outbound_proxy_is_a_loose_route_for_everything() -> None:
     wire = Wire(proxy="sip:edge.example.com")
     wire.do(lambda: wire.engine.register("work"))

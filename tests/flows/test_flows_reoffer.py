@@ -241,7 +241,7 @@ def test_update_with_and_without_an_offer() -> None:
 # -- when they meet (B12, RFC 5407) ------------------------------------------------------------------------
 
 
-def test_b12_reinvite_crossover_491_and_the_owner_of_the_call_id_waits_longer() -> None:
+def test_B12_331_both_reinvites_are_491_and_the_owner_of_the_call_id_waits_longer() -> None:
     for owner, low, high in ((True, 2.1, 4.0), (False, 0.0, 2.0)):
         wire = Wire()
         call, _, bob = wire.established() if owner else wire.answered()

@@ -16,7 +16,7 @@ from sipcli.sip.events import Event, FlowReleased, FlowWanted, ProtocolWarning, 
 from sipcli.sip.flow import Flow, Hop, Ticket
 from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.net.endpoint import Endpoint, EndpointConfig, TlsSettings
-from sipcli.ua.net.resolve import Naptr, Srv
+from sipcli.ua.net.resolve import Candidate, Naptr, Srv
 from sipcli.ua.net.wirelog import WireRecord
 from tests.support.certs import certificates
 from tests.support.clock import SteppedLoop, advance, settle, stepped, until
@@ -95,7 +95,7 @@ def script() -> Script:
 
 @pytest.fixture
 async def endpoint(script: Script) -> AsyncIterator[Endpoint]:
-    made = make(script, records=Hosts(pbx=["127.0.0.2", "127.0.0.1"], six=["::1"]))
+    made = make(script, records=Hosts(pbx=["127.0.0.2", "127.0.0.1"], six=["::1"], both=["2001:db8::1", "127.0.0.1"]))
     await made.start()
     yield made
     await made.close()
@@ -329,6 +329,27 @@ async def test_a_name_is_looked_up_and_the_next_address_tried(script: Script, en
     await until(lambda: script.heard)
     assert script.heard[0][0] == "failed"
     assert script.heard[0][2] == f"connect: no connection to 127.0.0.2 port {server.port}: connection refused"
+    server.close()
+
+
+async def test_C07_a_name_whose_ipv6_address_is_silent_is_reached_by_its_ipv4_one(
+    script: Script, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 8305.  Fails, by never coming to an end, where ``Endpoint`` tries one address after the other."""
+    server = await StreamServer.start()
+    reached, tried = endpoint.transports.open, list[str]()
+
+    async def silent_over_ipv6(candidate: Candidate, domain: str, account: str | None) -> Flow:
+        tried.append(candidate.host)
+        if ":" in candidate.host:
+            await asyncio.get_running_loop().create_future()
+        return await reached(candidate, domain, account)
+
+    monkeypatch.setattr(endpoint.transports, "open", silent_over_ipv6)
+    ask(endpoint, script, wanted("both", server.port, "tcp"))
+    await until(lambda: script.heard)
+    assert tried == ["2001:db8::1", "127.0.0.1"]
+    assert (script.heard[0][0], script.heard[0][2].remote) == ("ready", ("127.0.0.1", server.port))
     server.close()
 
 

@@ -82,7 +82,7 @@ async def test_the_right_certificate(serve: Serve, settings: TlsSettings, kind: 
         ("selfsigned", "sip.test", "the certificate of sip.test is not trusted: self-signed certificate"),
     ],
 )
-async def test_T19_the_wrong_certificate(
+async def test_C02_T19_the_wrong_certificate(
     serve: Serve, settings: TlsSettings, kind: str, domain: str, says: str
 ) -> None:
     server = await serve(tls_server(kind))

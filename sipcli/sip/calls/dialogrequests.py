@@ -70,6 +70,9 @@ class DialogRequests:
         on_done: Callable[[Response | None, Why], None] | None,
     ) -> None:
         self._out.discard(oneshot)
+        dialog = self._call.dialog
+        if dialog is not None and response is not None and 200 <= response.status < 300:
+            dialog.refresh(response)  # of UPDATE, REFER and SUBSCRIBE (RFC 3261 section 12.2.1.2)
         if on_done is not None:
             on_done(response, why)
         elif response is not None and response.status < 300:

@@ -108,6 +108,8 @@ class Transfer:
         self, dialog: Dialog | None, tx: ServerTransaction, request: Request, state: SubscriptionState, flow: Flow
     ) -> None:
         tx.reply(200)
+        if dialog is not None:
+            dialog.refresh(request)
         self._heard = True
         said = status_of(request.body)
         if self.done:

@@ -332,6 +332,13 @@ def test_B11_not_merged_are_the_next_cseq_another_method_a_dialogs_request_and_o
     assert codes(bench) == [200]
 
 
+@pytest.mark.parametrize("other", [{"from_tag": "another"}, {"call_id": "another"}])
+def test_B11_who_shares_but_a_part_of_it_is_somebody_else(bench: Bench, other: dict[str, str]) -> None:
+    take(bench, request())
+    assert bench.layer.on_request(request(**other), UDP) is not None  # type: ignore[arg-type]
+    assert codes(bench) == []
+
+
 def test_a_third_way_is_482_too_although_the_second_is_over(bench: Bench) -> None:
     take(bench, request("MESSAGE", transport="TCP"), TCP)
     for _ in range(2):

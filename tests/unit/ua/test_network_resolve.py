@@ -72,7 +72,7 @@ def test_C01_a_port_skips_the_services() -> None:
     assert [kind for kind, _ in zone.asked] == ["hosts"]
 
 
-def test_a_transport_chooses_its_service() -> None:
+def test_C01_C04_a_transport_chooses_its_service_and_sips_is_tls() -> None:
     zone = Zone(srv=SRV, hosts=HOSTS)
     assert look_up(Hop("example.com", transport="tcp"), zone) == [Candidate("tcp", "192.0.2.30", 5070)]
     assert look_up(Hop("example.com", transport="tls"), zone) == [Candidate("tls", "192.0.2.30", 5443)]
@@ -80,7 +80,7 @@ def test_a_transport_chooses_its_service() -> None:
     assert "naptr" not in [kind for kind, _ in zone.asked]
 
 
-def test_without_naptr_all_services_are_asked() -> None:
+def test_C01_without_naptr_all_services_are_asked() -> None:
     assert look_up(Hop("example.com"), Zone(srv=SRV, hosts=HOSTS)) == [
         Candidate("udp", "192.0.2.10", 5061),
         Candidate("udp", "192.0.2.20", 5062),
@@ -104,7 +104,7 @@ def test_C01_naptr_says_which_transport_first() -> None:
     ]
 
 
-def test_without_services_the_host_is_asked() -> None:
+def test_C01_C04_without_services_the_host_is_asked() -> None:
     assert look_up(Hop("example.com"), Zone(hosts=HOSTS)) == [
         Candidate("udp", "192.0.2.1", 5060),
         Candidate("udp", "2001:db8::1", 5060),
@@ -112,7 +112,7 @@ def test_without_services_the_host_is_asked() -> None:
     assert look_up(Hop("example.com", secure=True), Zone(hosts=HOSTS))[0] == Candidate("tls", "192.0.2.1", 5061)
 
 
-def test_a_service_that_is_decidedly_not_there() -> None:
+def test_C01_a_service_that_is_decidedly_not_there() -> None:
     srv: dict[str, list[object]] = {"_sip._tcp.example.com": [Srv(0, 0, 0, ".")]}
     zone = Zone(srv=srv, hosts=HOSTS)
     with pytest.raises(ResolveError, match="does not offer tcp"):
@@ -159,7 +159,7 @@ def test_C01_weights_are_kept_in_the_long_run() -> None:
     assert 130 < first[3] < 290
 
 
-def test_the_weightless_get_a_turn() -> None:
+def test_C01_the_weightless_get_a_turn() -> None:
     srv: dict[str, list[object]] = {
         "_sip._tcp.example.com": [Srv(1, 0, 1, "a.example.com"), Srv(1, 0, 2, "b.example.com")]
     }
