@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipcli.errors import MediaFailed
+from sipcli.errors import MediaFailed, ParseError
+from sipcli.media.sdp import address_family, parse_sdp
 from sipcli.sip.flow import ENCRYPTED
 from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.media.icesettings import ice_for
 from sipcli.ua.media.media_io import MediaSession
 from sipcli.ua.media.srtpsettings import srtp_for
+from sipcli.ua.net.localhost import source_towards
 
 if TYPE_CHECKING:
     from sipcli.sip.calls.answer import IncomingCall
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from sipcli.ua.calls.call import Call
     from sipcli.ua.media.audiospec import AudioSpec
 
-__all__ = ["MediaHooks", "again", "open_incoming", "open_media", "settings_for", "speaks_tls"]
+__all__ = ["MediaHooks", "again", "host_for", "open_incoming", "open_media", "settings_for", "speaks_tls"]
 
 
 class MediaHooks:
@@ -76,7 +78,8 @@ async def open_incoming(
     flow = core.dialog.flow if core.dialog is not None else None
     if media is None:
         settings = settings_for(call.account, audio, secure=flow is not None and flow.encrypted)
-        media = await open_media(hooks, flow.local[0] if flow is not None else "127.0.0.1", **settings)
+        here = flow.local[0] if flow is not None else "127.0.0.1"
+        media = await open_media(hooks, host_for(core.offer, here), **settings)
     try:
         sdp = media.offer() if core.offer is None else media.answer(core.offer)
         with call.agent.turn():
@@ -91,6 +94,24 @@ async def open_incoming(
     if core.offer is not None:
         media.start()
     return sdp
+
+
+def host_for(offer: bytes | None, here: str) -> str:
+    """Our address for the audio of a call that came in at *here*: that one, unless *offer* wants the other family.
+
+    A proxy may have joined IPv4 and IPv6, and whoever has both takes audio by either (RFC 6157 section 4).
+    """
+    try:
+        description = parse_sdp(offer or b"")
+    except ParseError:
+        return here
+    for media in description.media:
+        connection = description.connection_of(media)
+        if media.kind == "audio" and media.port and connection is not None and not connection.on_hold:
+            if address_family(connection.address) in (None, address_family(here)):
+                return here
+            return source_towards(connection.address, media.port) or here
+    return here
 
 
 def settings_for(account: Account | None, audio: dict[str, Any], *, secure: bool) -> dict[str, Any]:
