@@ -30,7 +30,7 @@ BAD = {
         sdp("m=audio 40000 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2hvcnQ=\n"),
         "signalling that others can read",
     ),
-    "another address family": (sdp(PCMU).replace("c=IN IP4 127.0.0.1", "c=IN IP6 2001:db8::1"), ""),
+    "another address family": (sdp(PCMU).replace("c=IN IP4 127.0.0.1", "c=IN IP6 fe80::1"), ""),
     "no description": ("nothing\n", ""),
 }
 
