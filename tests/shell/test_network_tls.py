@@ -112,7 +112,7 @@ def test_certificates_on_uvloop(settings: TlsSettings, kind: str) -> None:
                 runner.run(run())
 
 
-async def test_a_wildcard_for_those_who_insist(serve: Serve, settings: TlsSettings) -> None:
+async def test_C02_a_wildcard_for_those_who_insist(serve: Serve, settings: TlsSettings) -> None:
     server = await serve(tls_server("wildcard"))
     lax = TlsSettings(ca_file=settings.ca_file, allow_wildcard=True)
     ways, _, identity = await opened(server, "pbx.sip.test", lax)

@@ -117,6 +117,7 @@ def test_C01_a_service_that_is_decidedly_not_there() -> None:
     zone = Zone(srv=srv, hosts=HOSTS)
     with pytest.raises(ResolveError, match="does not offer tcp"):
         look_up(Hop("example.com", transport="tcp"), zone)
+    assert ("hosts", "") not in zone.asked, "the root has no address"
     assert look_up(Hop("example.com", transport="udp"), zone)[0] == Candidate("udp", "192.0.2.1", 5060)
 
 
