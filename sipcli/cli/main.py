@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -89,7 +90,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     environment.open_standard_streams()
     environment.forbid_core()
     given = sys.argv[1:] if arguments is None else arguments
-    sys.exit(_leave(_run(given)))
+    # What start-up makes stays, and the collector would walk it over and over: 11 ms of 200.  `Run` enables it again.
+    gc.disable()
+    try:
+        status = _run(given)
+    finally:
+        gc.enable()
+    sys.exit(_leave(status))
 
 
 def _run(given: list[str]) -> int:

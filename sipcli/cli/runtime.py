@@ -41,6 +41,9 @@ __all__ = ["Outcome", "Run", "run_verb"]
 
 _T = TypeVar("_T")
 
+SETTLED_S = 1.0
+"""By then a verb has imported and made what it needs for as long as it lives."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -276,21 +279,20 @@ class Run:
         hide_memory()
         try:
             self._open_outputs()
-            with logs_on(self.console):
-                # What is there by now stays: a full collection that walks through it takes half a beat of the audio.
-                gc.freeze()
-                with asyncio.Runner(loop_factory=new_loop) as runner:
-                    status = runner.run(self._supervise(verb))
+            with logs_on(self.console), asyncio.Runner(loop_factory=new_loop) as runner:
+                status = runner.run(self._supervise(verb))
             return ExitStatus.OTHER if status == ExitStatus.OK and self.console.output_failed else status
         except Exception as error:
             return self._fail(error)
         finally:
             gc.unfreeze()
+            gc.enable()
             if self._trace is not None:
                 self._trace.close()
 
     async def _supervise(self, verb: Callable[[Run], Awaitable[Outcome]]) -> int:
         loop = asyncio.get_running_loop()
+        loop.call_later(SETTLED_S, _collect_from_now_on)
         self.console.on_reader_gone = self._on_reader_gone
 
         async def body() -> Outcome:
@@ -384,6 +386,12 @@ class Run:
         if name == "trace" and self.options.verbose >= 2:
             for line in fields["sip"].replace("\r\n", "\n").rstrip("\n").split("\n"):
                 self.console.say(f"    {line}", level=2)
+
+
+def _collect_from_now_on() -> None:
+    """What is there by now stays: a full collection that walks through it takes half a beat of the audio."""
+    gc.freeze()
+    gc.enable()
 
 
 def run_verb(verb: str, options: GlobalOptions, coroutine: Callable[[Run], Awaitable[Outcome]]) -> int:

@@ -90,6 +90,28 @@ class TestWhatIsLoaded:
         assert not [name for name in modules if name.startswith(("sipcli.media", "sipcli.sandbox", "sipcli_providers"))]
 
 
+def test_garbage_is_collected_once_a_verb_has_settled() -> None:
+    """What start-up makes is not walked over and over, and set aside for good."""
+    code = (
+        "import asyncio, gc, json\n"
+        "from sipcli.cli import main, runtime\n"
+        "from sipcli.cli.parameters import GlobalOptions\n"
+        "runtime.SETTLED_S = 0.01\n"
+        "async def verb(run):\n"
+        "    before = gc.isenabled()\n"
+        "    await asyncio.sleep(2 * runtime.SETTLED_S)\n"
+        "    print(json.dumps([before, gc.isenabled(), gc.get_freeze_count() > 1000]))\n"
+        "    return runtime.Outcome('done')\n"
+        "main._run = lambda given: runtime.run_verb('verb', GlobalOptions(), verb)\n"
+        "try: main.main([])\nexcept SystemExit: pass\n"
+        "print(json.dumps([gc.isenabled(), gc.get_freeze_count()]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    inside, after = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
+    assert inside == [False, True, True]
+    assert after == [True, 0]
+
+
 class TestHelp:
     def test_every_verb_has_its_line(self, run: Run) -> None:
         code, out, _ = run("--help")
