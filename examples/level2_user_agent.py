@@ -2,7 +2,7 @@
 """Level 2: ``UserAgent(on_auth_challenge=…)``, and ``param.handled``.
 
 PJSIP's counterpart: ``pjsua_callback.on_auth_challenge`` (docs/levels.md).  The
-hook is called inside the reception of the challenge, so it must return at once:
+hook is called on the loop before anything else is received, so it must return at once:
 it sets ``param.handled``, or takes the decision along with ``param.defer()``.
 
     python examples/level2_user_agent.py --registrar 127.0.0.1:5060 --realm sandbox \

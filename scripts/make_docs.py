@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-GENERATORS = ("draw_architecture.py", "draw_tables.py", "make_cli_docs.py", "make_conformance.py", "make_interop.py")
+GENERATORS = (
+    "draw_architecture.py",
+    "draw_tables.py",
+    "make_cli_docs.py",
+    "make_conformance.py",
+    "make_decisions.py",
+    "make_interop.py",
+)
 
 
 def main() -> int:

@@ -115,7 +115,7 @@ class AuthSession:
         self.emit: Callable[[AuthEvent], None] = lambda event: None
         self._credentials = tuple(credentials)
         self._pending: dict[int, ChallengeToken] = {}  # by id(exchange), which the token keeps alive
-        self._door = Authorizer(random)
+        self._authorizer = Authorizer(random)
         self.pins = Pins()
         """What its servers accepted before; the shell may keep a snapshot across restarts."""
         self._warned: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -130,7 +130,7 @@ class AuthSession:
         private = AuthSession(self._credentials, asynchronous=self.asynchronous, policy=self.policy, clock=self.clock)
         private.emit = self.emit
         private.pins, private._warned = self.pins, self._warned
-        private._door = self._door.private()
+        private._authorizer = self._authorizer.private()
         return private
 
     @property
@@ -201,7 +201,7 @@ class AuthSession:
         Called at every sending, when CSeq, Request-URI and body are final: nonce
         count and cnonce are taken now, not when the challenge came.
         """
-        return self._door.authorize(exchange, request, self.clock(), self._integrity)
+        return self._authorizer.authorize(exchange, request, self.clock(), self._integrity)
 
     def accepted(self, exchange: Challenged, response: Response) -> None:
         """A final response that is neither 401 nor 407 came: keep what it shows to be good.
@@ -224,7 +224,7 @@ class AuthSession:
             self.pins.learn((proof.challenge,), exchange.origin, exchange.method)
             reaches = reaches_of(proof.challenge, exchange.call_id, exchange.request.uri_text, self.policy.proxy_realms)
             if not proof.signed:  # what was signed was for that one request
-                self._door.proofs.keep(exchange.origin, reaches, proof)
+                self._authorizer.proofs.keep(exchange.origin, reaches, proof)
             if not proof.accepted:
                 proof.accepted = True
                 used.append((state.realm, proof.owner))
@@ -274,7 +274,7 @@ class AuthSession:
         Reserves a nonce count and a cnonce each, so ask once for each answer.  What
         was signed goes into :meth:`reinit_request` as :class:`~sipcli.credentials.SignedCredentials`.
         """
-        return self._door.digest_inputs(token.request, token.doors, key, self._integrity)
+        return self._authorizer.digest_inputs(token.request, token.doors, key, self._integrity)
 
     def send_request(self, token: ChallengeToken, plan: Plan) -> None:
         """Answer: the exchange sends its request again, with *plan*.  Raises TokenSpent the second time."""
@@ -318,7 +318,7 @@ class AuthSession:
         for token in self.pending:
             if token.live:
                 self.abandon(token)
-        self._door.proofs.clear()
+        self._authorizer.proofs.clear()
         for credentials in self._credentials:
             credentials.secret.wipe()
         self._credentials = ()
@@ -349,7 +349,7 @@ class AuthSession:
 
     def _reject(self, exchange: Challenged, used: Used, status: int) -> None:
         for _, credentials in used:
-            self._door.proofs.forget(credentials)
+            self._authorizer.proofs.forget(credentials)
         if used:
             self.emit(AuthRejected(self, exchange.account, used, status, exchange))
 

@@ -310,7 +310,7 @@ class Engine:
             dialog.usage.acknowledge_again(response)
 
     def _malformed(self, error: ParseError, flow: Flow) -> None:
-        """Answer what can be answered, statelessly; drop and count the rest (RFC 3261 section 8.2, 16.3)."""
+        """Answer what can be answered, statelessly; drop the rest (RFC 3261 section 8.2); tell of both."""
         core = self._core
         request = getattr(error, "partial", None)
         core.warn("malformed", f"{flow}: {error}")

@@ -1,7 +1,7 @@
 """Everything the core can tell the shell: named tuples, in past tense, drained by ``Engine.next_event()``.
 
-The events of authentication (``AuthChallenged``, ``AuthAccepted``, ``AuthRejected``,
-``AuthSettled``, ``PolicyWarning``) live beside their machine in :mod:`sipcli.sip.auth`.
+The events of authentication (``AuthChallenged`` and its like) live beside its tokens and plans in
+:mod:`sipcli.sip.authn.decision`; :mod:`sipcli.sip.auth` hands them out.
 
 A *why* says what no SIP response can: a :class:`~sipcli.sip.auth.GiveUp`
 (authentication ended it), or one sentence whose first word is its kind:

@@ -318,7 +318,7 @@ def test_everything_runs_on_uvloop() -> None:
                 deferred.append(challenge)
                 await asyncio.Event().wait()
 
-            account.auth._door.proofs.clear()
+            account.auth._authorizer.proofs.clear()
             task = asyncio.ensure_future(account.message("echo", "hello"))
             while not deferred:
                 await asyncio.sleep(0)

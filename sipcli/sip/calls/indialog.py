@@ -1,4 +1,4 @@
-"""What both kinds of call share: hang-up and BYE, requests inside the dialog, answers to theirs.
+"""What both kinds of call share: their states, the verbs inside the dialog, the BYE, and what the other side asks.
 
 RFC 3261 sections 12.2, 14 and 15; RFC 3311, RFC 3428, RFC 6086.
 """
@@ -46,6 +46,7 @@ class CallState(Enum):
 
         IDLE → INVITING → EARLY → CONFIRMED → ENDING → ENDED
                INVITING → CANCEL_WANTED (no 1xx yet) → CANCELLING → ENDED
+               INVITING, EARLY → REDIRECTED (3xx, somebody decides) → INVITING or ENDED
 
     Incoming: ``RINGING → ACCEPTED (2xx out, no ACK yet) → CONFIRMED → ENDING → ENDED``.
     """

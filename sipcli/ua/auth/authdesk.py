@@ -51,8 +51,8 @@ MAX_REASONS = 4
 """Reasons that one sentence names."""
 
 _ASYNC_HOOK = (
-    "{name} is `async def`, but hooks are called inside the reception of a message and must return at once: "
-    "call defer() in a plain function, or use @account.on_challenge for a coroutine"
+    "{name} is `async def`, but hooks are called on the loop before anything else is received, "
+    "so they must return at once: call defer() in a plain function, or use @account.on_challenge for a coroutine"
 )
 
 

@@ -44,6 +44,7 @@ __all__ = ["CredentialBroker"]
 log = logging.getLogger(__name__)
 
 FEEDBACK_WAIT = 10.0
+"""Seconds that a provider may take to remember or forget a secret."""
 
 
 class CredentialBroker:

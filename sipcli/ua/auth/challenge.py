@@ -3,7 +3,7 @@
 ::
 
     AuthChallenge ──defer()──► DeferredChallenge      level 3, account.py
-    AuthChallengeParam ──defer()──► DeferredToken     level 2, agent.py
+    AuthChallengeParam ──defer()──► DeferredToken     level 2, authdesk.py
                 └────────┬────────┘
                       Verdict    OPEN → ANSWERED | ABANDONED | DECLINED | REVOKED | EXPIRED | LOST
                          │
