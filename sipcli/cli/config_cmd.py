@@ -109,8 +109,12 @@ def write_new(place: Path, text: str) -> None:
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise ConfigError(f"{place} exists already", hint="edit it, or name another with --config FILE") from None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        place.unlink(missing_ok=True)  # half an example would be "there already" next time
+        raise OSError(error.errno, error.strerror, str(place)) from None
 
 
 def missing_files(config: Config) -> list[str]:

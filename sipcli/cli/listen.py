@@ -102,6 +102,8 @@ def command(
     async def body(run: Run) -> Outcome:
         from sipcli.sip.profile import EngineConfig
 
+        if ready_file is not None:
+            _check_folder(ready_file)
         ring = said.pop("ring_timeout") or RING_S
         plan, chooser = _who_decides(answer, on_call, answer_after, allow, ring)
         talk = Talk.wanted(run, said)
@@ -172,11 +174,23 @@ async def _say_ready(run: Run, ready_file: Path | None) -> None:
         await run.in_thread(partial(_write_ready, ready_file, run.readiness()))
 
 
+def _check_folder(path: Path) -> None:
+    """Raises ConfigError where *path* could not be made, before anybody is told of us."""
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"cannot write {path}: there is no folder {path.parent}", hint="make it, or name another file"
+        )
+
+
 def _write_ready(path: Path, fields: dict[str, Any]) -> None:
     """The ``ready`` event as JSON, complete when the file appears: written beside it, and moved there."""
     text = json.dumps({"event": "ready", **fields}) + "\n"
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    draft.replace(path)
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None  # the draft's name says nothing to anybody

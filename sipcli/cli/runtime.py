@@ -233,8 +233,8 @@ class Run:
         self.tally.count(name, fields)
         for patience in self._patience:
             patience.look()
-        if self._trace is not None:
-            self._trace.write(name, fields)
+        if self._trace is not None and (why := self._trace.write(name, fields)):
+            self.event("warning", {"code": "trace_stopped", "message": f"the trace has stopped: {why}"})
         if name != "trace" or self.options.verbose >= 2:
             self.console.event(name, fields)
         if self._ladder is not None:

@@ -90,15 +90,17 @@ class TtyTerminal:
         with self._instead_of_keys(), nullcontext() if self.below is None else self.below.put_away():
             tty = open_tty()
             current = _Prompt(tty, safe_line(prompt), CancelSignal())
+            said: Secret | None = None
             try:
                 self._modes.enter(tty, echo=not secret, lines=True)
                 self._prompt = current
                 _write(tty, current.text)
-                return self._read_line(current, cancel, deadline)
+                said = self._read_line(current, cancel, deadline)
+                return said
             finally:
                 self._prompt = None
                 self._modes.leave()
-                if secret:
+                if secret or said is None:  # else Enter has ended the line
                     _write(tty, "\n")
                 os.close(tty)
                 current.interrupted.close()

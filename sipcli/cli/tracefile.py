@@ -23,16 +23,18 @@ class TraceFile:
         self._environment = environment
         self._stream: TextIO | None = _open_private(path)
 
-    def write(self, event: str, fields: Mapping[str, Any]) -> None:
-        """One event as one line; a full disk ends the trace, not the call."""
+    def write(self, event: str, fields: Mapping[str, Any]) -> str | None:
+        """One event as one line; a full disk ends the trace, not the call.  Returns why it has ended, once."""
         if self._stream is None:
-            return
+            return None
         line = {"v": 1, "t": self._environment.now(), "ms": self._environment.milliseconds(), "event": event, **fields}
         try:
             self._stream.write(json_line(line) + "\n")
             self._stream.flush()
-        except OSError:
+        except OSError as error:
             self.close()
+            return error.strerror or str(error)
+        return None
 
     def close(self) -> None:
         stream, self._stream = self._stream, None

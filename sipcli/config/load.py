@@ -43,6 +43,15 @@ from sipcli.sip.syntax.uri import SipUri
 __all__ = ["ConfigProblems", "Problem", "default_config_path", "load_config", "parse_config"]
 
 
+_TOML_HINTS = {
+    "Illegal character '\\n'": "is a quote missing at the end of that line?",
+    "Cannot declare": "a table stands there once, and each account needs a name of its own",
+    "Cannot overwrite": "a key stands once in its table",
+    "Invalid value": 'a text stands in quotes ("), and true and false are written small',
+}
+"""What people do wrong, by tomllib's words for it."""
+
+
 class Problem(NamedTuple):
     """One mistake: *where* is the table and key as TOML writes them (``[accounts.work] aor``)."""
 
@@ -110,7 +119,8 @@ def parse_config(text: str, path: Path | None = None) -> Config:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigProblems(path, [Problem("TOML", str(error))]) from None
+        hint = next((hint for words, hint in _TOML_HINTS.items() if words in str(error)), None)
+        raise ConfigProblems(path, [Problem("TOML", str(error), hint)]) from None
     except RecursionError:
         raise ConfigProblems(path, [Problem("TOML", "nested too deeply")]) from None
     reader = _Reader(path)

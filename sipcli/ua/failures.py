@@ -70,17 +70,20 @@ _HINTS = {
     "dns": "check the name, or name the server with --registrar",
     "connect": "is the server running, and is the port right?",
     "lost": "is the server well, and does that port speak SIP? --ladder draws what went back and forth",
-    "tls": "does that port speak TLS? An authority that the system does not know is named with --ca FILE",
+    "tls": "does that port speak TLS?",
 }
 
 
 _OFFLINE = "is this machine on a network? sipcli doctor says whom it asks for names"
 _BETTER_HINTS = {
+    "the certificate there is for": "call the server by a name that its certificate has: --registrar sip:NAME",
+    "has expired": "its owner must renew it; or is the clock of this machine wrong?",
+    "is not trusted": "if you know the authority that signed it, name that: --ca FILE",
     "network is unreachable": _OFFLINE,
     "no name server could be asked": _OFFLINE,
     "pip install": "install that, or choose another transport: --transport tls, tcp or udp",
 }
-"""By words of what happened, where the server is not to blame."""
+"""By words of what happened, where the kind alone says too little."""
 
 
 @dataclass(slots=True)

@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from sipcli.cli.demo import _hear
+from sipcli.cli.demo import _hear, _judge
+from sipcli.cli.runtime import Run
 from sipcli.media.quality import AudioVerdict, MediaReport
 from sipcli.ua.calls.call import Call
 from tests.support.clock import live, stepped
+
+
+@pytest.mark.parametrize(
+    ("tone", "share", "wrong"),
+    [
+        (440.1, 96.0, None),
+        (None, 20.0, None),  # torn, and the verdict says so
+        (None, 0.0, "silence"),
+        (600.0, 96.0, "600.0 Hz, not 440"),
+    ],
+)
+def test_what_came_back_is_judged(tone: float | None, share: float, wrong: str | None) -> None:
+    facts = {"stats": {"rx": {"packets": 90}}, "audio": {"tone_hz": tone, "speech_pct": share}}
+    run = SimpleNamespace(tally=SimpleNamespace(attempts=1, provider="store"))
+    said = _judge(cast("Run", run), facts)
+    assert (wrong is None and not said) or (wrong is not None and wrong in said[0])
 
 
 class Torn:

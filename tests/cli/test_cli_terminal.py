@@ -93,6 +93,13 @@ def test_control_c_and_control_d_abandon(spawn: Spawn, key: str) -> None:
     assert "Traceback" not in said
 
 
+def test_a_prompt_that_shows_what_is_typed_leaves_its_line_too(spawn: Spawn) -> None:
+    child = spawn("--shown")
+    child.expect_exact("Secret: ")
+    child.send("\x04")
+    assert ended(child)[2].startswith("\r\n")
+
+
 def test_control_d_in_the_middle_of_a_line_sends_nothing_yet(spawn: Spawn) -> None:
     child = ask(spawn)
     child.send(SECRET[:5])

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sipcli import credentials, errors
+from sipcli.cli.config_cmd import write_new
 from sipcli.cli.console import Console
 from sipcli.cli.environment import Environment
 from sipcli.cli.exits import ExitStatus, outcome_of, status_of
@@ -404,6 +405,28 @@ class TestTraceFile:
             self.write(path)
         assert other.read_text() == "keep me"
         assert not (tmp_path / "nowhere").exists()
+
+    def test_a_full_disk_ends_it_and_is_told_once(self, tmp_path: Path) -> None:
+        trace = TraceFile(tmp_path / "t.jsonl", Environment(io.StringIO(), io.StringIO(), {}))
+        assert trace.write("trace", {"sip": "x"}) is None
+        trace.close()
+        trace._stream = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115  # it closes it
+        assert trace.write("trace", {"sip": "x"}) == "No space left on device"
+        assert trace.write("trace", {"sip": "x"}) is None
+
+
+def test_half_an_example_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, *_: object, **__: object) -> io.TextIOWrapper:
+        os.close(descriptor)
+        return open("/dev/full", "w", encoding="utf-8")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdopen", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            write_new(tmp_path / "config.toml", "x" * 100_000)
+    assert caught.value.filename == str(tmp_path / "config.toml")
+    write_new(tmp_path / "config.toml", "x")
+    assert (tmp_path / "config.toml").read_text() == "x"
 
 
 class TestAnswerPlan:

@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--cancel-after", type=float)
     parser.add_argument("--news-after", type=float, help="something happens while the prompt stands open")
     parser.add_argument("--keys", action="store_true", help="read hot-keys before and after")
+    parser.add_argument("--shown", action="store_true", help="what is typed may be seen")
     arguments = parser.parse_args()
 
     async def body(run: Run) -> Outcome:
@@ -46,7 +47,9 @@ def main() -> int:
             loop.call_later(arguments.cancel_after, cancel.set)
         if arguments.news_after is not None:
             loop.call_later(arguments.news_after, run.console.say, "news")
-        secret = await run.in_thread(lambda: terminal.ask("Secret: ", cancel=cancel, timeout=arguments.timeout))
+        secret = await run.in_thread(
+            lambda: terminal.ask("Secret: ", secret=not arguments.shown, cancel=cancel, timeout=arguments.timeout)
+        )
         octets = secret.reveal()
         run.console.data(f"got {len(octets)} {hashlib.sha256(octets).hexdigest()[:16]}")
         if arguments.keys:

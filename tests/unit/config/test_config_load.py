@@ -232,6 +232,21 @@ class TestWhatIsWrong:
         assert problems("x = " + "[" * 100_000)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[accounts.work]\naor = "sip:a@b\n', "(at line 2, column 15) \N{EN DASH} is a quote missing"),
+        (MINIMAL + MINIMAL, "each account needs a name of its own"),
+        (MINIMAL + "expires = 1\nexpires = 2\n", "a key stands once"),
+        (MINIMAL + "register = no\n", "a text stands in quotes"),
+        (MINIMAL + "what", "(at end of document)"),
+    ],
+)
+def test_what_is_no_toml_has_its_line_and_a_next_step(text: str, said: str) -> None:
+    [problem] = problems(text)
+    assert said in problem
+
+
 class TestSecrets:
     @pytest.mark.parametrize(
         "line",

@@ -59,6 +59,20 @@ def test_reasons_without_a_response(why: str, kind: type[errors.SipcliError]) ->
     assert str(error).startswith("registration: ") and why.partition(": ")[2] in str(error)
 
 
+@pytest.mark.parametrize(
+    ("why", "step"),
+    [
+        ("tls: the certificate there is for other.test, not for sip.test", "--registrar sip:NAME"),
+        ("tls: the certificate of sip.test is not trusted: certificate has expired", "renew"),
+        ("tls: the certificate of sip.test is not trusted: self-signed certificate", "--ca FILE"),
+        ("tls: no handshake with sip.test: wrong version number", "does that port speak TLS?"),
+    ],
+)
+def test_the_next_step_fits_what_is_wrong_with_tls(why: str, step: str) -> None:
+    hint = failure_of("registration", "work", why=why).hint
+    assert hint is not None and step in hint
+
+
 @pytest.mark.parametrize("why", [GiveUp.NO_CREDENTIALS, GiveUp.ABANDONED])
 def test_a_keychain_is_a_way_out_only_where_there_is_one(why: GiveUp) -> None:
     for room in (False, True):
