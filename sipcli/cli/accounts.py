@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import click
 
 from sipcli.cli.config_cmd import account_json
@@ -34,7 +37,9 @@ def _list(options: GlobalOptions) -> int:
             chain = ", ".join(account.credentials)
             run.console.data(f"{mark} {name:<16} {account.aor!s:<34} at {account.registrar}  [{chain}]")
         message = "" if config.accounts else "there are no accounts; write one: sipcli config init"
-        return Outcome("listed", message, more={"accounts": [account_json(a) for a in config.accounts.values()]})
+        return Outcome(
+            "listed", message, more={"accounts": [account_json(a, config.policy) for a in config.accounts.values()]}
+        )
 
     return run_verb("accounts", options, body)
 
@@ -46,11 +51,26 @@ def show(options: GlobalOptions, name: str | None) -> int:
     """Everything about one account."""
 
     async def body(run: Run) -> Outcome:
-        account = choose_account(run.load_config(), name or run.options.account)
-        shown = account_json(account)
-        for key, value in shown.items():
-            if value not in (None, "", {}):
-                run.console.data(f"{key:<14} {', '.join(value) if isinstance(value, list) else value}")
+        config = run.load_config()
+        shown = account_json(choose_account(config, name or run.options.account), config.policy)
+        for key, value in _leaves(shown):
+            if value not in (None, "", []):
+                run.console.data(f"{key:<17} {_words(value)}")
         return Outcome("shown", more={"account": shown})
 
     return run_verb("accounts", options, body)
+
+
+def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """What stands in *table* and below it, each with its dotted name."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield above + key, value
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"  # as the file has it
+    return ", ".join(value) if isinstance(value, list | tuple) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import click
 
 from sipcli.cli.parameters import GlobalOptions, VerbGroup
 from sipcli.cli.runtime import Outcome, Run, run_verb
-from sipcli.config import AccountConfig, Config, ConfigProblems
+from sipcli.config import AccountConfig, Config, ConfigProblems, PolicyConfig
 from sipcli.config.example import EXAMPLE
+from sipcli.config.iceserver import IceServer
 from sipcli.errors import ConfigError
+from sipcli.sip.syntax.uri import SipUri
 
 __all__ = ["command"]
 
@@ -145,39 +148,31 @@ def broken_providers(run: Run) -> list[str]:
     return found
 
 
-def account_json(account: AccountConfig) -> dict[str, Any]:
-    """An account as ``accounts show`` and ``config show`` print it."""
-    return {
-        "name": account.name,
-        "aor": str(account.aor),
-        "registrar": str(account.registrar),
-        "proxy": str(account.proxy) if account.proxy else None,
-        "username": account.username,
-        "display_name": account.display_name,
-        "transport": account.transport,
-        "ca_file": str(account.ca_file) if account.ca_file else None,
-        "cert_file": str(account.cert_file) if account.cert_file else None,
-        "key_file": str(account.key_file) if account.key_file else None,
-        "credentials": list(account.credentials),
-        "expires": account.expires,
-        "register": account.register,
-        "outbound": account.outbound,
-        "gruu": account.gruu,
-        "realms": {
-            name: {"username": realm.username, "credentials": list(realm.credentials)}
-            for name, realm in account.realms.items()
-        },
+def account_json(account: AccountConfig, policy: PolicyConfig) -> dict[str, Any]:
+    """An account as ``accounts show`` and ``config show`` print it: every key; of its policy what *policy* is not."""
+    shown = {key.name: _value(getattr(account, key.name)) for key in fields(account) if key.name != "keepers"}
+    shown["100rel"] = shown.pop("reliable")
+    shown["realms"] = {
+        name: {"username": realm.username, "credentials": list(realm.credentials)}
+        for name, realm in account.realms.items()
     }
+    usual = asdict(policy)
+    shown["policy"] = {key: value for key, value in asdict(account.policy).items() if value != usual[key]}
+    return shown
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, SipUri | IceServer | Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def as_json(config: Config) -> dict[str, Any]:
     """A configuration as plain values."""
-    from dataclasses import asdict
-
     return {
         "path": str(config.path) if config.path else None,
         "default_account": config.default_account,
-        "accounts": {name: account_json(account) for name, account in config.accounts.items()},
+        "accounts": {name: account_json(account, config.policy) for name, account in config.accounts.items()},
         "providers": {name: _plain({"type": p.type, **p.options}) for name, p in config.providers.items()},
         "policy": asdict(config.policy),
         "audio": {**asdict(config.audio), "ring_file": str(config.audio.ring_file) if config.audio.ring_file else None},

@@ -24,13 +24,13 @@ __all__ = [
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg]  # click 8.2 knows no argument here
-    """A time span: more than nothing, and not for ever."""
+    """A time span, ``2``, ``2.5`` or ``2s``: more than nothing, and not for ever."""
 
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            seconds = float(value)
+            seconds = float(value.removesuffix("s") if isinstance(value, str) else value)
         except ValueError:
             self.fail(f"“{value}” is no number of seconds", param, ctx)
         if not 0 < seconds < 1e9:  # nan is neither

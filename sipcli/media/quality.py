@@ -44,6 +44,11 @@ class RxStats:
     rms_dbfs: float | None = None
     speech_pct: float | None = None
 
+    @property
+    def loss(self) -> float:
+        """*lost_pct*, in short."""
+        return self.lost_pct
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TxStats:

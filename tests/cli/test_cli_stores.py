@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sipcli.config.example import EXAMPLE
+from sipcli.config.schema import ACCOUNT
 from tests.support.cli import Cli
 
 RING = '''
@@ -169,7 +171,23 @@ class TestAccounts:
         done = ring.run("accounts", "show", "work", "--json")
         assert done.result["account"]["aor"] == "sip:alice@example.com"
         assert done.result["account"]["credentials"] == ["keychain", "prompt"]
-        assert "aor            sip:alice@example.com" in ring.run("accounts", "show", "work").stdout
+        assert "aor               sip:alice@example.com" in ring.run("accounts", "show", "work").stdout
+
+    def test_show_leaves_nothing_out(self, cli: Cli) -> None:
+        cli.configure(
+            '[policy]\nmax_prompts = 2\n[accounts.a]\naor = "sip:a@x.example"\nsrtp = "required"\n'
+            'turn = "turn:t.example?transport=tcp"\n100rel = "off"\ncodecs = ["pcmu"]\n'
+            '[accounts.a.realms.edge]\nusername = "b"\n[accounts.a.policy]\nmin_qop = "auth"\n'
+        )
+        shown = cli.run("accounts", "show", "a").stdout
+        for line in (
+            r"srtp +required", r"turn +turn:t\.example:3478\?transport=tcp", r"100rel +off", r"codecs +pcmu",
+            r"dnd +false", r"realms\.edge\.username +b", r"policy\.min_qop +auth",
+        ):  # fmt: skip
+            assert re.search(rf"^{line}$", shown, re.MULTILINE), (line, shown)
+        assert "max_prompts" not in shown
+        table = cli.run("accounts", "show", "a", "--json").result["account"]
+        assert table.keys() - {"name"} == ACCOUNT.keys()
 
 
 class TestConfig:
