@@ -55,6 +55,7 @@ __all__ = [
     "CallEarlyAnswer",
     "CallEnded",
     "CallIncoming",
+    "CallLeaving",
     "CallOfferStale",
     "CallProgress",
     "CallReanswered",
@@ -177,6 +178,12 @@ class CallAnswered(NamedTuple):
 
 class CallRefreshDue(NamedTuple):
     """The session must be refreshed by an offer (RFC 4028): call ``reinvite`` with what was offered before."""
+
+    call: AnyCall
+
+
+class CallLeaving(NamedTuple):
+    """Our BYE or CANCEL is on its way: nothing is to be sent or heard any more.  ``CallEnded`` follows."""
 
     call: AnyCall
 
@@ -369,6 +376,7 @@ if TYPE_CHECKING:
         | CallProgress
         | CallRefreshDue
         | CallAnswered
+        | CallLeaving
         | CallEnded
         | CallIncoming
         | CallConfirmed

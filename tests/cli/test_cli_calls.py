@@ -114,7 +114,7 @@ def test_early_media_is_heard_while_it_rings(desk: Cli, starts: Starts, caller: 
 
 
 def test_T22_whoever_does_not_answer_our_bye_hears_nothing_after_it(desk: Cli, starts: Starts) -> None:
-    """RFC 3261 section 15.1.1.  Fails without ``media.close`` in ``Call._leave``: he listened for 32 s more."""
+    """RFC 3261 section 15.1.1.  Fails without ``media.close`` in ``Call.on_leaving``: he listened for 32 s more."""
     _, port = listening(starts, desk, "--answer", "auto", "--audio", "tone:440", "--duration", "1")
     with Guest("127.0.0.2", port) as guest:
         guest.call()

@@ -131,7 +131,7 @@ async def test_who_never_sent_anything_is_asked_after_six_times_as_long() -> Non
     assert len(house.asked) == 1
 
 
-@pytest.mark.parametrize("status", [408, 481])
+@pytest.mark.parametrize("status", [404, 408, 481, 502])
 def test_who_knows_no_call_is_gone(status: int) -> None:
     @stepped
     async def run() -> None:

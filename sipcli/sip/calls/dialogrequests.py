@@ -77,8 +77,7 @@ class DialogRequests:
             on_done(response, why)
         elif response is not None and response.status < 300:
             self._call.timer.heard(response)  # an UPDATE that a program sent refreshes, too
-        if oneshot.method != "MESSAGE":  # it belongs to no usage of the dialog: its fate is its own (RFC 5057 5.3)
-            self._call.on_request_done(response, why)
+        self._call.on_request_done(oneshot.method, response, why)
 
     def stop(self) -> None:
         """The call ends: what has not gone out by now - a challenge to it may be pending - never does."""

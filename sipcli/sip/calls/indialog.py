@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Literal, cast
 
 from sipcli.errors import LocalProtocolError
+from sipcli.sip.calls.consequences import consequence
 from sipcli.sip.calls.dialogrequests import DialogRequests
 from sipcli.sip.calls.farewell import Farewell
 from sipcli.sip.calls.infopackage import RECEIVED, is_refused
@@ -18,7 +19,7 @@ from sipcli.sip.calls.reliable import supported
 from sipcli.sip.calls.reoffer import PendingOffer, Reoffer
 from sipcli.sip.calls.session_timer import MIN_INTERVAL, SessionTimer, is_too_brief
 from sipcli.sip.calls.transfer import Transfer
-from sipcli.sip.events import AnyCall, CallEnded, InfoReceived, MessageReceived, Why
+from sipcli.sip.events import AnyCall, CallEnded, CallLeaving, InfoReceived, MessageReceived, Why
 from sipcli.sip.flow import Flow
 from sipcli.sip.oneshot import OneShot, patience_for
 from sipcli.sip.subscriptions.notified import allowed_events
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Call", "CallState"]
 
 Party = Literal["local", "remote", "network"]
-
-# Answers that find nobody at the end of the dialog, or no way there: nothing later would fare better (RFC 5057 5.1).
-_LEADS_NOWHERE = frozenset((404, 410, 416, 482, 483, 484, 485, 502, 604))
 
 
 class CallState(Enum):
@@ -84,7 +82,7 @@ class Call:
         self.state = CallState.IDLE
         self.dialog: Dialog | None = None
         self._reoffer = Reoffer(core, self)
-        self._last_words: tuple[Party, int | None, str, Why, Response | None] = ("local", None, "", None, None)
+        self._last_words: tuple[Party, Why, Response | None] = ("local", None, None)
         self._bye: Farewell | None = None
         self.requests = DialogRequests(core, self)
         self.timer = SessionTimer(core, self)
@@ -209,12 +207,10 @@ class Call:
 
     # -- the end ---------------------------------------------------------------------------------------
 
-    def _say_bye(
-        self, by: Party, *, code: int | None = None, reason: str = "", why: Why = None, response: Response | None = None
-    ) -> None:
+    def _say_bye(self, by: Party, *, why: Why = None, response: Response | None = None, wait: bool = True) -> None:
         """Hang up a session: BYE, and ``CallEnded`` when it is through (RFC 3261 section 15.1.1).
 
-        Where the other side is silent it is over at once: nobody waits for an answer from who gives none.
+        Without *wait* it is over at once: nobody waits for an answer from who gives none.
         """
         if self.state in (CallState.ENDING, CallState.ENDED):
             return
@@ -223,20 +219,21 @@ class Call:
         self.timer.stop()
         self.requests.stop()
         self._core.wheel.disarm(self)
-        self._last_words = (by, code, reason, why, response)
+        self._last_words = (by, why, response)
         assert self.dialog is not None
-        silent = by == "network"
-        self._bye = Farewell(self._core, self.dialog, None if silent else self)
+        self._bye = Farewell(self._core, self.dialog, self if wait else None)
         self._bye.exchange.closing = self._account is not None and self._account.closed
         self._bye.start()
-        if silent:
-            self._end(by, code=code, reason=reason, why=why, response=response)
+        if wait:
+            self._core.emit(CallLeaving(self.me))
+        else:
+            self._end(by, why=why, response=response)
 
     def on_farewell(self, response: Response | None, why: Why) -> None:
         """The BYE ended, well or not: either way the session is over (section 15.1.1)."""
-        by, code, reason, cause, final = self._last_words
+        by, cause, final = self._last_words
         cause, said = cause if cause is not None else why, response is not None
-        self._end(by, code=code, reason=reason, why=cause, response=final, bye_answered=said)
+        self._end(by, why=cause, response=final, bye_answered=said)
 
     def _end(
         self,
@@ -273,25 +270,19 @@ class Call:
     def _after_end(self) -> None:
         """What a kind of call has yet to answer when its dialog has closed."""
 
-    def on_request_done(self, response: Response | None, why: Why) -> None:
-        """A request inside the dialog ended.  481, 408 and silence end the dialog, too (RFC 3261 section 12.2.1.2).
-
-        So does what finds nobody, of a new offer; anything else may be refused for reasons of its own.
-        """
-        if self.state not in (CallState.CONFIRMED, CallState.ACCEPTED):
+    def on_request_done(self, method: str, response: Response | None, why: Why) -> None:
+        """A request inside the dialog ended, and the call with it where the answer is a word on more than that."""
+        found = consequence(method, response, why)
+        if found is None or self.state not in (CallState.CONFIRMED, CallState.ACCEPTED):
             return
-        if response is not None and response.status == 481:
-            self._end("remote", response=response, why="protocol: the other side knows no such call any more")
-        elif (response is not None and response.status == 408) or (response is None and _is_silence(why)):
-            self._say_bye("network", why=why or "timeout: the other side does not answer any more", response=response)
-        elif (
-            response is not None and response.status in _LEADS_NOWHERE and response.cseq.method in ("INVITE", "UPDATE")
-        ):
-            self._say_bye("network", why="protocol: nothing reaches the other side any more", response=response)
+        if found.bye:  # nobody waits: whoever has lost the call has nothing to say to it
+            self._say_bye(found.by, why=found.why, response=response, wait=False)
+        else:
+            self._end(found.by, why=found.why, response=response)
 
     def on_silence(self, why: str) -> None:
         """The other side does not answer where it must: hang up (sections 12.2.1.2, 13.3.1.4)."""
-        self._say_bye("network", why=why)
+        self._say_bye("network", why=why, wait=False)
 
     def on_timer(self, name: str) -> None:
         """Whatever a state waits for at most."""
@@ -338,8 +329,8 @@ class Call:
         tx.reply(200)
         self._reoffer.stop()  # a re-INVITE of theirs that still waits is answered 487 (section 15.1.2)
         if self.state is CallState.ENDING:  # both hung up at once: our BYE finds its own end (RFC 5407 section 3.3)
-            by, code, reason, why, response = self._last_words
-            self._end(by, code=code, reason=reason, why=why, response=response, bye_answered=True)
+            by, why, response = self._last_words
+            self._end(by, why=why, response=response, bye_answered=True)
         else:
             self._end("remote")
 
@@ -360,7 +351,3 @@ class Call:
         if self._account is None:
             return f"<{contact_uri(ANONYMOUS_USER, flow, secure=secure)}>"
         return f"<{self._account.outbound.contact(flow, secure=secure)}>"
-
-
-def _is_silence(why: Why) -> bool:
-    return isinstance(why, str) and why.startswith("timeout:")

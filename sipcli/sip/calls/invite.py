@@ -16,7 +16,7 @@ from sipcli.sip.calls.redirect import DECIDE_LIMIT, redirected_to, sent_on
 from sipcli.sip.calls.reliable import Provisionals, is_reliable, reliability
 from sipcli.sip.calls.reoffer import PendingOffer
 from sipcli.sip.dialog import Dialog
-from sipcli.sip.events import CallAnswered, CallProgress, CallRedirected, Why
+from sipcli.sip.events import CallAnswered, CallLeaving, CallProgress, CallRedirected, Why
 from sipcli.sip.exchange import Exchange, ExchangeState
 from sipcli.sip.flow import Flow
 from sipcli.sip.letter import Letter
@@ -153,6 +153,7 @@ class OutgoingCall(Call):
         self.state = CallState.CANCEL_WANTED  # before the first 1xx, a CANCEL might overtake its INVITE
         if exchange.tx.cancel() is not None:
             self.state = CallState.CANCELLING
+        self._core.emit(CallLeaving(self))
 
     # -- what the INVITE earns ---------------------------------------------------------------------------
 

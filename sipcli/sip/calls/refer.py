@@ -209,8 +209,7 @@ class Referral:
             body=f"SIP/2.0 {code} {reason}\r\n".encode(),
             content_type=f"{SIPFRAG};version=2.0",
         )
-        # Not one of the call's own requests: the subscription outlives its BYE, and a 481 to it is no word on the call
-        # (RFC 5057 section 5.1).
+        # Not one of the call's own requests: the subscription outlives its BYE.
         self._notify = OneShot(
             self._core,
             self._dialog.account,
@@ -228,6 +227,7 @@ class Referral:
         else:
             self._next = None  # nobody listens any more (RFC 6665 section 4.2.2)
             self.reference = self.reference._replace(subscribe=False)
+            self.call.on_request_done("NOTIFY", response, why)
 
 
 class Referrals:

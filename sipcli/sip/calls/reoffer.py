@@ -111,7 +111,7 @@ class Reoffer:
         if self._exchange is not None and self._ours is not None and self._ours.id != winner.id:
             exchange, self._exchange = self._exchange, None
             self._abandon(exchange)
-            self._settled(None, "closed: another one answered the call")
+            self._settled(exchange.letter.method, None, "closed: another one answered the call")
 
     # -- ours --------------------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class Reoffer:
             return
         if response is not None and response.status < 300 and exchange.letter.method == "UPDATE":
             self._updated(response)
-        self._settled(response, why)
+        self._settled(exchange.letter.method, response, why)
 
     def _pause(self, response: Response) -> float | None:
         """When the same offer may go again: after a glare, when the other side asks for a moment, or for more time."""
@@ -208,14 +208,14 @@ class Reoffer:
         """*dialog*, or what the 2xx made of it while it was early."""
         return self._core.dialogs.get(dialog.id, dialog)
 
-    def _settled(self, response: Response | None, why: Why) -> None:
+    def _settled(self, method: str, response: Response | None, why: Why) -> None:
         call = self._call
         self._glares = 0
         self._wanted = None
         answer = session_of(response) if response is not None and response.status < 300 else None
         code, reason = code_and_reason(response)
         self._core.emit(CallReanswered(call.me, answer, code, reason, why))
-        call.on_request_done(response, why)
+        call.on_request_done(method, response, why)
         if self._queued is not None:
             self._wanted, self._queued = self._queued, None
             self._go()

@@ -12,7 +12,7 @@ from sipcli.errors import LocalProtocolError, MediaFailed, NoAnswer, SipcliError
 from sipcli.media.quality import MediaReport
 from sipcli.sip.calls.answer import IncomingCall
 from sipcli.sip.calls.infopackage import info_headers, willing
-from sipcli.sip.events import AnyCall, CallAnswered, CallEnded, CallProgress
+from sipcli.sip.events import AnyCall, CallAnswered, CallEnded, CallLeaving, CallProgress
 from sipcli.sip.syntax.message import Request, Response
 from sipcli.sip.syntax.uri import NameAddr, SipUri, Uri
 from sipcli.ua.calls.callaudio import CallAudio
@@ -315,6 +315,12 @@ class Call:
         if self._failure is None and not self._answered.done():
             self._answered.set_result(None)
 
+    def on_leaving(self, event: CallLeaving) -> None:
+        """Our BYE ends the session, not its answer (RFC 3261 section 15.1.1): who never answers hears nothing more."""
+        self._times.mark_down()
+        if self.media is not None and self._parting is None:
+            self._parting = self._loop.create_task(self.media.close())
+
     def on_ended(self, event: CallEnded) -> None:
         self._end(event)
 
@@ -332,12 +338,10 @@ class Call:
         self._leave()
 
     def _leave(self) -> None:
-        """Our BYE ends the session, not its answer (RFC 3261 section 15.1.1): who never answers hears nothing more."""
-        self._times.mark_down()
+        """A callee's BYE may have to wait for the ACK (section 15): his audio does not."""
         with self.agent.turn():
             self.core.hangup()
-        if self.media is not None and self._parting is None:
-            self._parting = self._loop.create_task(self.media.close())
+        self.on_leaving(CallLeaving(self.core))
 
     def _mark_up(self) -> None:
         self._times.mark_up()

@@ -3,7 +3,7 @@
 ::
 
     heard ── N s neither RTP nor RTCP ──> OPTIONS ── 2xx, most 4xx ──> alive: asked again, six times as rarely
-                                                 ── 408, 481, nobody ──> the call is over
+                                                 ── 404, 408, 481... ──> the call is over (sip/calls/consequences)
                                                  ── it did not get through ──> asked again after N s
 
 Why: docs/decisions/0131-who-is-silent-is-asked.md.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from sipcli.sip.calls.consequences import consequence
 from sipcli.sip.events import Why
 from sipcli.sip.syntax.message import Response
 from sipcli.ua.calls.silencenotices import SilenceNotice, SilenceState
@@ -25,6 +26,7 @@ __all__ = ["RARELY", "SILENCE", "Vigil"]
 
 SILENCE: Final = 20.0
 """Seconds; of a call without an account.  RTCP comes every 5 s, also where nobody speaks (RFC 3550 section 6.2)."""
+_ASKED: Final = {408: "does not answer", 481: "answers 481: it knows no such call"}
 RARELY: Final = 6
 """So many times longer is the silence of somebody who never sent anything, or answers without sending."""
 
@@ -85,7 +87,7 @@ class Vigil:
         state = _verdict(response, why)
         self._tell(state)
         if state == "gone":  # the core ends the call by the same rule
-            asked = "answers 481: it knows no such call" if response is not None else "does not answer"
+            asked = "does not answer" if response is None else _ASKED.get(response.status, f"answers {response.status}")
             self.verdict = f"nothing was heard for {self._quiet:.0f} s, and the other side {asked}"
             return
         self._rarely = state == "alive"
@@ -101,9 +103,9 @@ class Vigil:
 
 
 def _verdict(response: Response | None, why: Why) -> SilenceState:
-    """Section 12.2.1.2: what a proxy says of itself (5xx), and a connection that breaks, say nothing of him."""
+    """What a proxy says of itself (503), and a connection that breaks, say nothing of him."""
     if response is None:
         return "gone" if isinstance(why, str) and why.startswith("timeout:") else "unknown"
-    if response.status in (408, 481):
+    if consequence("OPTIONS", response) is not None:
         return "gone"
     return "alive" if response.status < 500 else "unknown"
