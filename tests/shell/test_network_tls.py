@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
+from collections.abc import AsyncIterator
 
 import pytest
 
 from sipcli.errors import TlsError
+from sipcli.ua.net.listener import MAX_ACCEPTED, MAX_OF_ONE_HOST
 from sipcli.ua.net.resolve import Candidate
 from sipcli.ua.net.tls import TlsSettings, client_context, server_context
 from sipcli.ua.net.transport import EndpointConfig, Transports
@@ -224,25 +227,52 @@ async def test_both_ends_are_ours(settings: TlsSettings) -> None:
     await server.close()
 
 
-async def test_a_failed_handshake_takes_no_place(settings: TlsSettings) -> None:
-    """asyncio tells the protocol nothing of it: the count must not leak."""
+@pytest.fixture
+async def hall(settings: TlsSettings) -> AsyncIterator[tuple[Transports, str, int]]:
+    """What listens for TLS, and where."""
     leaf = certificates().leaf("good")
     server = transports(Notebook(), tls=TlsSettings(cert_file=leaf.cert_file, key_file=leaf.key_file))
-    host, port = await server.listen("tls", "127.0.0.1", 0)
+    yield server, *await server.listen("tls", "127.0.0.1", 0)
+    await server.close()
+
+
+async def test_a_failed_handshake_takes_no_place(hall: tuple[Transports, str, int]) -> None:
+    server, host, port = hall
     for _ in range(3):
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(b"OPTIONS sip:h SIP/2.0\r\n\r\n")
         await reader.read()
         writer.close()
+    await until(lambda: not len(server._guests))
 
-    def forgotten() -> bool:
-        import gc
 
-        gc.collect()
-        return not server._accepted
+async def test_T23_whoever_never_ends_his_handshakes_leaves_room_for_others(
+    hall: tuple[Transports, str, int], settings: TlsSettings
+) -> None:
+    """Fails without the check in ``Guests.admit``: counted only once they were shaken, 100 of them took every place."""
+    server, host, port = hall
+    held = [await asyncio.open_connection(host, port) for _ in range(MAX_ACCEPTED + 20)]
+    await until(lambda: len(server._guests) == MAX_OF_ONE_HOST)
+    context = client_context(settings)
+    other, writer = await asyncio.open_connection(
+        host, port, ssl=context, server_hostname="sip.test", local_addr=("127.0.0.2", 0)
+    )
+    writer.write(b"\r\n\r\n")
+    assert await other.readexactly(2) == b"\r\n"
+    for _, each in [*held, (other, writer)]:
+        each.close()
+    await until(lambda: not len(server._guests))
 
-    await until(forgotten)
+
+async def test_T23_who_shakes_hands_when_we_close_is_left(hall: tuple[Transports, str, int]) -> None:
+    server, host, port = hall
+    reader, writer = await asyncio.open_connection(host, port)
+    await until(lambda: len(server._guests) == 1)
     await server.close()
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    assert len(server._guests) == 0
+    writer.close()
 
 
 def test_T31_the_key_log_of_the_environment_is_ignored(

@@ -140,6 +140,11 @@ class StreamConnection(asyncio.Protocol):
         """Whom we set out for; empty when somebody came to us."""
         return self._domain or ""
 
+    @property
+    def unfinished(self) -> bool:
+        """A message has begun, and not ended."""
+        return self._framer.pending
+
     def hand_up(self, batch: list[tuple[bytes, Flow]]) -> None:
         """Whole messages that came in together."""
         if batch:
@@ -189,7 +194,7 @@ class StreamConnection(asyncio.Protocol):
 
     def _watch_message(self, whole: bool) -> None:
         """A message that began must end in time; each message has its own time."""
-        if not self._framer.pending:
+        if not self.unfinished:
             self._limit(None, "")
         elif whole or self._deadline is None:
             self._limit(MESSAGE_TIME, "a message did not end in time")

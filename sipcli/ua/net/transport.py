@@ -12,9 +12,7 @@ import asyncio
 import contextlib
 import functools
 import itertools
-import socket
 import ssl
-import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -23,18 +21,13 @@ from typing import Any, Final, TypeAlias
 from sipcli.errors import NetworkError
 from sipcli.sip.flow import ENCRYPTED, Address, Flow, Transport
 from sipcli.sip.syntax.framing import KEEPALIVE
+from sipcli.ua.net.listener import Guests, Listener
 from sipcli.ua.net.resolve import Candidate
-from sipcli.ua.net.stream import MESSAGE_TIME, StreamConnection, connect
-from sipcli.ua.net.tls import TlsFacts, TlsSettings, client_context, server_context
-from sipcli.ua.net.udp import Sink, UdpSocket, address_of
+from sipcli.ua.net.stream import StreamConnection, connect
+from sipcli.ua.net.tls import TlsFacts, TlsSettings, client_context, error_words, server_context
+from sipcli.ua.net.udp import Sink, UdpSocket
 
 __all__ = ["EndpointConfig", "Transports"]
-
-MAX_ACCEPTED: Final = 100
-"""Connections that strangers may hold at a time (threat T23)."""
-
-MAX_OF_ONE_HOST: Final = 20
-"""Of these, how many one host may hold: else it alone would leave no place for others."""
 
 MAX_ENDED: Final = 64
 """Connections whose end is remembered."""
@@ -89,9 +82,8 @@ class Transports:
         self._pool: dict[_PoolKey, StreamConnection] = {}
         self._opening: dict[_PoolKey, asyncio.Task[StreamConnection]] = {}
         self._awaiting: Counter[_PoolKey] = Counter()
-        # Weak: asyncio tells nobody about a connection whose handshake failed.
-        self._accepted: weakref.WeakSet[StreamConnection] = weakref.WeakSet()
-        self._servers: list[tuple[Transport, asyncio.Server]] = []
+        self._guests = Guests()
+        self._listeners: list[tuple[Transport, Listener]] = []
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -223,9 +215,6 @@ class Transports:
         self._streams[connection.flow.id] = connection
         if self._closed:
             connection.abort("closed: by us")
-        elif connection in self._accepted and self._of_host(connection.flow.remote[0]) > MAX_OF_ONE_HOST:
-            self._accepted.discard(connection)  # its end may take a moment, in which it takes nobody's place
-            connection.abort("closed: its host has too many")
 
     def on_closed(self, connection: StreamConnection) -> None:
         assert connection.flow is not None
@@ -235,7 +224,6 @@ class Transports:
             self._ended[connection.flow.id] = connection.ended
             while len(self._ended) > MAX_ENDED:
                 del self._ended[next(iter(self._ended))]
-        self._accepted.discard(connection)
         for key in [key for key, known in self._pool.items() if known is connection]:
             del self._pool[key]
 
@@ -251,13 +239,19 @@ class Transports:
                 udp = self._bind_udp(host, port)
                 return udp.host, udp.port
             context = server_context(self._config.tls) if transport == "tls" else None
-            server = await self._loop.create_server(
-                self._accept, host, port, ssl=context, ssl_handshake_timeout=MESSAGE_TIME if context else None
+            listener = Listener(
+                self._loop,
+                host,
+                port,
+                guests=self._guests,
+                make=lambda: StreamConnection(self._loop, self),
+                context=context,
             )
         except OSError as error:
-            raise NetworkError(f"connect: cannot listen on {transport} {host} port {port}: {error.strerror}") from error
-        self._servers.append((transport, server))
-        return address_of(server.sockets[0].getsockname())
+            where = f"{transport} {host} port {port}"
+            raise NetworkError(f"connect: cannot listen on {where}: {error_words(error)}") from error
+        self._listeners.append((transport, listener))
+        return listener.address
 
     def _bind_udp(self, host: str, port: int) -> UdpSocket:
         try:
@@ -271,28 +265,13 @@ class Transports:
         self._udp_by_local[(udp.host, udp.port)] = udp
         return udp
 
-    def _accept(self) -> asyncio.BaseProtocol:
-        if len(self._accepted) >= MAX_ACCEPTED:
-            return _Refusal()
-        connection = StreamConnection(self._loop, self)
-        self._accepted.add(connection)
-        return connection
-
-    def _of_host(self, host: str) -> int:
-        """How many of the connections that came to us are from *host*; for IPv6, from its network."""
-        network = _network(host)
-        return sum(c.flow is not None and _network(c.flow.remote[0]) == network for c in self._accepted)
-
     @property
     def listening(self) -> list[tuple[Transport, str, int]]:
         """What others can send to: bound UDP sockets and listening ones."""
         found: list[tuple[Transport, str, int]] = []
         for udp in (*self._udp.values(), *self._extra_udp):
             found.append(("udp", udp.host, udp.port))  # noqa: PERF401 - a tuple that the type checkers recognise
-        for transport, server in self._servers:
-            for listener in server.sockets:
-                host, port = address_of(listener.getsockname())
-                found.append((transport, host, port))
+        found += [(transport, *listener.address) for transport, listener in self._listeners]
         return found
 
     # --- keep-alives ---------------------------------------------------------------
@@ -328,8 +307,8 @@ class Transports:
         self._closed = True
         if self._sweep is not None:
             self._sweep.cancel()
-        for _, server in self._servers:
-            server.close()
+        while self._listeners:
+            await self._listeners.pop()[1].close()
         opening = list(self._opening.values())
         for task in opening:
             task.cancel()
@@ -354,15 +333,3 @@ def websocket() -> Callable[..., StreamConnection]:
     except ImportError as error:
         raise NetworkError(f"connect: WebSocket needs {error.name}: pip install 'sipcli[ws]'") from error
     return WebSocketConnection
-
-
-def _network(host: str) -> str | bytes:
-    """What one party holds: an IPv4 address, or 64 bits of an IPv6 one (RFC 4291 section 2.5.1)."""
-    return socket.inet_pton(socket.AF_INET6, host)[:8] if ":" in host else host
-
-
-class _Refusal(asyncio.Protocol):
-    """One connection too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
