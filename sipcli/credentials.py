@@ -127,7 +127,12 @@ class Secret:
     __slots__ = ("__weakref__", "_buffer")
 
     def __init__(self, value: str | bytes | bytearray) -> None:
-        """Text is UTF-8; octets that were none come out as they came in.  ValueError for what no octets stand for."""
+        """Text is UTF-8; octets that were none come out as they came in.  ValueError for what no octets stand for.
+
+        TypeError for anything else: a PIN that JSON took for a number would make as many zeros (``bytearray(12345)``).
+        """
+        if not isinstance(value, str | bytes | bytearray):
+            raise TypeError(f"a secret is text or octets, not {type(value).__name__}")
         octets = _octets_of(value) if isinstance(value, str) else value
         if octets is None:
             raise ValueError("the secret is no text: it has half a character in it")

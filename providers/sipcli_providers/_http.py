@@ -36,6 +36,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NewConnectionError
 
 from sipcli.credentials import ProviderError, Unavailable
+from sipcli_providers._answers import is_bomb
 
 BODY_LIMIT = 64 * 1024
 NOT_SOON = 3600.0
@@ -92,7 +93,7 @@ class Session(requests.Session):
     """A session that goes where it was sent, once, and reads a bounded answer in bounded time.
 
     Raises BadStatus for a redirect, 429 and 5xx, Unavailable for an answer that is
-    too large or too slow; the exceptions of requests pass, see :func:`explain`.
+    too large, too deep or too slow; the exceptions of requests pass, see :func:`explain`.
     """
 
     def __init__(self, *args: Any, http: Http, **kwargs: Any) -> None:
@@ -126,6 +127,8 @@ class Session(requests.Session):
             body = _read(response, where, until)
         finally:
             response.close()
+        if is_bomb(body):
+            raise Unavailable(f"{where} answered with JSON that is nested without end", retry_after=NOT_SOON)
         response.raw = io.BytesIO(body)  # .text and .json() read from here
         self._last.time = _date(response.headers.get("Date"))
         _judge_status(response, where, body)

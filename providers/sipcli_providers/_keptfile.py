@@ -63,6 +63,8 @@ class KeptFile:
             return json.loads(read_secret(self.path).reveal())
         except NotFound:
             return None
+        except RecursionError:
+            raise ValueError("nested without end") from None
 
     def write(self, value: Any) -> None:
         fresh = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")

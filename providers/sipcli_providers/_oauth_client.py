@@ -28,6 +28,7 @@ from requests_oauthlib import OAuth2Session
 
 from sipcli.credentials import Denied, ProviderError, Secret, Unavailable
 from sipcli_providers import _http
+from sipcli_providers._answers import seconds_of
 from sipcli_providers._oauth_jwt import check_claims, claims_of, life_of
 from sipcli_providers._oauth_server import Endpoints, discover
 from sipcli_providers._patience import Patience, Wait
@@ -146,6 +147,8 @@ class OAuthClient:
         """Run one HTTP exchange; its errors come out as ours."""
         try:
             return self._patience.run(function, wait)
+        except requests.exceptions.InvalidJSONError:
+            raise  # a ValueError as well: it is what was answered that is wrong, and not the way there
         except requests.RequestException as error:
             url = error.request.url if error.request is not None and error.request.url else ""
             raise _http.explain(error, "the login server", url) from error
@@ -262,16 +265,15 @@ class OAuthClient:
             raise Denied(f"{self.what} gave a token of another type than Bearer: let this client have Bearer tokens")
         claims = claims_of(access)
         check_claims(claims, self.what, self._token_issuer, self._audience)
-        lives = [life_of(claims, server_time), float(seconds) if isinstance(seconds, int | float) else None]
+        lives = [life_of(claims, server_time), seconds_of(seconds)]
         life = min((each for each in lives if each is not None), default=None)
         if life is not None and life <= 0:
             raise Unavailable(f"{self.what} gave a token that has expired already: look at its clock")
-        return Token(
-            Secret(access),
-            Secret(refresh) if isinstance(refresh, str) and refresh else None,
-            None if life is None else began + life,
-            began,
-        )
+        try:
+            kept = Secret(refresh) if isinstance(refresh, str) and refresh else None
+            return Token(Secret(access), kept, None if life is None else began + life, began)
+        except ValueError:
+            raise Denied(f"{self.what} gave a token with half a character in it") from None
 
     def _explained(self, exchange: Callable[[], Any], wait: Wait) -> Any:
         try:
@@ -280,7 +282,7 @@ class OAuthClient:
             raise
         except OAuth2Error as error:
             raise self._explain(error) from error
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError, ArithmeticError) as error:  # int(Infinity) is the last
             raise Unavailable(
                 f"{self.what} answered with something that is not OAuth", retry_after=_http.NOT_SOON
             ) from error

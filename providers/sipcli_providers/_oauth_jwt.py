@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sipcli.credentials import Denied
+from sipcli_providers._answers import seconds_of
 from sipcli_providers._lookup import printable
 
 
@@ -49,6 +50,5 @@ def life_of(claims: Mapping[str, Any], now: float | None) -> float | None:
     ``exp`` is on the server's clock, and so must be what it is counted from:
     *now*, the date of the server's answer, else the token's own ``iat``.
     """
-    end, begin = claims.get("exp"), claims.get("iat") if now is None else now
-    good = all(isinstance(moment, int | float) and not isinstance(moment, bool) for moment in (end, begin))
-    return float(end) - float(begin) if good and end is not None and begin is not None else None
+    end, begin = seconds_of(claims.get("exp")), seconds_of(claims.get("iat") if now is None else now)
+    return None if end is None or begin is None else end - begin

@@ -90,6 +90,8 @@ def _completed(known: Endpoints, metadata: Mapping[str, Any]) -> Endpoints:
     # RFC 8414 section 3.3: the issuer must be identical to the one asked for, or the metadata must not be used.
     if metadata.get("issuer") != known.issuer:
         asked, said = _http.host_of(str(known.issuer)), printable(str(metadata.get("issuer")), 100)
+        if not isinstance(metadata.get("issuer"), str):
+            raise Denied(f"{asked} does not say who it is: look at issuer, or do not trust it")
         raise Denied(f"{asked} says that it is {said}: write exactly that as issuer, or do not trust it")
     methods = metadata.get("token_endpoint_auth_methods_supported")
     return replace(

@@ -20,6 +20,7 @@ import hvac.exceptions
 
 from sipcli.credentials import Denied, NotFound, ProviderError, Secret, Unavailable
 from sipcli_providers import _http
+from sipcli_providers._answers import seconds_of
 from sipcli_providers._options import Options
 from sipcli_providers._secretfile import read_secret
 
@@ -265,9 +266,12 @@ class JwtLogin:
 
 
 def lease_of(answer: Mapping[str, Any]) -> Lease:
-    """The token of a login's or a renewal's answer."""
+    """The token of a login's or a renewal's answer.  ValueError or TypeError if there is none in it."""
     auth = answer["auth"]
-    return Lease(Secret(auth["client_token"]), float(auth["lease_duration"]) or None, bool(auth["renewable"]))
+    token, ttl = Secret(auth["client_token"]), seconds_of(auth["lease_duration"])
+    if not token or ttl is None or ttl < 0:
+        raise ValueError("a login without a token, or one that lives no time that there is")
+    return Lease(token, ttl or None, bool(auth["renewable"]))
 
 
 def _refused_at_once(method: str) -> ProviderError:

@@ -280,7 +280,7 @@ def _explain(error: Exception) -> ProviderError:
             )
         case PasswordDeleteError():
             return NotFound("the keychain has no such entry")
-        case ImportError() | AttributeError() | RuntimeError():
+        case ImportError() | AttributeError() | RuntimeError() | TypeError():
             return Unavailable(
                 f"the chosen keychain backend cannot be used ({type(error).__name__}): look at `keyring diagnose`",
                 retry_after=_NOT_SOON,

@@ -37,6 +37,7 @@ from sipcli.credentials import (
     Unavailable,
 )
 from sipcli_providers import _http
+from sipcli_providers._answers import seconds_of
 from sipcli_providers._lookup import Template, bare_aor, printable, user_of
 from sipcli_providers._oauth_client import GrantGone, OAuthClient, Token
 from sipcli_providers._oauth_server import Endpoints
@@ -304,12 +305,12 @@ class _PasswordPlace:
         username = found.get(self._username_field) if self._username_field else user_of(request)
         if not isinstance(username, str) or not username:
             raise NotFound(f'the answer of {where} has no text in its field "{self._username_field}"')
-        seconds = found.get("expires_in")
-        life = float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
+        seconds = seconds_of(found.get("expires_in"))
+        life = seconds if seconds is not None and seconds > 0 else None
         try:
             return PasswordCredentials(username, Secret(password), expires_in=life, ref=f"{name}:{where}")
         except ValueError:
-            raise Denied(f"{where} gave a password with a line break in it") from None
+            raise Denied(f"{where} gave a password with a line break, or half a character, in it") from None
 
 
 @contextlib.contextmanager

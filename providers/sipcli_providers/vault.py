@@ -28,6 +28,7 @@ from sipcli.credentials import (
     Unavailable,
 )
 from sipcli_providers import _http
+from sipcli_providers._answers import seconds_of
 from sipcli_providers._lookup import Template, printable, user_of
 from sipcli_providers._options import Options
 from sipcli_providers._patience import Patience, Wait
@@ -115,7 +116,9 @@ class VaultProvider:
                 ref=f"{self.name}:{path}{version}",
             )
         except ValueError:
-            raise Denied(f'the field "{self._field}" of {where} in Vault contains a line break') from None
+            raise Denied(
+                f'the field "{self._field}" of {where} in Vault contains a line break, or half a character'
+            ) from None
 
     def describe(self) -> str:
         return f"Vault at {_http.host_of(self._url)}, {self._mount}/{self._path.text}, login by {self._method}"
@@ -148,14 +151,15 @@ class VaultProvider:
         if self._kv_version == 1:
             answer = client.secrets.kv.v1.read_secret(path=path, mount_point=self._mount)
             # Version 1 has no lease; its lease_duration says how often to look again.
-            return _Found(data=_fields(answer["data"]), expires_in=float(answer.get("lease_duration") or 0) or None)
+            life = seconds_of(answer.get("lease_duration"))
+            return _Found(data=_fields(answer["data"]), expires_in=life if life is not None and life > 0 else None)
         answer = client.secrets.kv.v2.read_secret_version(
             path=path, mount_point=self._mount, version=self._version, raise_on_deleted_version=True
         )
         metadata = answer["data"]["metadata"]
         return _Found(
             data=_fields(answer["data"]["data"]),
-            version=metadata["version"],
+            version=_version(metadata["version"]),
             expires_in=_seconds_until(metadata.get("deletion_time", ""), self._session.server_time),
         )
 
@@ -221,6 +225,13 @@ class _LastGood:
 def _fields(value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError("a secret without fields")
+    return value
+
+
+def _version(value: object) -> int:
+    """It is shown to people, so that it may be nothing but a number."""
+    if type(value) is not int:
+        raise TypeError("a version that is no number")
     return value
 
 

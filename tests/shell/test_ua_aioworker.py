@@ -56,6 +56,61 @@ async def test_async_errors_are_carried() -> None:
 
 
 @stepped
+async def test_T17_whoever_ends_the_loop_of_all_async_providers_ends_nobody_but_himself() -> None:
+    """asyncio raises SystemExit and KeyboardInterrupt through its loop; ``loop.stop()`` and stray callbacks do as much.
+
+    Fails without ``_run_on``: the thread was gone, the job never settled, and from then on every asynchronous
+    provider of the agent was refused as if it were closing.
+    """
+    failures: list[object] = []
+    threading.excepthook, hook = failures.append, threading.excepthook
+    try:
+        with bench() as b:
+            beside, released = threading.Event(), threading.Event()
+
+            async def bystander() -> str:
+                beside.set()
+                while not released.is_set():
+                    await asyncio.sleep(0.001)
+                return "unharmed"
+
+            def leave(error: BaseException) -> None:
+                raise error
+
+            async def exits(error: BaseException) -> None:
+                leave(error)
+
+            async def stops() -> str:
+                asyncio.get_running_loop().stop()
+                return "stopped"
+
+            async def strays() -> str:
+                asyncio.get_running_loop().call_soon(leave, SystemExit("a callback of it"))
+                await asyncio.sleep(0)
+                return "strayed"
+
+            b.submit(bystander, "bystander")
+            await until(beside.is_set)
+            for error in (SystemExit("hunter2"), KeyboardInterrupt("hunter2"), GeneratorExit("hunter2")):
+                for lane in (b.workers.fetch, b.workers.prompt):
+                    b.submit(lambda error=error: exits(error), lane=lane)
+                    await until(lambda: b.done)
+                    assert b.done.pop()[2] is error
+            for work, said in ((stops, "stopped"), (strays, "strayed")):
+                b.submit(work)
+                await until(lambda: b.done)
+                assert b.done.pop()[1] == said
+            assert b.registry.names.count("sipcli-async") == 1
+            released.set()
+            await until(lambda: b.done)
+            assert b.done[0][1] == "unharmed"
+        await until(lambda: b.registry.names == ())
+    finally:
+        threading.excepthook = hook
+    assert failures == []
+
+
+@stepped
 async def test_withdrawing_async_work_cancels_its_task() -> None:
     with bench() as b:
         ended = threading.Event()

@@ -107,11 +107,25 @@ class AsyncThread:
     def _main(self) -> None:
         asyncio.set_event_loop(self._loop)
         with self._registry.register(self._thread.name):
+            life = self._loop.create_task(self._live())
             try:
-                self._loop.run_until_complete(self._live())
+                while not life.done():
+                    self._run_on(life)
             finally:
                 asyncio.set_event_loop(None)
                 self._loop.close()
+
+    def _run_on(self, life: asyncio.Task[None]) -> None:
+        """Until *life* is over, or a provider ends the loop under all the others' feet.
+
+        A task that lets SystemExit or KeyboardInterrupt out does (asyncio raises it through its loop, and keeps it as
+        the task's error as well, where :meth:`_ended` finds it); so does ``loop.stop()``.
+        """
+        try:
+            self._loop.run_until_complete(life)
+        except (SystemExit, KeyboardInterrupt, RuntimeError):
+            if life.done():
+                raise
 
     async def _live(self) -> None:
         """Until the end; then cancel and outwait every task, those included that were posted just before it."""
