@@ -48,7 +48,8 @@ class Dialog:
     names the very address at its other end, so that a proxy or peer behind a
     connection it opened itself is reached at all.  *ours*: we made the call;
     *at_home*: its INVITE went over a flow to a server of the account, or came
-    over one.  *session* answers the challenges inside it; None: the account's.
+    over one.  *carried*: its first request passed somebody between the other
+    end and us.  *session* answers the challenges inside it; None: the account's.
     *secure*: it was begun with ``sips`` over TLS, and goes on over TLS whatever
     the Contact and the routes of the other side say (section 12.1, RFC 5630).
     """
@@ -58,6 +59,7 @@ class Dialog:
         "account",
         "at_home",
         "call_id",
+        "carried",
         "flow",
         "id",
         "local",
@@ -86,6 +88,7 @@ class Dialog:
         ours: bool,
         at_home: bool,
         secure: bool,
+        carried: bool = False,
         local_cseq: int = 0,
         remote_cseq: int | None = None,
     ) -> None:
@@ -101,6 +104,7 @@ class Dialog:
         self.ours = ours
         self.at_home = at_home
         self.secure = secure
+        self.carried = carried
         self.local_cseq = CSeqCounter(local_cseq)
         self.remote_cseq = remote_cseq
         self.session: AuthSession | None = None
@@ -148,6 +152,7 @@ class Dialog:
             ours=False,
             at_home=account is not None and account.origin(arrival).bound,
             secure=request.uri.secure and arrival.encrypted,
+            carried=_was_carried(request),
             remote_cseq=request.cseq.number,
         )
 
@@ -226,11 +231,13 @@ class Dialog:
         realm and a nonce of his choice.  So nobody is answered in a call that did
         not come through our own server, and nobody behind it in a call that we
         did not make; in one that we made, only what that server asked of us
-        itself.  Without a route set the server is the other end (a B2BUA).
+        itself.  Without a route set the server is the other end (a B2BUA) - unless
+        it brought us the call of somebody else, and stays out of the route: his
+        Contact may lead back to it all the same.
         """
         if not origin.bound:
             return origin
-        if not self.at_home or (target.routes and not self.ours):
+        if not self.at_home or ((target.routes or self.carried) and not self.ours):
             return dataclasses.replace(origin, bound=False)
         return dataclasses.replace(origin, relays=True) if target.routes else origin
 
@@ -249,6 +256,12 @@ class Dialog:
         """Take the new remote target from a target refresh request, or from the 2xx to ours."""
         if message.cseq.method in _REFRESHING and (target := _contact_of(message)) is not None:
             self.remote_target = target
+
+
+def _was_carried(request: Request) -> bool:
+    """Who sends a request writes one Via, and each proxy on the way adds one that he cannot take away."""
+    lines = request.headers.octets("via")
+    return len(lines) > 1 or b"," in lines[0]
 
 
 def _contact_of(message: Message) -> SipUri | None:

@@ -77,6 +77,37 @@ def test_t01_a_direct_caller_who_names_our_server_as_his_contact_gets_nothing(pr
 
 
 @DOORS
+@REALMS
+@pytest.mark.parametrize("folded", [False, True], ids=["a line each", "one line"])
+def test_T01_a_caller_behind_a_proxy_that_stays_out_of_the_route_gets_nothing(
+    folded: bool, realm: str, proxy: bool
+) -> None:
+    """No Record-Route, and his Contact is his address at our proxy: our BYE goes there, and his 407 comes from there.
+
+    His Via below the proxy's is what tells him from a B2BUA.  Fails without ``self.carried`` in ``Dialog.standing``.
+    """
+    wire = registered()
+    invite = Caller(contact="<sip:mallory@192.0.2.1:5060>", call_id="evil").request("INVITE", body=OFFER)
+    his = b"SIP/2.0/UDP 203.0.113.66:5066;branch=z9hG4bK-his"
+    top, rest = invite.split(b"\r\nMax-Forwards", 1)
+    flow = wire.flow(("192.0.2.1", 5060))
+    wire.deliver(top + (b", " if folded else b"\r\nVia: ") + his + b"\r\nMax-Forwards" + rest, flow)
+    call = wire.last(events.CallIncoming).call
+    wire.do(lambda: call.accept(ANSWER))
+    answered = wire.take()[-1]
+    caller = Caller(contact="<sip:mallory@192.0.2.1:5060>", call_id="evil", cseq=1)
+    caller.joins(answered)
+    wire.deliver(caller.request("ACK", cseq=1), flow)
+    asked = len(wire.told(AuthChallenged))
+    wire.take()
+    wire.do(call.hangup)
+    bye = wire.one()
+    assert bye.method == "BYE" and wire.sent_over[-1].remote == ("192.0.2.1", 5060)
+    wire.deliver(Gate(realm=realm, proxy=proxy).ask(bye), wire.sent_over[-1])
+    gets_nothing(wire, asked)
+
+
+@DOORS
 @pytest.mark.parametrize("method", ["INFO", "UPDATE", "OPTIONS", "MESSAGE", "INVITE"])
 def test_t01_nor_for_any_other_request_inside_his_call(method: str, proxy: bool) -> None:
     wire = registered()
