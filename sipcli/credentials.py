@@ -11,6 +11,7 @@ minutes; it answers with :data:`Credentials` or raises one of four errors.
 from __future__ import annotations
 
 import hmac
+import math
 import os
 import re
 import threading
@@ -107,7 +108,8 @@ class Unavailable(ProviderError):
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        # NaN, which no comparison orders, would put the timers of a loop out of order: it says nothing.
+        self.retry_after = None if retry_after is None or math.isnan(retry_after) else float(retry_after)
 
 
 class Cancelled(ProviderError):
@@ -200,6 +202,17 @@ def _refuse_username(name: str) -> None:
         raise ValueError("the user name is no text: it has half a character in it")
 
 
+def _check_kinds(username: str, realm: str, expires_in: float | None, ref: str | None) -> None:
+    """TypeError here, where whoever made the mistake sees it, and not where an answer is put together."""
+    _refuse_username(username)
+    if not isinstance(realm, str):
+        raise TypeError(f"the realm is a text, not {type(realm).__name__}")
+    if expires_in is not None and not isinstance(expires_in, int | float):
+        raise TypeError(f"expires_in is a number of seconds, not {type(expires_in).__name__}")
+    if ref is not None and not isinstance(ref, str):
+        raise TypeError(f"ref is a text, not {type(ref).__name__}")
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class PasswordCredentials:
     """A user name and password.  ``realm="*"`` serves any realm of the account.
@@ -216,7 +229,7 @@ class PasswordCredentials:
     scheme: ClassVar[Literal["digest"]] = "digest"
 
     def __post_init__(self) -> None:
-        _refuse_username(self.username)
+        _check_kinds(self.username, self.realm, self.expires_in, self.ref)
         _refuse_controls("the password", self.password.reveal())
 
     @property
@@ -237,7 +250,7 @@ class Ha1Credentials:
     scheme: ClassVar[Literal["digest"]] = "digest"
 
     def __post_init__(self) -> None:
-        _refuse_username(self.username)
+        _check_kinds(self.username, self.realm, self.expires_in, self.ref)
         _refuse_controls("the HA1", self.ha1.reveal())
 
     @property
@@ -257,6 +270,7 @@ class BearerCredentials:
     username: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
+        _check_kinds(self.username, self.realm, self.expires_in, self.ref)
         _refuse_controls("the token", self.token.reveal())
 
     @property
@@ -281,7 +295,7 @@ class SigningCredentials:
     scheme: ClassVar[Literal["digest"]] = "digest"
 
     def __post_init__(self) -> None:
-        _refuse_username(self.username)
+        _check_kinds(self.username, self.realm, self.expires_in, self.ref)
 
     @property
     def secret(self) -> Secret:
@@ -467,12 +481,19 @@ class CredentialRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserAction:
-    """Something a person must do elsewhere (RFC 8628 section 3.3)."""
+    """Something a person must do elsewhere (RFC 8628 section 3.3).
+
+    *expires_in* is in seconds, None if unknown; ValueError for what no clock reaches.
+    """
 
     provider: str
     url: str
     user_code: str | None = None
     expires_in: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.expires_in is not None and not math.isfinite(self.expires_in):
+            raise ValueError("expires_in is a finite number of seconds, or None")
 
 
 class Terminal(Protocol):

@@ -52,7 +52,7 @@ from sipcli.sip.authn.origin import Origin
 from sipcli.sip.authn.pins import Pins
 from sipcli.sip.authn.policy import AuthPolicy, GiveUp, choose, shows_acceptance
 from sipcli.sip.authn.proof import Proof, reaches_of
-from sipcli.sip.authn.realm import Answers, Meaning, RealmState, pick_all, state_of
+from sipcli.sip.authn.realm import Answers, Meaning, RealmState, answered, pick_all, state_of
 
 if TYPE_CHECKING:
     from sipcli.sip.syntax.message import Request, Response
@@ -161,9 +161,8 @@ class AuthSession:
         if not exchange.origin.bound:
             return self._unanswerable(exchange, response, GiveUp.FOREIGN_ORIGIN)
         parsed, unusable = parse_challenges(response)
-        choice = choose(
-            self.policy.preferred(parsed), exchange.origin, self.policy, self.pins, may_ask=self.asynchronous
-        )
+        offered, before = self.policy.preferred(parsed), answered(exchange.realms.values(), exchange.origin)
+        choice = choose(offered, exchange.origin, self.policy, self.pins, answered=before, may_ask=self.asynchronous)
         skipped = unusable + choice.skipped
         for code, words in choice.warnings:
             self._warn(exchange.account, code, words)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from sipcli.credentials import (
     NotFound,
@@ -160,6 +162,65 @@ async def test_a_lease_that_is_over_is_not_used() -> None:
         exchange = rig.challenge(digest())
         await settle()
         assert proves(exchange.answer(), "right")
+
+
+@stepped
+async def test_T17_what_a_provider_leaves_unreadable_is_its_bug_and_the_next_is_asked_at_once() -> None:
+    """What it gives, or raises, is looked at on the loop: an exception there would leave the challenge to its deadline.
+
+    Fails without ``_check_kinds`` and the readable check in ``as_provider_error``.
+    """
+
+    class Mute(Unavailable):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    class Untraceable(Exception):
+        @property
+        def __traceback__(self) -> Any:
+            raise RuntimeError("no traces")
+
+        @__traceback__.setter
+        def __traceback__(self, value: Any) -> None:
+            """Whoever raises it sets it."""
+
+    def makes(**wrong: Any) -> Callable[[Any], Any]:
+        return lambda _: password("right", **wrong)
+
+    for answer in (
+        Mute("x"),
+        Untraceable("x"),
+        makes(expires_in="60"),
+        makes(ref=5),
+        makes(realm=5),
+        lambda _: Unavailable("x", retry_after="soon"),  # type: ignore[arg-type]
+    ):
+        rig = BrokerRig(FakeProvider(answer, name="a"), FakeProvider(password("right"), name="b"))
+        exchange = rig.challenge(digest())
+        await settle()
+        assert proves(exchange.answer(), "right")
+
+
+@stepped
+async def test_T17_a_retry_after_of_nan_seconds_is_none() -> None:
+    """NaN has no place among a loop's timers: the one that is put behind it may never come."""
+    rig = BrokerRig(FakeProvider(Unavailable("away", retry_after=math.nan), password("right")))
+    exchange = rig.challenge(digest())
+    await advance(1.0)
+    assert proves(exchange.answer(), "right")
+
+
+@stepped
+async def test_what_is_empty_is_named_and_the_next_is_asked() -> None:
+    rig = BrokerRig(FakeProvider(password(""), name="a"), FakeProvider(password("right"), name="b"))
+    exchange = rig.challenge(digest())
+    await settle()
+    assert proves(exchange.answer(), "right")
+    alone = BrokerRig(FakeProvider(password("")))
+    alone.challenge(digest())
+    await settle()
+    (failure,) = alone.failures
+    assert str(failure.error) == "what it gave is empty"
 
 
 # --- persons are not to be bothered ---------------------------------------------------------------------------

@@ -249,6 +249,42 @@ async def test_T17_a_provider_that_closes_the_signals_descriptor_harms_nobody_el
             assert b.done.pop()[1:] == ("next", None) and lane.threads == 1 and lane.outstanding == 0
 
 
+def test_T17_the_copy_that_a_forking_provider_leaves_behind_ends_where_the_provider_does() -> None:
+    """It has our sockets and our standard output, and no loop: whoever reads our output would wait for it for ever.
+
+    Fails without the look at the process in ``Lane._run``.  In a process of its own: pytest is not to be forked.
+    """
+    script = """
+        import asyncio, os
+        from sipcli.ua.lanes.threads import ThreadRegistry
+        from sipcli.ua.lanes.workers import Job, Workers
+
+        async def main():
+            workers = Workers(asyncio.get_running_loop(), ThreadRegistry())
+            ended = asyncio.Event()
+            jobs = []
+            for leave in (None, SystemExit("in the copy")):
+                def work(leave=leave):
+                    child = os.fork()
+                    if not child and leave is not None:
+                        raise leave
+                    return child
+                ended.clear()
+                workers.fetch.submit(Job("forks", work, lambda job: (jobs.append(job.result), ended.set())))
+                await ended.wait()
+            print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in jobs], flush=True)
+
+        asyncio.run(main())
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == (f"{[os.EX_SOFTWARE] * 2}\n", "")
+
+
 @stepped
 async def test_T17_ten_thousand_waiting_jobs_open_no_descriptor() -> None:
     with bench(width=2) as b:

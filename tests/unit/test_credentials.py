@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from sipcli.credentials import BearerCredentials, Ha1Credentials, PasswordCredentials, Secret, SigningCredentials
+from sipcli.credentials import (
+    BearerCredentials,
+    Ha1Credentials,
+    PasswordCredentials,
+    Secret,
+    SigningCredentials,
+    UserAction,
+)
 
 LONE = "\ud800"
 """JSON may spell half a character (``"\\ud800"``); no octets stand for it."""
@@ -50,3 +59,23 @@ def test_T13_a_user_name_that_no_header_can_carry_is_refused(make: Callable[[str
 def test_a_token_with_a_line_break_is_refused() -> None:
     with pytest.raises(ValueError, match="the token contains"):
         BearerCredentials(Secret("abc\r\nX: y"))
+
+
+@pytest.mark.parametrize("wrong", [{"expires_in": "60"}, {"realm": None}, {"ref": 5}], ids=str)
+def test_what_is_no_number_or_text_is_refused_where_it_is_made(wrong: dict[str, Any]) -> None:
+    for make in (
+        lambda: PasswordCredentials("alice", Secret("x"), **wrong),
+        lambda: BearerCredentials(Secret("x"), **wrong),
+        lambda: SigningCredentials("alice", **wrong),
+        lambda: Ha1Credentials(**{"username": "alice", "realm": "r", "algorithm": "MD5", "ha1": Secret("x")} | wrong),
+    ):
+        with pytest.raises(TypeError, match=r"not (str|NoneType|int)"):
+            make()
+
+
+@pytest.mark.parametrize("life", [math.nan, math.inf, -math.inf])
+def test_a_code_lives_for_a_finite_time(life: float) -> None:
+    """The event says so in JSON, which knows no infinity; and a timer is set for it."""
+    with pytest.raises(ValueError, match="finite"):
+        UserAction(provider="sso", url="https://login.example.com", user_code="AB", expires_in=life)
+    assert UserAction(provider="sso", url="https://login.example.com").expires_in is None

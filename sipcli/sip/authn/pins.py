@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from sipcli.sip.authn.challenge import Challenge
 from sipcli.sip.authn.origin import Origin
 
-__all__ = ["MAX_PINS", "Pins", "strength"]
+__all__ = ["MAX_PINS", "Pins", "strength", "weaker"]
 
 MAX_PINS = 256
 """Realms, and doors, of one account."""
@@ -39,6 +39,22 @@ _Door: TypeAlias = tuple[tuple[str, int, str | None], str, bool]
 def strength(challenge: Challenge) -> int:
     """How much *challenge* protects; only the order means anything."""
     return STRENGTH.get(challenge.algorithm.removesuffix("-sess"), 0)
+
+
+def weaker(challenge: Challenge, answered: Iterable[Challenge]) -> str:
+    """Why *challenge* is less than what its realm was *answered* a moment ago; empty if it is not.
+
+    Nothing was accepted yet, so nothing is pinned; but whoever calls one algorithm after the other stale would
+    collect the same secret in each of them.
+    """
+    for before in answered:
+        if before.scheme != "digest" or before.realm != challenge.realm:
+            continue
+        if strength(challenge) < strength(before):
+            return f"weaker than {before.algorithm}, which this realm has just been answered with"
+        if before.qop and not challenge.qop:
+            return "without the qop that this realm has just been answered with"
+    return ""
 
 
 @dataclass(slots=True)

@@ -8,13 +8,13 @@ room is that local policy.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from sipcli.sip.authn.challenge import AKA, Challenge, Skipped
 from sipcli.sip.authn.origin import Origin
-from sipcli.sip.authn.pins import Pins
+from sipcli.sip.authn.pins import Pins, weaker
 
 __all__ = [
     "AuthPolicy",
@@ -87,7 +87,8 @@ class AuthPolicy:
     late_answer    an answer that left this long after its challenge was late, not wrong: see the
                    decision on changed nonces without ``stale``
     md5_over_udp   MD5 where nothing encrypts: answer, warn once, or refuse
-    pin_algorithm  what a realm once accepted is the least it may ask for later (threat T05)
+    pin_algorithm  what a realm once accepted, or was just answered with, is the least it may ask
+                   for later (threat T05)
     ============== ================================================================================
     """
 
@@ -137,9 +138,18 @@ _TELLING = (GiveUp.DOWNGRADE, GiveUp.REALM_CHANGED, GiveUp.REALM, GiveUp.FOREIGN
 
 
 def choose(
-    challenges: Iterable[Challenge], origin: Origin, policy: AuthPolicy, pins: Pins, *, may_ask: bool = True
+    challenges: Iterable[Challenge],
+    origin: Origin,
+    policy: AuthPolicy,
+    pins: Pins,
+    *,
+    answered: Collection[Challenge] = (),
+    may_ask: bool = True,
 ) -> Choice:
-    """Sort *challenges* into those we may answer and those we may not.  *may_ask*: somebody decides each of them."""
+    """Sort *challenges* into those we may answer and those we may not.
+
+    *answered* is what the request carried answers to when these came back.  *may_ask*: somebody decides each of them.
+    """
     usable: list[Challenge] = []
     refused: dict[GiveUp, str] = {}
     skipped: list[Skipped] = []
@@ -148,6 +158,13 @@ def choose(
         before = new_realm(challenge, origin, policy, pins)
         asks = f"{origin} asks for realm {challenge.realm!r}, and asked for {' and '.join(map(repr, before))} before"
         found = _refusal(challenge, origin, policy, pins, stranger=bool(before) and not (may_ask and _asks(policy)))
+        if (
+            found is None
+            and policy.pin_algorithm
+            and challenge.scheme == "digest"
+            and (less := weaker(challenge, answered))
+        ):
+            found = GiveUp.DOWNGRADE, less
         if found is None:
             usable.append(challenge)
         else:

@@ -12,7 +12,7 @@ RFC 3261 section 22.1 (what was refused is not sent again), RFC 7616 section
 from __future__ import annotations
 
 import enum
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,7 +23,7 @@ from sipcli.sip.authn.origin import Origin
 from sipcli.sip.authn.policy import AuthPolicy, GiveUp
 from sipcli.sip.authn.proof import Proof, Sent
 
-__all__ = ["Answers", "Meaning", "RealmState", "pick_all", "state_of"]
+__all__ = ["Answers", "Meaning", "RealmState", "answered", "pick_all", "state_of"]
 
 
 class Meaning(enum.Enum):
@@ -178,6 +178,15 @@ def state_of(states: MutableMapping[str, RealmState], challenge: Challenge, orig
     if key not in states:
         states[key] = RealmState(challenge.realm, challenge.proxy, origin)
     return states[key]
+
+
+def answered(states: Iterable[RealmState], origin: Origin) -> tuple[Challenge, ...]:
+    """What the last request carried answers to, as far as *origin* is the server that saw them."""
+    return tuple(
+        state.proof.challenge
+        for state in states
+        if state.proof is not None and state.sent is not None and state.origin.server == origin.server
+    )
 
 
 Answers: TypeAlias = tuple[tuple[RealmState, Challenge, Credentials], ...]

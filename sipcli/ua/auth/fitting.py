@@ -29,6 +29,8 @@ def objection_to(credentials: Credentials, challenge: Challenge, key: CacheKey) 
         return f"it gave {kind}, and the server asks for {key.scheme}"
     if key.scheme == "aka" and not isinstance(credentials, SigningCredentials):
         return "it gave a password, and the server wants a SIM to answer"
+    if not credentials.secret:
+        return "what it gave is empty"
     if credentials.realm not in ("*", key.realm):
         return "what it gave is for another realm"
     if isinstance(credentials, SigningCredentials) and not signs(challenge, credentials):

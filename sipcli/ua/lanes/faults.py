@@ -43,7 +43,15 @@ def outcome_of(error: ProviderError) -> ProviderOutcome:
 
 def as_provider_error(name: str, module: str, error: BaseException) -> ProviderError:
     """*error* itself if the contract knows it, else a :class:`Bug` that keeps the text of *error* to itself."""
+    try:
+        return _read(name, module, error)
+    except Exception:  # it is the provider's own class: whatever is looked at may raise
+        return bug(name, module, f"it raised {type(error).__name__}, which cannot be read")
+
+
+def _read(name: str, module: str, error: BaseException) -> ProviderError:
     if isinstance(error, ProviderError):
+        _ = str(error)
         return error
     # The frames, not the message: an exception's text may quote the very secret.
     frames = "".join(traceback.format_tb(error.__traceback__))

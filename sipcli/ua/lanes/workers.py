@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 import queue
 import threading
 from collections.abc import Awaitable, Callable
@@ -224,6 +225,8 @@ class Lane:
             job.error = error
         finally:
             current_job.reset(mark)
+            if os.getpid() != self._workers.pid:
+                os._exit(os.EX_SOFTWARE)  # a provider forked: its copy has our sockets and no loop, and is nobody
         return self._report(job)
 
     def _hand_over(self, job: Job, answer: Awaitable[Any]) -> bool:
@@ -247,6 +250,7 @@ class Workers:
         self.loop = loop
         self.registry = registry
         self.inbox = Inbox(loop)
+        self.pid = os.getpid()
         self.orphans: list[str] = []
         self.fetch = Lane(self, "fetch", width)
         self.prompt = Lane(self, "prompt", 1, replaceable=False)

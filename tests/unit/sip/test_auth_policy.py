@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
-from sipcli.sip.auth import GiveUp, PolicyWarning, Retry
+from sipcli.sip.auth import GiveUp, Pending, PolicyWarning, Retry
 from sipcli.sip.authn.challenge import Challenge, parse_challenges
 from sipcli.sip.authn.origin import Origin
 from sipcli.sip.authn.policy import AuthPolicy, Pins, choose
@@ -63,6 +64,62 @@ def test_T05_pinning_can_be_switched_off() -> None:
     rig = Rig(password("x"), pin_algorithm=False)
     registered(rig, digest(algorithm=SHA256))
     assert isinstance(ask(rig, digest(nonce="n2")), Retry)
+
+
+WEAKER = [
+    (digest(nonce="n2", stale="true"), "MD5"),
+    (digest(nonce="n2", algorithm="MD5-sess", stale="TRUE"), "MD5-sess"),
+    (digest(nonce="n2"), "the secret is refused meanwhile"),
+    (digest(nonce="n2", algorithm=SHA256, qop=None, stale="true"), "no qop"),
+]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("weaker", [weaker for weaker, _ in WEAKER], ids=[name for _, name in WEAKER])
+def test_T05_T06_what_was_just_answered_is_not_answered_in_something_weaker(weaker: str, asynchronous: bool) -> None:
+    """Nothing was accepted, so nothing is pinned; but one secret in two algorithms is what a collector wants.
+
+    Fails without ``weaker`` in ``choose``: ``stale=true`` with MD5 had the secret that SHA-256 had a moment ago.
+    """
+    rig = Rig(password("x"), asynchronous=asynchronous)
+    exchange = rig.exchange(origin=HOME_TLS)
+    outcome = exchange.receive(asks(digest(algorithm=SHA256)))
+    if isinstance(outcome, Pending):
+        rig.session.decline(outcome.token)
+    assert (len(exchange.sent), exchange.answer()["algorithm"]) == (2, SHA256)
+    assert exchange.receive(asks(weaker)) is GiveUp.DOWNGRADE
+    assert len(exchange.sent) == 2
+    assert [warning.code for warning in rig.heard(PolicyWarning)] == ["downgrade"]
+
+
+def test_T05_stale_for_ever_with_changing_algorithms_gets_the_strongest_and_no_way_back() -> None:
+    rig = Rig(password("x"))
+    exchange = rig.exchange(origin=HOME_TLS)
+    for nonce, algorithm in (("a", MD5), ("b", SHA256), ("c", SHA512)):
+        assert isinstance(exchange.receive(asks(digest(nonce=nonce, algorithm=algorithm, stale="true"))), Retry)
+    weaker = digest(nonce="d", algorithm=MD5, stale="true")
+    again = exchange.receive(asks(weaker, digest(nonce="e", algorithm=SHA512, stale="true")))
+    assert isinstance(again, Retry) and exchange.answer()["nonce"] == "e", "what is as strong still serves"
+    assert exchange.receive(asks(weaker)) is GiveUp.DOWNGRADE
+
+
+def test_T05_another_realm_another_server_and_a_token_are_not_measured_by_it() -> None:
+    rig = Rig(password("x"))
+    exchange = rig.exchange(origin=HOME_TLS)
+    exchange.receive(asks(digest(algorithm=SHA256)))
+    other = digest("elsewhere", nonce="n2", algorithm=MD5)
+    assert isinstance(exchange.receive(asks(digest(algorithm=SHA256, nonce="n3", stale="true"), other)), Retry)
+    exchange.origin = dataclasses.replace(HOME_TLS, host="192.0.2.2", identity="b.example.com")
+    exchange.resume()  # RFC 3263 section 4.3: this server has seen no answer yet
+    assert exchange.carried() == []
+    assert isinstance(exchange.receive(asks(digest(algorithm=MD5, nonce="n4"))), Retry)
+
+
+def test_T05_the_floor_goes_with_pinning() -> None:
+    rig = Rig(password("x"), pin_algorithm=False)
+    exchange = rig.exchange(origin=HOME_TLS)
+    exchange.receive(asks(digest(algorithm=SHA256)))
+    assert isinstance(exchange.receive(asks(digest(nonce="n2", stale="true"))), Retry)
 
 
 def test_T06_a_qop_once_seen_must_stay() -> None:
