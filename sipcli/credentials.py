@@ -202,6 +202,10 @@ def _refuse_username(name: str) -> None:
         raise ValueError("the user name is no text: it has half a character in it")
 
 
+_LONGEST_LIFE = 10**15
+"""Seconds: JSON knows whole numbers that no float holds, and deadlines are floats."""
+
+
 def _check_kinds(username: str, realm: str, expires_in: float | None, ref: str | None) -> None:
     """TypeError here, where whoever made the mistake sees it, and not where an answer is put together."""
     _refuse_username(username)
@@ -209,6 +213,8 @@ def _check_kinds(username: str, realm: str, expires_in: float | None, ref: str |
         raise TypeError(f"the realm is a text, not {type(realm).__name__}")
     if expires_in is not None and not isinstance(expires_in, int | float):
         raise TypeError(f"expires_in is a number of seconds, not {type(expires_in).__name__}")
+    if isinstance(expires_in, int) and abs(expires_in) > _LONGEST_LIFE:
+        raise ValueError("expires_in is further away than any clock goes")
     if ref is not None and not isinstance(ref, str):
         raise TypeError(f"ref is a text, not {type(ref).__name__}")
 

@@ -187,3 +187,22 @@ def test_t01_a_callee_who_calls_himself_the_registrar_gets_nothing_unasked() -> 
     bye = wire.one()
     assert (bye.uri, bye.all("route")) == ("sip:example.com", [PROXY])
     assert not bye.has("authorization")
+
+
+@DOORS
+@REALMS
+def test_T01_a_call_whose_other_end_moved_to_another_host_is_asked_nothing_there(realm: str, proxy: bool) -> None:
+    """A B2BUA hands its call over by the Contact of an UPDATE (RFC 3261 section 12.2): the new host is a stranger."""
+    wire, gate = registered(), Gate(realm=realm, proxy=proxy)
+    caller = Caller(contact="<sip:bob@192.0.2.1:5060>")
+    call = taken(wire, caller, ("192.0.2.1", 5060))
+    caller.contact = MALLORYS_CONTACT
+    wire.deliver(caller.request("UPDATE"))
+    wire.take()
+    asked = len(wire.told(AuthChallenged))
+    wire.do(call.hangup)
+    bye = wire.one()
+    assert bye.method == "BYE" and wire.sent_over[-1].remote == MALLORY
+    assert not bye.has("authorization") and not bye.has("proxy-authorization")
+    wire.deliver(gate.ask(bye), wire.sent_over[-1])
+    gets_nothing(wire, asked)

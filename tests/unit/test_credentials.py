@@ -73,6 +73,14 @@ def test_what_is_no_number_or_text_is_refused_where_it_is_made(wrong: dict[str, 
             make()
 
 
+def test_a_life_that_no_clock_holds_is_refused_where_it_is_given() -> None:
+    """It overflowed where an answer was put together, when its challenge was spent."""
+    with pytest.raises(ValueError, match="further away"):
+        PasswordCredentials("alice", Secret("x"), expires_in=10**400)
+    for life in (10**15, math.inf, math.nan, -1, 0.0):
+        assert PasswordCredentials("alice", Secret("x"), expires_in=life).expires_in is life
+
+
 @pytest.mark.parametrize("life", [math.nan, math.inf, -math.inf])
 def test_a_code_lives_for_a_finite_time(life: float) -> None:
     """The event says so in JSON, which knows no infinity; and a timer is set for it."""
