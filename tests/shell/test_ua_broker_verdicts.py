@@ -231,6 +231,25 @@ async def test_a_keeper_that_breaks_is_a_warning_without_its_text() -> None:
 
 
 @stepped
+async def test_T17_a_keeper_whose_error_cannot_be_read_is_a_warning_too() -> None:
+    class Mute(Unavailable):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    class Broken(Keeper):
+        def remember(self, request: Any, credentials: Any) -> None:
+            raise Mute("x")
+
+    rig = BrokerRig(Broken(password("right")), save=True)
+    exchange = rig.challenge(digest())
+    await settle()
+    rig.final(exchange, final(200))
+    await settle()
+    (warning,) = rig.told(WarningNotice)
+    assert warning.message == "the secret could not be kept: p raised Mute"
+
+
+@stepped
 async def test_feedback_that_finds_no_lane_is_dropped_with_a_line(caplog: pytest.LogCaptureFixture) -> None:
     rig = BrokerRig(Keeper(password("right")), save=True)
     exchange = rig.challenge(digest())

@@ -317,6 +317,24 @@ async def test_T27_an_idle_thread_keeps_no_secret_alive() -> None:
 
 
 @stepped
+async def test_T27_a_job_whose_settling_fails_is_forgotten_all_the_same() -> None:
+    with bench() as b:
+        secret = Secret("hunter2")
+        gone, box, heard = weakref.ref(secret), [secret], []
+        del secret
+
+        def breaks(job: Job) -> None:
+            heard.append(job.label)
+            raise RuntimeError("whoever submitted it")
+
+        job = Job("p", lambda: box.pop(), breaks)
+        b.workers.fetch.submit(job)
+        await until(lambda: heard)
+        gc.collect()
+        assert gone() is None and job.result is None
+
+
+@stepped
 async def test_the_current_job_is_known_to_the_worker_only() -> None:
     with bench() as b:
         job = b.submit(current_job.get)

@@ -21,7 +21,6 @@ from sipcli.credentials import (
     Credentials,
     Denied,
     NotFound,
-    ProviderError,
     Rejection,
     SigningCredentials,
     Unavailable,
@@ -36,6 +35,7 @@ from sipcli.ua.auth.flight import Flight
 from sipcli.ua.auth.rations import Prompts
 from sipcli.ua.auth.shelf import Shelf
 from sipcli.ua.auth.signing import Signing, SigningResult
+from sipcli.ua.lanes.faults import Bug, as_provider_error
 from sipcli.ua.lanes.workers import Job, Workers
 from sipcli.ua.notices import Notice, WarningNotice
 
@@ -286,8 +286,8 @@ class CredentialBroker:
         if not self._feedback:
             self._drained.set()
         if job.error is not None:
-            known = isinstance(job.error, ProviderError)
-            why = str(job.error) if known else f"{job.label} raised {type(job.error).__name__}"
+            error = as_provider_error(job.label, self.shelf.origin(job.label), job.error)
+            why = f"{job.label} raised {type(job.error).__name__}" if isinstance(error, Bug) else str(error)
             verb = "kept" if what == "remember" else "erased"
             self.tell(WarningNotice(code=f"{what}_failed", message=f"the secret could not be {verb}: {why}"))
 

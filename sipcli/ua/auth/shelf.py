@@ -46,6 +46,7 @@ class Shelf:
         self._built: dict[str, CredentialProvider] = {}
         self._interactive: dict[str, bool] = {}
         self._at_terminal: dict[str, bool] = {}
+        self._signs: dict[str, bool] = {}
         # One lock per name: a keychain that hangs while it is built must not keep Vault from being built.
         self._locks: dict[str, threading.Lock] = {}
 
@@ -59,7 +60,7 @@ class Shelf:
 
     def signs(self, name: str) -> bool:
         """Can it sign?  False as long as it was not built."""
-        return isinstance(self._built.get(name), Signs)
+        return name in self._built and self._signs[name]
 
     def origin(self, name: str) -> str:
         """The module that *name* comes from, for the line that reports its failure."""
@@ -81,6 +82,8 @@ class Shelf:
                     provider = self._factory(name)
                     self._at_terminal[name] = bool(getattr(provider, "at_terminal", False))
                     self._interactive[name] = bool(provider.interactive)
+                    # Looked at here, once: a provider may be a proxy that fetches its attributes, or fails to.
+                    self._signs[name] = isinstance(provider, Signs)
                     self._built[name] = provider
         return provider
 
@@ -90,7 +93,7 @@ class Shelf:
         What keeps passwords is not asked for a SIM's key: it might unlock a keychain, or ask a person, in vain.
         """
         provider = self.take(name)
-        if not isinstance(provider, Signs) and not set(AKA).isdisjoint(request.algorithms):
+        if not self._signs[name] and not set(AKA).isdisjoint(request.algorithms):
             raise NotFound("it signs nothing, and the server wants a SIM to answer")
         if self._interactive[name]:
             answer: Credentials = ELSEWHERE

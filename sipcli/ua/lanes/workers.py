@@ -195,9 +195,11 @@ class Lane:
             self._threads += 1  # it is back: one too many, if it was replaced meanwhile
             if self._closed or self._threads > max(1, min(self._outstanding, self.width)):
                 self._retire(1)
-        if not job.withdrawn:
-            job.on_done(job)
-        job.forget()
+        try:
+            if not job.withdrawn:
+                job.on_done(job)
+        finally:
+            job.forget()
 
     # --- on a worker ----------------------------------------------------------------------------------------
 

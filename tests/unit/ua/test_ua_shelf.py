@@ -55,6 +55,25 @@ def test_what_fails_to_be_built_is_tried_again() -> None:
     assert shelf.take("p").name == "p"
 
 
+def test_T17_whether_a_provider_signs_is_looked_at_where_it_is_built_and_never_on_the_loop() -> None:
+    """It may be a proxy, whose attributes are fetched, or fail to be; before Python 3.12 a look runs them."""
+    looks: list[str] = []
+
+    class Proxy(FakeProvider):
+        @property
+        def sign(self) -> Any:
+            looks.append("sign")
+            return lambda *_: None
+
+    shelf = Shelf(lambda name: Proxy(name=name))
+    assert shelf.signs("p") is False
+    shelf.take("p")
+    looks.clear()
+    assert shelf.signs("p") is True and looks == []
+    shelf.drop(["p"])
+    assert shelf.signs("p") is False
+
+
 def test_an_interactive_provider_is_asked_elsewhere() -> None:
     secret = password("x")
     shelf = Shelf(lambda name: FakeProvider(secret, interactive=True))
