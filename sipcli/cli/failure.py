@@ -26,6 +26,16 @@ _NEXT_STEPS: dict[type[BaseException], str] = {
     errors.RemoteProtocolError: "look at what the server sent with -vv",
 }
 """The next step where the one who raised the error knew none."""
+_MEDIA_STEPS = {
+    "no relay": "is turn in the account right, and does that server take us? Or do without: --ice optional",
+    "does no ICE": "do without: --ice optional",
+    "ICE found no path": "look at what was offered with --ladder, or do without: --ice off",
+    "does not encrypt": "if this call may be heard by others: --srtp optional",
+    "SRTP keys": "if this call may be heard by others: --srtp optional",
+    "has no SDP": "look at what was sent with --ladder",
+    "our offer": "look at what was sent with --ladder",
+}
+"""By words of what stood in the way of the audio, where it is no codec."""
 
 
 def report_failure(
@@ -49,7 +59,7 @@ def report_failure(
 
 def _sentence(error: BaseException) -> tuple[str, str | None]:
     if isinstance(error, SipcliError):
-        hint = error.hint or next((_NEXT_STEPS[kind] for kind in type(error).__mro__ if kind in _NEXT_STEPS), None)
+        hint = error.hint or _next_step(error)
         return str(error) or type(error).__name__, hint
     if isinstance(error, ProviderError):
         return str(error) or type(error).__name__, None
@@ -67,6 +77,14 @@ def _sentence(error: BaseException) -> tuple[str, str | None]:
         f"this is a bug of sipcli: {type(error).__name__}: {error}",
         "run it again with -vv and report what it prints",
     )
+
+
+def _next_step(error: SipcliError) -> str | None:
+    if isinstance(error, errors.MediaFailed):
+        for words, step in _MEDIA_STEPS.items():
+            if words in str(error):
+                return step
+    return next((_NEXT_STEPS[kind] for kind in type(error).__mro__ if kind in _NEXT_STEPS), None)
 
 
 def _cause(error: BaseException) -> str | None:

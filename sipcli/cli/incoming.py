@@ -126,7 +126,7 @@ class CallDesk:
             async with asyncio.timeout(timeout):
                 await self._first.wait()
         except TimeoutError:
-            raise NoAnswer(f"no call came in {timeout:g} s") from None
+            raise NoAnswer(f"no call came in {timeout:g} s", hint="call it, or wait longer: --timeout S") from None
         await self._enough.wait()
         await self.idle()
 

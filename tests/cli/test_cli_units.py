@@ -144,6 +144,22 @@ class TestFailures:
             "exit": 3,
         }.items() <= result.items()
 
+    @pytest.mark.parametrize(
+        ("what", "step"),
+        [
+            ("the other side does no ICE, and we insist on it", "--ice optional"),
+            ("call: ICE found no path for the audio", "--ice off"),
+            ("the peer does not encrypt the audio, and we insist on it", "--srtp optional"),
+            ("none of the peer's SRTP keys can be used (length, suite or tag)", "--srtp optional"),
+            ("call: the answer has no SDP", "--ladder"),
+            ("call failed: 488, server says “NO SERVICE”", "--codec"),
+            ("call failed: 488 Not Acceptable Here", "--codec"),
+        ],
+    )
+    def test_what_stands_in_the_way_of_audio_has_its_own_next_step(self, what: str, step: str) -> None:
+        status, said = self.report(errors.MediaFailed(what, code=488))
+        assert (status, step in said.splitlines()[1]) == (12, True), said
+
 
 class TestWho:
     @pytest.mark.parametrize(
