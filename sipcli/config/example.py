@@ -31,6 +31,7 @@ expires     = 600                                    # seconds a registration la
 # dnd       = true                                   # do not disturb: calls are refused with dnd_code (480, 486, 603)
 # 100rel    = "required"                             # off | supported | required: is what rings acknowledged?
 # silence   = 20                                     # seconds without audio until we ask if they are there; 0: never
+# silence_suppression = true                         # G.711, G.722: comfort noise goes out in place of our silence
 # dtmf_mode = "info"                                 # auto | auto_info | info | inband: how digits are sent
 # ice       = "optional"                             # off | optional | required | relay: a path through NATs
 # stun      = "stun:stun.example.com"

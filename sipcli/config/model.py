@@ -126,6 +126,8 @@ class AccountConfig:
     """Seconds without RTP and RTCP after which the other side is asked whether it is still there; 0: never."""
     codecs: tuple[str, ...] | None = None
     """Offered and taken, in this order; None: all that this installation can do."""
+    silence_suppression: bool = False
+    """Who hears comfort noise is sent that in place of our silence (RFC 3389)."""
     dtmf_mode: DtmfMode = "auto"
     """How digits are sent."""
     srtp: SrtpPolicy = "optional"

@@ -175,6 +175,7 @@ ACCOUNT: Mapping[str, Rule] = {
     "100rel": Rule(_one_of("off", "supported", "required")),
     "silence": Rule(_number(0, 86400)),
     "codecs": Rule(_codecs),
+    "silence_suppression": Rule(_flag),
     "dtmf_mode": Rule(_one_of("auto", "auto_info", "info", "inband")),
     "srtp": Rule(_one_of("off", "optional", "required")),
     "srtp_keys": Rule(_one_of("sdes", "dtls", "any")),

@@ -47,6 +47,8 @@ class Agreement:
     nowhere: bool = False
     send_format: Format = field(default_factory=lambda: MappingProxyType({}))
     send_event_clock: int = 8000
+    takes_noise: bool = False
+    """The peer hears comfort noise (RFC 3389), and the codec is of its clock."""
     srtp: SrtpKeys | None = None
     """Keys that were in the SDP."""
     dtls: DtlsTerms | None = None

@@ -140,6 +140,7 @@ class Negotiator:
             send_format=media.parameters_of(send_type),
             send_event_type=event,
             send_event_clock=clock,
+            takes_noise=_takes_noise(codec, media),
             receive_event_types={**event_types(offered), **event_types(media)},
             remote=remote,
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
@@ -211,6 +212,7 @@ class Negotiator:
             send_format=media.parameters_of(payload_type),
             send_event_type=event,
             send_event_clock=clock,
+            takes_noise=_takes_noise(codec, media),
             receive_event_types=event_types(media),
             remote=remote,
             remote_rtcp=_rtcp_of(remote, media, mux=mux),
@@ -228,7 +230,7 @@ class Negotiator:
         codec = agreement.codec
         formats = [str(agreement.send_type)]
         lines = codec_lines(codec, agreement.send_type)
-        if codec.clock_rate == 8000 and str(COMFORT_NOISE) in media.formats:
+        if agreement.takes_noise:
             formats.append(str(COMFORT_NOISE))
         event = agreement.send_event_type
         if event is not None:
@@ -305,6 +307,11 @@ def _agreed(keys: Keys) -> _Agreed:
         "srtp": keys if isinstance(keys, SrtpKeys) else None,
         "dtls": keys if isinstance(keys, DtlsTerms) else None,
     }
+
+
+def _takes_noise(codec: Codec, media: MediaDescription) -> bool:
+    """Type 13 stands for an rtpmap of 8 kHz, and may not be given another meaning (RFC 3389 section 4)."""
+    return codec.clock_rate == 8000 and str(COMFORT_NOISE) in media.formats
 
 
 def _is_nowhere(description: SessionDescription, media: MediaDescription) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sipcli.media.agreement import Agreement
+from sipcli.media.agreement import COMFORT_NOISE, Agreement
 from sipcli.media.codecs import Codec, Encoder, Format, make_encoder
 from sipcli.media.dtmf import DIGITS, GAP_MS, TONE_MS, DtmfSender, check_digits
 from sipcli.media.quality import TxStats
 from sipcli.media.rtp import RtpPacket
+from sipcli.media.suppress import SilenceSuppressor
 from sipcli.media.tone import FRAME, Oscillator, dtmf_frequencies
 
 __all__ = ["Beginning", "RtpSender"]
@@ -47,6 +48,8 @@ class RtpSender:
         self._event_timestamp = 0
         self._talking = False
         self._inband: list[bytes] = []
+        self.suppressor: SilenceSuppressor | None = None
+        """None: silence is sent like any other sound."""
         self.dtmf = DtmfSender()
         self.packets = 0
         self.octets = 0
@@ -111,11 +114,17 @@ class RtpSender:
                 self._event_timestamp = self.timestamp
             payload = event.payload.to_bytes()
             return self._number(agreement.send_event_type, self._event_timestamp, payload, marker=event.marker)
-        if self._inband:
+        tones = bool(self._inband)
+        if tones:
             pcm = self._inband.pop(0)
         if pcm is None:
             self._talking = False
             return None
+        if self.suppressor is not None and agreement.takes_noise and not tones:
+            noise = self.suppressor.judge(pcm)
+            if noise is not None:
+                self._talking = False
+                return self._number(COMFORT_NOISE, self.timestamp, noise, marker=False) if noise else None
         assert self._encoder is not None  # it came with the agreement
         payload = self._encoder.encode(pcm)
         if not payload:

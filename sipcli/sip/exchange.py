@@ -246,6 +246,9 @@ class Exchange:
         self.last = request
         if self._session is not None:
             self.last = request = self._session.authorize(self, request)
+        if (why := self._search.unfit(request, flow, target.hop)) is not None:
+            self._finish(None, why)
+            return
         if self._search.outgrown(self, request, flow, target.hop):
             return
         self._sends += 1

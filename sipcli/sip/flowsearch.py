@@ -78,6 +78,18 @@ class FlowSearch:
         self._go_by(seeker, stream, size)
         return True
 
+    def unfit(self, request: Request, flow: Flow, hop: Hop) -> str | None:
+        """Why *request* must not leave by *flow*, nor by any other; None: it may.
+
+        Nobody slows down for a large MESSAGE over UDP, and MESSAGEs come in numbers: there it is TCP or nothing
+        (RFC 3428 section 8).  Other requests fall back to UDP where TCP is refused (RFC 3261 section 18.1.1).
+        """
+        if request.method != "MESSAGE" or flow.reliable or (size := len(request.to_bytes())) <= UDP_LIMIT:
+            return None
+        if self._fallback is None and self._core.flows.stream_hop(self._account, hop) is not None:
+            return None  # TCP is about to be tried
+        return f"size: {size} octets are too many for UDP, which takes messages of {UDP_LIMIT}, and there is no TCP"
+
     def exclude(self, flow: Flow) -> None:
         """Its server failed us: this request does not go there again."""
         self._failed |= {flow.remote}

@@ -65,11 +65,13 @@ _KINDS: dict[str, type[SipcliError]] = {
     "tls": TlsError,
     "closed": AgentClosed,
     "protocol": RemoteProtocolError,
+    "size": NetworkError,
 }
 _HINTS = {
     "dns": "check the name, or name the server with --registrar",
     "connect": "is the server running, and is the port right?",
     "lost": "is the server well, and does that port speak SIP? --ladder draws what went back and forth",
+    "size": "send it in parts, or over TCP or TLS: --transport tcp",
     "tls": "does that port speak TLS?",
 }
 

@@ -72,13 +72,39 @@ def test_D05_a_message_that_is_large_goes_by_tcp() -> None:
     assert wire.last(events.FlowWanted).hop.transport == "tcp"
 
 
+@pytest.mark.parametrize("pinned", ["account", "uri"])
+def test_D05_a_message_that_is_large_goes_by_udp_for_nobody(pinned: str) -> None:
+    """RFC 3428 section 8: also where the account, or the address, insists on UDP."""
+    wire = Wire(account=pinned == "account")
+    account, uri = ("work", "sip:bob@example.net") if pinned == "account" else (None, "sip:bob@192.0.2.1;transport=udp")
+    for octets, sent in ((200, True), (1300, False)):
+        oneshot = wire.do(lambda octets=octets: wire.engine.message(account, SipUri.parse(uri), b"x" * octets))
+        assert [heard.method for heard in wire.take()] == (["MESSAGE"] if sent else [])
+        assert oneshot.done is not sent
+    done = wire.last(events.RequestDone)
+    assert done.response is None and str(done.why).startswith("size: ")
+
+
+def test_D05_a_message_that_is_large_fails_where_tcp_is_refused() -> None:
+    wire = Wire(account=False)
+    wire.grant = False
+    wire.do(lambda: wire.engine.message(None, SipUri.parse("sip:bob@big.example"), b"x" * 1300))
+    wanted = wire.last(events.FlowWanted)
+    wire.do(lambda: wire.engine.flow_failed(wanted.ticket, "connect: no", wire.clock))
+    wanted = wire.last(events.FlowWanted)
+    assert wanted.hop.transport != "tcp", "it may be less than it was guessed to be"
+    wire.do(lambda: wire.engine.flow_ready(wanted.ticket, wire.flow(), wire.clock))
+    assert wire.silent()
+    assert str(wire.last(events.RequestDone).why).startswith("size: ")
+
+
 def test_a_retry_that_grows_beyond_1300_octets_changes_to_tcp_and_back() -> None:
     for refused in (False, True):
         wire, gate = Wire(), Gate()
         wire.engine.remove_account("work")
         object.__setattr__(wire.profile, "transport", None)
         wire.do(lambda wire=wire: wire.engine.add_account(wire.profile, wire.session))
-        wire.do(lambda wire=wire: wire.engine.message("work", BOB, b"x" * 600))
+        wire.do(lambda wire=wire: wire.engine.request("work", "OPTIONS", BOB, body=b"x" * 600))
         first = wire.one()
         wire.deliver(gate.ask(first, nonce="n" * 500))
         wire.grant = False

@@ -232,6 +232,20 @@ class TestSessionTimer:
         assert (refused.status, refused.header("min-se")) == (422, "90")
         assert not wire.told(events.CallIncoming)
 
+    @pytest.mark.parametrize("method", ["UPDATE", "INVITE"])
+    def test_D03_too_short_inside_a_call_is_422_and_the_session_stays(self, method: str) -> None:
+        wire, _, callee = timed(180, "uas")
+        wire.deliver(callee.request(method, "Supported: timer", "Session-Expires: 89", body=OFFER))
+        refused = wire.take()[-1]
+        assert (refused.status, refused.header("min-se")) == (422, "90")
+        assert not wire.told(events.CallReoffered)
+        if method == "INVITE":
+            wire.deliver(callee.request("ACK", cseq=refused.cseq, branch=refused.branch))
+        wire.run(147)
+        assert wire.silent(), "it ends when it would have ended"
+        wire.run(1.5)
+        assert wire.take()[0].method == "BYE"
+
     def test_D03_where_a_proxy_asked_for_a_caller_without_timers_we_refresh(self) -> None:
         """RFC 4028 section 9, table 2: refresher=uas, and no Require; else the proxy takes the call for dead."""
         wire, caller = Wire(), Caller()

@@ -74,6 +74,18 @@ class TestRinging:
         wire.deliver(bob.request("ACK", cseq=1, branch=f"z9hG4bK-{bob.call_id}-1"))
         wire.drain()
 
+    @pytest.mark.parametrize("drawn", [0, 1, 2**31 - 2, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1])
+    def test_D02_the_first_number_is_between_1_and_2_to_the_31st_less_1(self, drawn: int) -> None:
+        """RFC 3262 section 3: whatever was drawn, so that no row of them ever wraps."""
+        wire, bob = Wire(), Caller()
+        invite = bob.request("INVITE", CAN, body=OFFER)
+        object.__setattr__(
+            wire.engine.config, "random", lambda octets: drawn.to_bytes(4, "big")[-octets:].rjust(octets)
+        )
+        wire.deliver(invite)
+        wire.do(wire.last(events.CallIncoming).call.ring)
+        assert 1 <= int(wire.one().header("rseq")) <= 2**31 - 1
+
     def test_who_cannot_is_told_in_the_old_way(self) -> None:
         wire, call, _ = called()
         wire.do(call.ring)

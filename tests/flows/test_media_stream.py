@@ -159,7 +159,7 @@ def test_a_skipped_beat_shows_in_the_timestamp_only() -> None:
     assert call.a.stream.report().tx.skipped == 3
 
 
-def test_loss_is_measured_and_heard_by_both() -> None:
+def test_E01_loss_is_measured_and_heard_by_both() -> None:
     call = Call(Party(A, 440), Party(B, 1000), to_b=lossy(0.02, 0.05))
     call.run(30)
     heard = call.b.stream.report()
@@ -195,7 +195,7 @@ def test_E01_a_report_says_how_long_ago_the_peers_last_one_came() -> None:
     assert (block.last_sr, block.delay) == (0x4567_89AB, 0x0002_8000)
 
 
-def test_jitter_is_measured_and_absorbed() -> None:
+def test_E01_jitter_is_measured_and_absorbed() -> None:
     call = Call(Party(A, 440), Party(B, 1000), to_b=jittery(0.02, 0.06))
     call.run(20)
     report = call.b.stream.report()
@@ -249,7 +249,7 @@ def test_a_peer_without_events_hears_the_tones() -> None:
 # -- who is believed --------------------------------------------------------------
 
 
-def test_a_strangers_packets_are_not_heard() -> None:
+def test_E01_a_strangers_packets_are_not_heard() -> None:
     call = Call(Party(A, 440), Party(B, 1000))
     call.run(0.5)
     oscillator = Oscillator(2000)
@@ -300,7 +300,7 @@ def test_T21_a_byes_ssrc_must_be_the_peers() -> None:
     assert not call.a.stream.ended_by_peer
 
 
-def test_rubbish_is_counted_and_forgotten() -> None:
+def test_E01_rubbish_and_truncated_reports_are_counted_and_forgotten() -> None:
     call = Call(Party(A, 440), Party(B, 1000))
     call.run(0.5)
     source = random.Random(5)
@@ -327,7 +327,7 @@ def test_unknown_payload_types_are_not_played_and_not_lost() -> None:
     assert set(call.a.heard) == {SILENCE}
 
 
-def test_rtcp_at_the_rtp_port_is_no_new_source() -> None:
+def test_E01_rtcp_at_the_rtp_port_is_no_new_source() -> None:
     a, b = Party(A, 440), Party(B, 1000)
     call = Call(a, b)
     a.negotiator.accept_answer(b.negotiator.answer(a.negotiator.offer().replace(b"a=rtcp-mux\r\n", b"")))

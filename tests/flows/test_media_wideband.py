@@ -12,6 +12,7 @@ from sipcli.media import g711
 from sipcli.media.offer import Negotiator
 from sipcli.media.rtp import RtpPacket, parse_rtp
 from sipcli.media.sdes import SrtpPolicy
+from sipcli.media.suppress import SilenceSuppressor
 from sipcli.media.tone import Oscillator, dominant_hz, goertzel, rms, samples_of
 from tests.flows.test_media_stream import STRANGER, A, B, Call, Party
 from tests.support.networks import jittery, lossy
@@ -163,6 +164,38 @@ def test_comfort_noise_is_heard_at_its_level_until_somebody_speaks() -> None:
     level = 20 * math.log10(rms(b"".join(a.heard[-50:])) / 32768)
     assert level == pytest.approx(-50, abs=1)
     assert a.stream.receiver.unknown_payloads == 0
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "G722"])
+def test_our_silence_goes_out_as_comfort_noise_to_who_hears_it(codec: str) -> None:
+    a, b = pair(codec)
+    call = Call(a, b)
+    a.stream.sender.suppressor = SilenceSuppressor()
+    a.oscillator = Oscillator(440, rate=a.stream.receiver.rate, level_dbfs=-60)
+    call.run(3)
+    noise = [packet for packet in a.rtp if packet.payload_type == 13]
+    assert 6 <= len(noise) <= 7 and {packet.payload for packet in noise} == {bytes([63])}
+    assert len(a.rtp) == 15 + len(noise)
+    level = 20 * math.log10(rms(b"".join(b.heard[-50:])) / 32768)
+    assert level == pytest.approx(-63, abs=1.5), "and they hear a room, no dead line"
+    assert b.stream.report().rx.lost == 0
+    a.oscillator = Oscillator(440, rate=a.stream.receiver.rate)
+    a.sent.clear()
+    call.run(1)
+    assert {packet.payload_type for packet in a.rtp} == {0 if codec == "PCMU" else 9}
+    assert [packet.marker for packet in a.rtp] == [True] + [False] * 49
+    assert b.tone() == pytest.approx(440, abs=2)
+
+
+def test_who_hears_no_comfort_noise_is_sent_our_silence() -> None:
+    a, b = pair("PCMU")
+    call = Call(a, b)
+    a.stream.sender.suppressor = SilenceSuppressor()
+    a.negotiator.accept_answer(b.negotiator.answer(a.negotiator.offer().replace(b"AVP 0 13", b"AVP 0")))
+    a.configure()
+    a.oscillator = Oscillator(440, level_dbfs=-60)
+    call.run(1)
+    assert {packet.payload_type for packet in a.rtp} == {0} and len(a.rtp) == 50
 
 
 class TestEncrypted:

@@ -123,6 +123,7 @@ def settings_for(account: Account | None, audio: dict[str, Any], *, secure: bool
     settings.pop("dtmf_mode", None)  # the call's own affair: INFO is no audio
     if account is not None:
         settings.setdefault("codecs", account.config.codecs)
+        settings.setdefault("silence_suppression", account.config.silence_suppression)
     settings |= srtp_for(account, settings, secure=secure)
     settings["ice"] = ice_for(account, settings.get("ice"))
     return settings

@@ -19,6 +19,7 @@ from sipcli.media.offer import Negotiator
 from sipcli.media.quality import MediaReport
 from sipcli.media.sdes import KeyPolicy, SrtpPolicy
 from sipcli.media.stream import AudioStream
+from sipcli.media.suppress import SilenceSuppressor
 from sipcli.ua.media.audioend import AudioEnd
 from sipcli.ua.media.audioport import AudioPort
 from sipcli.ua.media.audiospec import AudioSpec, parse_audio
@@ -54,6 +55,8 @@ class MediaSession:
     *srtp* says whether the audio is encrypted, *srtp_keys* how keys are agreed on, *secure* whether the signalling is
     over TLS: without it no key goes into an SDP.
 
+    *silence_suppression*: a peer who hears comfort noise is sent that in place of our silence (RFC 3389).
+
     *host* is our address, as the peer shall see it. *on_dtmf(digit, duration_ms)*, *on_state(state)*,
     *on_warning(code, message)* and *on_failed(error)* (no keys came: nothing will be sent or heard) are called on
     the loop. *clock* and *random* are for tests.
@@ -70,6 +73,7 @@ class MediaSession:
         srtp: SrtpPolicy = "off",
         srtp_keys: KeyPolicy = "sdes",
         secure: bool = True,
+        silence_suppression: bool = False,
         ice: IceSettings | None = None,
         host: str = "127.0.0.1",
         ports: range | None = None,
@@ -89,6 +93,7 @@ class MediaSession:
         self._srtp: SrtpPolicy = srtp
         self._srtp_keys: KeyPolicy = srtp_keys
         self._secure = secure
+        self._suppresses = silence_suppression
         self._host, self._ports = host, ports
         self._on_dtmf, self._on_state, self._on_warning, self._on_failed = on_dtmf, on_state, on_warning, on_failed
         self._ice_settings, self._on_ice = ice, on_ice
@@ -131,6 +136,8 @@ class MediaSession:
             )
             now = self._clock()
             self._stream = AudioStream(random=self._random, now=now, ntp_offset=time.time() + _NTP_EPOCH - now)
+            if self._suppresses:
+                self._stream.sender.suppressor = SilenceSuppressor()
             tell = (self.become, self._on_failed, self._warn)
             self._dtls = DtlsDriver(self._stream, self._sockets, self._clock, *tell, secure=self._secure)
             if self.ice is not None:

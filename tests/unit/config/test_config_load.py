@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
 import pytest
@@ -21,7 +23,10 @@ from sipcli.config.example import EXAMPLE
 from sipcli.config.model import DEFAULT_CREDENTIALS
 from sipcli.config.schema import PROVIDER_KEYS
 from sipcli.errors import ConfigError
+from sipcli.media.offer import Negotiator
+from sipcli.media.sdp import parse_sdp
 from sipcli.plugins import load_provider
+from sipcli.ua.calls.callmedia import settings_for
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -43,6 +48,16 @@ class TestWhatItBecomes:
         assert account.expires == 600
         assert account.register is True
         assert account.policy.md5_over_udp == "warn"
+
+    def test_the_codecs_of_an_account_are_offered_in_its_order_and_no_others(self) -> None:
+        text = MINIMAL + 'codecs = ["pcma", "l16", "pcmu"]\ndtmf_mode = "auto_info"\n'
+        account: Any = SimpleNamespace(config=parse_config(text).accounts["work"])
+        settings = settings_for(account, {}, secure=False)
+        assert "dtmf_mode" not in settings, "INFO is no audio"
+        negotiator = Negotiator(rtp=("192.0.2.1", 4000), session_id=1, codecs=settings["codecs"], events=False)
+        formats = parse_sdp(negotiator.offer()).media[0].formats
+        assert formats == ("8", "97", "0", "13")
+        assert settings_for(account, {"codecs": ("PCMU",)}, secure=False)["codecs"] == ("PCMU",), "--codec outranks it"
 
     def test_everything_that_the_contract_names(self) -> None:
         config = parse_config(

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from sipcli.errors import ConfigError, LocalProtocolError, ParseError
 from sipcli.media.codecs import CODECS, DEFAULT, choose, g722, make_decoder, make_encoder, opus
 from sipcli.media.comfort import ComfortNoise
+from sipcli.media.offer import Negotiator
+from sipcli.media.sdp import parse_sdp
 from sipcli.media.tone import dbfs, dominant_hz, pcm_of, rms, samples_of
 from tests.support.real import require
 
@@ -113,6 +115,30 @@ def test_E05_opus_restores_a_lost_packet_from_the_one_after_it() -> None:
     without, _ = decoded(redundancy=False)
     assert gaps > 8
     assert with_copy < 0.5 * without
+
+
+def test_E05_redundancy_is_for_who_asks_for_it() -> None:
+    """RFC 7587 section 6.1: without ``useinbandfec=1`` it may not be decoded, and would be octets for nothing."""
+
+    def packets(loss: float, **wanted: str) -> list[bytes]:
+        encoder = make_encoder(CODECS["OPUS"], wanted)
+        encoder.expect_loss(loss)
+        return [encoder.encode(frame) for frame in _voice(25)]
+
+    for wanted in ({}, {"useinbandfec": "0"}):
+        assert packets(25, **wanted) == packets(0, **wanted)
+    assert packets(25, useinbandfec="1") != packets(0, useinbandfec="1")
+
+
+def test_E05_we_ask_for_redundancy_and_not_for_pauses() -> None:
+    """RFC 7587 section 7: in offers, and in answers under the number that the offer gave it."""
+    ours = Negotiator(rtp=("192.0.2.1", 4000), session_id=1, codecs=("OPUS",))
+    for sdp, number in ((offer := ours.offer(), 96), (offer.replace(b"96", b"107"), 107)):
+        theirs = Negotiator(rtp=("192.0.2.2", 4000), session_id=2, codecs=("OPUS",))
+        for description in (parse_sdp(sdp), parse_sdp(theirs.answer(sdp))):
+            media = description.media[0]
+            assert media.rtpmaps[number] == (number, "opus", 48000, 2)
+            assert media.parameters_of(number) == {"useinbandfec": "1", "usedtx": "0"}
 
 
 def test_E05_opus_heeds_what_the_peer_can_play_and_wants_to_pay() -> None:

@@ -59,7 +59,7 @@ def test_other_items_of_a_source_description_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, len(build_compound(REPORT, Bye(ssrcs=(9,), reason="x")))))
-def test_a_truncated_compound_is_refused(cut: int) -> None:
+def test_E01_a_truncated_compound_is_refused(cut: int) -> None:
     data = build_compound(REPORT, Bye(ssrcs=(9,), reason="x"))
     if cut == len(build_compound(REPORT)):
         assert parse_compound(data[:cut]) == (REPORT,)
@@ -83,7 +83,7 @@ def test_a_truncated_compound_is_refused(cut: int) -> None:
         b"\xa0\xc9\x00\x01\x00\x00\x00\x09",
     ],
 )
-def test_lies_are_refused(data: bytes) -> None:
+def test_E01_lies_are_refused(data: bytes) -> None:
     with pytest.raises(ParseError):
         parse_compound(data)
 

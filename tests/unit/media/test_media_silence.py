@@ -13,6 +13,7 @@ from sipcli.media.codecs import choose, make_encoder
 from sipcli.media.comfort import ComfortNoise
 from sipcli.media.receiver import RtpReceiver
 from sipcli.media.rtp import RtpPacket
+from sipcli.media.suppress import SilenceSuppressor
 from sipcli.media.tone import Oscillator, rms, samples_of
 from tests.support.listening import agreed
 from tests.support.real import require
@@ -155,3 +156,32 @@ def test_a_voice_that_is_cut_off_fades_and_does_not_hum_on() -> None:
     assert max(levels) <= word
     assert max(levels[15:]) < word - 25
     assert not any(b"".join(heard[120:]))
+
+
+def _tone(level_dbfs: float, beats: int) -> list[bytes]:
+    oscillator = Oscillator(300, level_dbfs=level_dbfs)
+    return [oscillator.read() for _ in range(beats)]
+
+
+def test_a_voice_is_sent_and_a_quiet_room_is_described_now_and_then() -> None:
+    """RFC 3389 section 3.1: the level in -dBov, and a sine of -60 dBFS is 63 below the loudest square wave."""
+    suppressor = SilenceSuppressor()
+    assert [suppressor.judge(pcm) for pcm in _tone(-20, 50)] == [None] * 50
+    judged = [suppressor.judge(pcm) for pcm in _tone(-60, 100)]
+    assert judged[:15] == [None] * 15, "words end softly"
+    assert [beat for beat, noise in enumerate(judged) if noise] == [15, 35, 55, 75, 95]
+    assert {noise for noise in judged[15:] if noise} == {bytes([63])}
+    assert suppressor.judge(_tone(-20, 1)[0]) is None, "heard at once, its first 20 ms included"
+    assert suppressor.judge(_tone(-60, 1)[0]) is None
+
+
+def test_no_sound_at_all_is_the_lowest_level() -> None:
+    suppressor = SilenceSuppressor()
+    assert [suppressor.judge(bytes(320)) for _ in range(16)][-1] == b"\x7f"
+
+
+def test_a_click_in_a_quiet_room_is_not_the_room() -> None:
+    suppressor = SilenceSuppressor()
+    quiet = [*_tone(-60, 14), *_tone(-46, 1), *_tone(-60, 50)]
+    levels = [noise[0] for pcm in quiet if (noise := suppressor.judge(pcm))]
+    assert levels[0] > 55 and levels[-1] == 63

@@ -114,3 +114,16 @@ def test_E02_rfc_3711_key_derivation_is_the_rfcs() -> None:
     wire = bytes.fromhex("800f1234decafbadcafebabe4e55dc4ce79978d88ca4d215949d2402b78d6acc99ea179b8dbb")
     assert guard.protect(plain) == wire
     assert SrtpGuard(SrtpKeys("AES_CM_128_HMAC_SHA1_80", master, master)).unprotect(wire) == plain
+
+
+def test_E02_aes_gcm_is_the_rfcs() -> None:
+    """RFC 7714: a packet and a report that libsrtp's own tests, and others', have as vectors (srtp_driver.c)."""
+    master = bytes(range(16)) + bytes.fromhex("a0a1a2a3a4a5a6a7a8a9aaab")
+    keys = SrtpKeys("AEAD_AES_128_GCM", master, master)
+    plain = bytes.fromhex("800f1234decafbadcafebabe" + "ab" * 16)
+    wire = bytes.fromhex("800f1234decafbadcafebabec5002ede04cfdd2eb91159e0880aa06ed2976826f796b201df3131a127e8a392")
+    assert SrtpGuard(keys).protect(plain) == wire
+    assert SrtpGuard(keys).unprotect(wire) == plain
+    report = bytes.fromhex("81c8000bcafebabe" + "ab" * 16)
+    wire = bytes.fromhex("81c8000bcafebabec98b8b5df0392a55852b6c21ac8e7025c52c6fbea2b3b446ea31123ba88ce61e80000001")
+    assert SrtpGuard(keys).unprotect(wire, rtcp=True) == report

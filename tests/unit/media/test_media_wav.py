@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import struct
 import wave
 from array import array
 from math import log10, pi, sin
+from pathlib import Path
 
 import pytest
 
+import sipcli
 from sipcli.errors import ParseError
 from sipcli.media import g711
 from sipcli.media.resample import Resampler
@@ -171,3 +174,13 @@ def test_the_output_is_not_delayed() -> None:
     out = _converted(step, 48000, 8000, 96)
     assert out[76] < 2000
     assert out[84] > 8000
+
+
+def test_nothing_of_ours_resamples_or_decodes_by_audioop() -> None:
+    """It left the standard library in 3.13 (PEP 594), and its ``ratecv`` aliases."""
+    trees = (ast.parse(path.read_text()) for path in Path(sipcli.__file__).parent.rglob("*.py"))
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    assert "audioop" not in names
+    assert "sipcli.media.resample" in names
