@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.cli import Cli, Running
+
+Starts = Callable[..., Running]
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +32,20 @@ def _sandbox(home: Path) -> Iterator[str]:
 def address_of(running: Running) -> str:
     [at] = [at for at in running.wait_for("ready")["listen"] if at["transport"] == "udp"]
     return f"{at['host']}:{at['port']}"
+
+
+@pytest.fixture
+def starts() -> Iterator[Starts]:
+    """Starts a sipcli on a machine, and ends it with the test."""
+    started: list[Running] = []
+
+    def start(machine: Cli, *arguments: str) -> Running:
+        started.append(machine.start(*arguments))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.leave()
 
 
 @pytest.fixture

@@ -5,29 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import Starts
 from tests.support.cli import Cli, Running
 from tests.support.vandal import Guest
-
-Starts = Callable[..., Running]
-
-
-@pytest.fixture
-def starts(tmp_path: Path) -> Iterator[Starts]:
-    """Starts a sipcli on a machine, and ends it with the test."""
-    started: list[Running] = []
-
-    def start(machine: Cli, *arguments: str) -> Running:
-        started.append(machine.start(*arguments))
-        return started[-1]
-
-    yield start
-    for running in started:
-        running.leave()
 
 
 @pytest.fixture

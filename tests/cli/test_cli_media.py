@@ -5,31 +5,15 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from sipcli.media.tone import Oscillator, dominant_hz, samples_of
 from sipcli.media.wav import wav_header
-from tests.support.cli import Cli, Running
+from tests.cli.conftest import Starts
+from tests.support.cli import Cli
 from tests.support.real import ALSA_CONF, require
-
-Starts = Callable[..., Running]
-
-
-@pytest.fixture
-def starts() -> Iterator[Starts]:
-    """Starts a sipcli on a machine, and ends it with the test."""
-    started: list[Running] = []
-
-    def start(machine: Cli, *arguments: str) -> Running:
-        started.append(machine.start(*arguments))
-        return started[-1]
-
-    yield start
-    for running in started:
-        running.leave()
 
 
 @pytest.fixture
