@@ -16,8 +16,8 @@ from sipcli.media.rtcp import (
 )
 from sipcli.media.rtcpxr import UNAVAILABLE, ExtendedReport
 from sipcli.media.rtp import is_rtcp
-from tests.flows.test_media_stream import STRANGER, A, B, Call, Party
 from tests.support.networks import lossy
+from tests.support.streampair import STRANGER, A, B, Call, Party
 
 
 def _compounds(party: Party) -> list[tuple[RtcpPacket, ...]]:

@@ -14,9 +14,9 @@ from sipcli.media.rtp import RtpPacket, parse_rtp
 from sipcli.media.sdes import SrtpPolicy
 from sipcli.media.suppress import SilenceSuppressor
 from sipcli.media.tone import Oscillator, dominant_hz, goertzel, rms, samples_of
-from tests.flows.test_media_stream import STRANGER, A, B, Call, Party
 from tests.support.networks import jittery, lossy
 from tests.support.real import require
+from tests.support.streampair import STRANGER, A, B, Call, Party
 
 
 @pytest.fixture(autouse=True)
