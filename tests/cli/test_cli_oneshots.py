@@ -23,6 +23,13 @@ class TestMessageAndOptions:
         assert done.code == 2
         assert "nothing to send" in done.stderr
 
+    def test_D05_one_that_is_too_long_for_udp_says_what_to_do(self, alice: Cli) -> None:
+        done = alice.run("message", "echo", "x" * 1300, "--transport", "udp")
+        assert done.code == 7
+        assert "octets are too many for UDP" in done.stderr
+        assert "send it in parts, or over TCP or TLS: --transport tcp" in done.stderr
+        assert alice.run("message", "echo", "x" * 1300, "--transport", "tcp").code == 0
+
     def test_nobody_there(self, alice: Cli) -> None:
         assert alice.run("message", "nobody", "x").code in (5, 11)
 
