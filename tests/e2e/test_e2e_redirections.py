@@ -195,7 +195,8 @@ def test_T22_a_stranger_we_are_sent_to_asks_for_a_secret_in_vain(
 ) -> None:
     """The person agrees to go there.  SIPp wants an INVITE without any proof, and none after its challenge.
 
-    Fails without ``_standing`` in sent_on (through our proxy), and when the origin is not looked at (directly).
+    Fails without ``_standing`` in sent_on (through our proxy); directly, without that and the look at the address in
+    ``HomeGround.judge``: either is enough.
     """
     status, ask = CHALLENGES[asks]
     before = len(kamailio.verdicts())
