@@ -271,7 +271,9 @@ class Transports:
         found: list[tuple[Transport, str, int]] = []
         for udp in (*self._udp.values(), *self._extra_udp):
             found.append(("udp", udp.host, udp.port))  # noqa: PERF401 - a tuple that the type checkers recognise
-        found += [(transport, *listener.address) for transport, listener in self._listeners]
+        for transport, listener in self._listeners:
+            host, port = listener.address
+            found.append((transport, host, port))
         return found
 
     # --- keep-alives ---------------------------------------------------------------
