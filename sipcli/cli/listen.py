@@ -31,6 +31,7 @@ from sipcli.config import AccountConfig
 from sipcli.errors import ConfigError, NetworkError
 
 if TYPE_CHECKING:
+    from sipcli.sip.profile import EngineConfig
     from sipcli.ua.agent import UserAgent
 
 __all__ = ["command"]
@@ -100,8 +101,6 @@ def command(
     """
 
     async def body(run: Run) -> Outcome:
-        from sipcli.sip.profile import EngineConfig
-
         if ready_file is not None:
             _check_folder(ready_file)
         ring = said.pop("ring_timeout") or RING_S
@@ -110,7 +109,7 @@ def command(
         account = _account(run, aor, no_register, said)
         run.ends_with_reader = True
         direct = no_register or not account.register  # then there is no server of ours that calls could come through
-        engine = EngineConfig(accept_calls="any" if direct or allow_anonymous else "bound")
+        engine = _taking_calls(from_anybody=direct or allow_anonymous)
         port, there = said.pop("port"), person_there(run)
         desk = CallDesk(run, plan, talk, limit=max_calls, ring=ring, chooser=chooser, early=early_media, keys=there)
         async with (
@@ -172,6 +171,12 @@ async def _say_ready(run: Run, ready_file: Path | None) -> None:
     run.ready()
     if ready_file is not None:
         await run.in_thread(partial(_write_ready, ready_file, run.readiness()))
+
+
+def _taking_calls(*, from_anybody: bool) -> EngineConfig:
+    from sipcli.sip.profile import EngineConfig  # not needed to say what --help says
+
+    return EngineConfig(accept_calls="any" if from_anybody else "bound")
 
 
 def _check_folder(path: Path) -> None:
