@@ -25,6 +25,7 @@ from sipcli.sip.events import (
     Event,
     MessageReceived,
 )
+from sipcli.sip.syntax.message import Response
 from sipcli.ua.media.audiospec import AudioSpec, Echo, Melody, Null
 from sipcli.ua.media.media_io import MediaSession
 
@@ -32,6 +33,8 @@ __all__ = ["CallRecord", "Phone"]
 
 _log = logging.getLogger(__name__)
 
+SILENCE: Final = 20.0
+"""Seconds without RTP and RTCP of a caller who sent some, after which he is asked whether he is still there."""
 _AUDIO: Final[Mapping[str, AudioSpec]] = {"echo": Echo(), "music": Melody(), "ivr": Null()}
 
 
@@ -60,6 +63,7 @@ class Phone:
         self._turn = turn
         self._engine = engine
         self._media: dict[str, MediaSession] = {}
+        self._looks: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._records: dict[str, CallRecord] = {}
         self._placed: dict[str, OutgoingCall] = {}
@@ -107,6 +111,8 @@ class Phone:
 
     async def close(self) -> None:
         """Stop every call's audio; the calls themselves end with the engine."""
+        for look in self._looks.values():
+            look.cancel()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -150,7 +156,7 @@ class Phone:
             return
         record.answered = True
         if call.offer is not None:
-            media.start()
+            self._talk(call, media)
 
     def _confirm(self, call: IncomingCall, sdp: bytes | None) -> None:
         """The ACK; after a late offer it brings the answer (RFC 3261 section 13.2.1)."""
@@ -159,8 +165,30 @@ class Phone:
             return
         try:
             media.accept_answer(sdp or b"")
-            media.start()
+            self._talk(call, media)
         except MediaFailed:
+            with self._turn():
+                call.hangup()
+
+    def _talk(self, call: AnyCall, media: MediaSession) -> None:
+        media.start()
+        self._look_later(call, media)
+
+    def _look_later(self, call: AnyCall, media: MediaSession) -> None:
+        self._looks[call.id] = asyncio.get_running_loop().call_later(SILENCE, self._look, call, media)
+
+    def _look(self, call: AnyCall, media: MediaSession) -> None:
+        """Who was killed says no good-bye: whoever fell silent is asked.  The core ends a call that nobody knows."""
+        if call.over:
+            return
+        heard_at = media.heard_at
+        if media.listens and heard_at is not None and heard_at < asyncio.get_running_loop().time() - SILENCE:
+            with self._turn():
+                call.requests.send("OPTIONS", on_done=lambda response, _: self._leave(call, response))
+        self._look_later(call, media)
+
+    def _leave(self, call: AnyCall, response: Response | None) -> None:
+        if response is None and not call.over:  # on loopback there is no network that could be at fault
             with self._turn():
                 call.hangup()
 
@@ -182,7 +210,7 @@ class Phone:
             return
         try:
             media.accept_answer(sdp or b"")
-            media.start()
+            self._talk(call, media)
             record.answered = True
         except MediaFailed:
             with self._turn():
@@ -191,6 +219,8 @@ class Phone:
     async def _finish(self, call: AnyCall, code: int | None) -> None:
         media = self._media.pop(call.id, None)
         record = self._records.pop(call.id, None)
+        if (look := self._looks.pop(call.id, None)) is not None:
+            look.cancel()
         if media is not None:
             await media.close()
         if record is not None:

@@ -9,7 +9,7 @@ import pytest
 from sipcli.errors import LocalProtocolError
 from sipcli.media.tone import dominant_hz, samples_of
 from sipcli.sandbox import Sandbox
-from sipcli.sip.events import CallReanswered, CallReoffered, RequestDone
+from sipcli.sip.events import CallReanswered, CallReoffered, Event, RequestDone
 from sipcli.sip.flow import Transport
 from sipcli.ua.media.media_io import MediaSession
 from tests.support.softphone import Softphone, eventually
@@ -319,3 +319,39 @@ async def test_a_call_without_an_offer_gets_one() -> None:
             assert abs(hz - 600) < 10
         finally:
             await media.close()
+
+
+async def test_whoever_was_killed_in_a_call_is_not_talked_to_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller who ended without a BYE was sent audio until the sandbox ended."""
+    monkeypatch.setattr("sipcli.sandbox.phone.SILENCE", 0.3)
+    async with Sandbox() as sandbox:
+        killed = await Softphone("alice", "wonderland", sandbox.uri()).__aenter__()
+        media = MediaSession(codecs=G711)
+        await media.open()
+        try:
+            answer = await killed.answered(await killed.call("echo", media))
+            assert answer.sdp is not None
+            media.accept_answer(answer.sdp)
+            media.start()
+            await heard(media, 5)
+            assert not sandbox.calls[0].ended
+        finally:
+            await media.close()
+            await killed.endpoint.close()
+        await eventually(lambda: sandbox.calls[0].ended)
+
+
+async def test_who_is_silent_and_still_there_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sipcli.sandbox.phone.SILENCE", 0.1)
+    events: list[Event] = []
+    async with Sandbox(on_event=events.append) as sandbox, Softphone("alice", "wonderland", sandbox.uri()) as phone:
+        media = MediaSession(codecs=G711)
+        await media.open()
+        answer = await phone.answered(await phone.call("echo", media))
+        assert answer.sdp is not None
+        media.accept_answer(answer.sdp)
+        media.start()
+        await heard(media, 5)
+        await media.close()
+        await eventually(lambda: sum(isinstance(event, RequestDone) for event in events) >= 2)
+        assert not sandbox.calls[0].ended
