@@ -23,6 +23,7 @@ from sipcli.cli.parameters import (
 from sipcli.cli.phone import Phone, person_there
 from sipcli.cli.restrained import register
 from sipcli.cli.runtime import Outcome, Run, run_verb
+from sipcli.cli.shaping import dtmf_after_option, header_option
 from sipcli.cli.talk import Talk
 from sipcli.cli.who import target_uri
 from sipcli.config import AccountConfig
@@ -36,7 +37,9 @@ __all__ = ["command"]
 @click.option("--from", "sender", metavar="AOR", help="Who calls: an address, or an account's name.")
 @click.option("--no-register", is_flag=True, help="Call without registering first.")
 @click.option("--late-offer", is_flag=True, help="Leave the offer to the other side: an INVITE without SDP.")
+@header_option("INVITE")
 @media_options
+@dtmf_after_option
 @follow_option("transfer", "When they send us elsewhere")
 @follow_option("redirect", "When they are elsewhere (3xx)")
 @account_options
@@ -49,6 +52,7 @@ def command(
     sender: str | None,
     no_register: bool,
     late_offer: bool,
+    headers: tuple[tuple[str, str], ...],
     control: Path | None,
     **said: Any,
 ) -> int:
@@ -74,7 +78,7 @@ def command(
             async with audible(agent, talk.tones) as desk.tones, AsyncExitStack() as hands:
                 try:
                     async with _answered_in_time(run, account, said["ring_timeout"]):
-                        call = await me.call(uri, **talk.media, record=talk.record, late_offer=late_offer)
+                        call = await talk.dial(me, uri, headers=headers, late_offer=late_offer)
                         await hands.enter_async_context(phone.at_hand())
                         await call.answered()
                     await talk.until_the_end(call)

@@ -9,6 +9,7 @@ import click
 
 from sipcli.cli.parameters import GlobalOptions, account_options, verb
 from sipcli.cli.runtime import Outcome, Run, run_verb
+from sipcli.cli.shaping import header_option
 from sipcli.cli.who import target_uri
 from sipcli.errors import ConfigError
 
@@ -22,9 +23,18 @@ _LARGEST = 60_000
 @click.argument("target")
 @click.argument("text", required=False)
 @click.option("--from", "sender", metavar="AOR", help="Who sends: an address, or an account's name.")
+@header_option("MESSAGE")
 @account_options
 @click.pass_obj
-def command(options: GlobalOptions, /, target: str, text: str | None, sender: str | None, **said: Any) -> int:
+def command(
+    options: GlobalOptions,
+    /,
+    target: str,
+    text: str | None,
+    sender: str | None,
+    headers: tuple[tuple[str, str], ...],
+    **said: Any,
+) -> int:
     """Send TEXT to TARGET; without TEXT, or with -, what stdin holds."""
 
     async def body(run: Run) -> Outcome:
@@ -32,7 +42,7 @@ def command(options: GlobalOptions, /, target: str, text: str | None, sender: st
         uri = target_uri(target, account)
         words = await run.in_thread(_read_stdin) if text in (None, "-") else text
         async with run.agent([account]) as agent, run.patience(run.options.timeout, f"{uri} did not answer"):
-            await agent.account(account.name).message(uri, words)
+            await agent.account(account.name).message(uri, words, headers=headers)
         return Outcome("sent", f"sent to {uri}")
 
     return run_verb("message", options, body)

@@ -9,6 +9,7 @@ import click
 from sipcli.cli.exits import ExitStatus
 from sipcli.cli.parameters import GlobalOptions, account_options, verb
 from sipcli.cli.runtime import Outcome, Run, run_verb
+from sipcli.cli.shaping import header_option
 from sipcli.cli.who import server_only, target_uri
 
 if TYPE_CHECKING:
@@ -21,9 +22,18 @@ __all__ = ["command"]
 @click.argument("target")
 @click.option("--from", "sender", metavar="AOR", help="Who asks: an address, or an account's name.")
 @click.option("--expect", type=click.IntRange(200, 699), metavar="CODE", help="Fail (exit 10) on any other answer.")
+@header_option("OPTIONS")
 @account_options
 @click.pass_obj
-def command(options: GlobalOptions, /, target: str, sender: str | None, expect: int | None, **said: Any) -> int:
+def command(
+    options: GlobalOptions,
+    /,
+    target: str,
+    sender: str | None,
+    expect: int | None,
+    headers: tuple[tuple[str, str], ...],
+    **said: Any,
+) -> int:
     """Ping TARGET: latency, what it allows and supports, TLS facts.  Any SIP answer is success."""
 
     async def body(run: Run) -> Outcome:
@@ -34,7 +44,7 @@ def command(options: GlobalOptions, /, target: str, sender: str | None, expect: 
             account = run.account(sender, **said)
             uri = target_uri(target, account)
         async with run.agent([account]) as agent, run.patience(run.options.timeout, f"{uri} did not answer"):
-            report = await agent.options(agent.account(account.name), uri)
+            report = await agent.options(agent.account(account.name), uri, headers=headers)
         return _outcome(run, str(uri), report, expect)
 
     return run_verb("options", options, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 from sipcli.cli.cards import configured, wanted_tones, without_echo
 from sipcli.cli.exits import ExitStatus
 from sipcli.cli.runtime import Outcome, Run
+from sipcli.cli.shaping import TimedDigits, are_digits
 from sipcli.errors import ConfigError, SipcliError
 from sipcli.observe.quality import quality_lines
 
 if TYPE_CHECKING:
+    from sipcli.sip.syntax.uri import SipUri
+    from sipcli.ua.account import Account
     from sipcli.ua.calls.call import Call, CallReport
     from sipcli.ua.calls.tones import ToneSettings
 
-__all__ = ["Talk", "call_facts"]
-
-_DIGITS = frozenset(",0123456789*#ABCDabcd")
+__all__ = ["Talk", "call_facts", "press_in_time"]
 
 
 class Talk:
@@ -30,7 +32,7 @@ class Talk:
         run: Run,
         media: dict[str, Any],
         record: Path | None,
-        dtmf: str | None,
+        digits: Sequence[TimedDigits],
         duration: float | None,
         tones: ToneSettings | None = None,
     ) -> None:
@@ -40,7 +42,7 @@ class Talk:
         self.media = media
         """Keywords of :class:`~sipcli.ua.media.media_io.MediaSession`."""
         self.record = record
-        self._dtmf = dtmf
+        self._digits = sorted(digits, key=lambda timed: timed.after)  # of equal ones the first said goes first
         self._duration = duration
         self._report: CallReport | None = None
 
@@ -51,9 +53,8 @@ class Talk:
         from sipcli.ua.media.audiospec import Stdio, parse_audio
         from sipcli.ua.media.recorder import check_recording
 
-        digits = said.pop("dtmf")
-        if digits is not None and (not digits or not set(digits) <= _DIGITS):
-            raise ConfigError(f"“{digits}” are no DTMF digits", hint="digits are 0-9 * # A-D, and a comma waits")
+        duration = said.pop("duration")
+        digits = _wanted_digits(said, duration)
         cards = run.load_config().audio
         audio = without_echo(run, configured(parse_audio(said.pop("audio")), cards), cards, said)
         check_audio(audio)
@@ -73,13 +74,13 @@ class Talk:
         for name in ("srtp", "srtp_keys", "ice", "dtmf_mode"):
             if (policy := said.pop(name)) is not None:
                 media[name] = policy
-        return cls(run, media, record, digits, said.pop("duration"), tones)
+        return cls(run, media, record, digits, duration, tones)
 
     async def until_the_end(self, call: Call) -> None:
         """From the answer to the last BYE: of this call, or of the one that took its place."""
         loop = asyncio.get_running_loop()
         until = None if self._duration is None else loop.time() + self._duration
-        digits = asyncio.ensure_future(self._press(call, self._dtmf)) if self._dtmf else None
+        digits = asyncio.ensure_future(press_in_time(call, self._digits)) if self._digits else None
         try:
             await self._stay(call, until)
             while call.successor is not None:
@@ -90,13 +91,6 @@ class Talk:
             if digits is not None:
                 digits.cancel()
         self._run.more["call"] = call_facts(self._report) if self._report is not None else None
-
-    async def _press(self, call: Call, digits: str) -> None:
-        """``--dtmf``.  Digits that nobody takes are no reason to hang up."""
-        try:
-            await call.dtmf(digits)
-        except SipcliError as error:
-            call.teller.warning("dtmf-not-sent", str(error))
 
     async def _stay(self, call: Call, until: float | None) -> None:
         """Until *call* is over; at *until*, on the loop's clock, we hang up."""
@@ -110,6 +104,22 @@ class Talk:
         finally:
             ended.cancel()
 
+    async def dial(self, me: Account, uri: SipUri, **wishes: Any) -> Call:
+        """Call *uri*.  Raises ConfigError where the recording cannot be made; then there is no call."""
+        if self.record is None or self.record == self.recording("", 1):
+            return await me.call(uri, **self.media, record=self.record, **wishes)
+        # Its name is that of the call: known when the INVITE is on its way, and nothing has come back yet.
+        call = await me.call(uri, **self.media, **wishes)
+        path = self.recording(call.id, 1)
+        assert path is not None
+        try:
+            call.session.record(path, self.media["record_mode"])
+        except SipcliError:
+            await call.hangup()
+            raise
+        call.wishes = {**call.wishes, "record": path}  # for the call that takes this one's place
+        return call
+
     def recording(self, call_id: str, number: int) -> Path | None:
         """Where call *number* is recorded: ``%c`` is its id, ``%n`` its number; without either later ones get -2…"""
         if self.record is None:
@@ -121,7 +131,7 @@ class Talk:
 
     def beside(self) -> Talk:
         """The same wishes for one more call, which is not what this run is judged by."""
-        return Talk(self._run, self.media, None, None, None)
+        return Talk(self._run, self.media, None, (), None)
 
     def outcome(self, uri: str) -> Outcome:
         """The sentence, and the lines about the sound, of the last call."""
@@ -135,6 +145,36 @@ class Talk:
             return Outcome("lost", f"{talked}; the call was lost: {self._report.lost}", ExitStatus.NETWORK)
         silent = "; our BYE was not answered" if self._report.bye_answered is False else ""
         return Outcome("completed", talked + silent)
+
+
+def _wanted_digits(said: dict[str, Any], duration: float | None) -> list[TimedDigits]:
+    """``--dtmf`` and ``--dtmf-after``, taken out of *said*.  Raises ConfigError where they are none, or never sent."""
+    at_once, later = said.pop("dtmf"), said.pop("dtmf_after", ())
+    if at_once is not None and not are_digits(at_once):
+        raise ConfigError(f"“{at_once}” are no DTMF digits", hint="digits are 0-9 * # A-D, and a comma waits")
+    for after, _ in later:
+        if duration is not None and after >= duration:
+            raise ConfigError(
+                f"--dtmf-after {after:g}s is never: the call lasts {duration:g} s", hint="--duration S lasts longer"
+            )
+    return [*(() if at_once is None else (TimedDigits(0, at_once),)), *later]
+
+
+async def press_in_time(call: Call, plan: Sequence[TimedDigits]) -> None:
+    """Send all of *plan*, in order of time, in *call* that was just answered, or in the one that took its place.
+
+    Digits that nobody takes are no reason to hang up; those whose time comes while others go out follow them.
+    """
+    loop = asyncio.get_running_loop()
+    answered = loop.time()
+    for after, digits in plan:
+        await asyncio.sleep(max(0.0, answered + after - loop.time()))
+        while call.is_over and call.successor is not None:
+            call = call.successor
+        try:
+            await call.dtmf(digits)
+        except SipcliError as error:
+            call.teller.warning("dtmf-not-sent", str(error))
 
 
 def call_facts(report: CallReport) -> dict[str, Any]:

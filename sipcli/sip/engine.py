@@ -231,13 +231,20 @@ class Engine:
         call.start()
         return call
 
-    def message(self, account: str | None, target: SipUri, body: bytes, content_type: str = "text/plain") -> OneShot:
+    def message(
+        self,
+        account: str | None,
+        target: SipUri,
+        body: bytes,
+        content_type: str = "text/plain",
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> OneShot:
         """An instant message (RFC 3428)."""
-        return self.request(account, "MESSAGE", target, body=body, content_type=content_type)
+        return self.request(account, "MESSAGE", target, headers, body, content_type)
 
-    def options(self, account: str | None, target: SipUri) -> OneShot:
+    def options(self, account: str | None, target: SipUri, headers: Sequence[tuple[str, str]] = ()) -> OneShot:
         """Ask what *target* can (RFC 3261 section 11)."""
-        return self.request(account, "OPTIONS", target, headers=(("Accept", "application/sdp"),))
+        return self.request(account, "OPTIONS", target, headers=(*headers, ("Accept", "application/sdp")))
 
     def request(
         self,

@@ -44,10 +44,18 @@ class AccountRequests:
         """What is known of a request's authentication, when it is over."""
         raise NotImplementedError
 
-    async def message(self, target: str | SipUri, text: str, *, content_type: str = "text/plain") -> MessageReport:
-        """Send a MESSAGE (RFC 3428).  Raises the typed error when it is not taken."""
+    async def message(
+        self,
+        target: str | SipUri,
+        text: str,
+        *,
+        content_type: str = "text/plain",
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> MessageReport:
+        """Send a MESSAGE (RFC 3428), with *headers* beside our own.  Raises the typed error when it is not taken."""
         self._begin()
-        return await self.agent.message(self._me, self.parse_target(target), text, content_type=content_type)
+        uri = self.parse_target(target)
+        return await self.agent.message(self._me, uri, text, content_type=content_type, headers=headers)
 
     async def composing(self, target: str | SipUri, *, active: bool = True, refresh_s: int = 120) -> None:
         """Tell *target* that a message is being written (RFC 3994), or is not any more.
@@ -62,10 +70,10 @@ class AccountRequests:
         done = await self.agent.oneshots.run(lambda engine: engine.message(self.name, uri, body, COMPOSING))
         self.take_story(done.oneshot.exchange.call_id)
 
-    async def options(self, target: str | SipUri) -> OptionsReport:
-        """Ask what *target* can (RFC 3261 section 11).  Any SIP answer is a success."""
+    async def options(self, target: str | SipUri, *, headers: Sequence[tuple[str, str]] = ()) -> OptionsReport:
+        """Ask what *target* can (RFC 3261 section 11), with *headers* beside our own.  Any SIP answer is a success."""
         self._begin()
-        return await self.agent.options(self._me, self.parse_target(target))
+        return await self.agent.options(self._me, self.parse_target(target), headers=headers)
 
     async def subscribe(self, target: str | SipUri, event: str, *, expires: int | None = None) -> Subscription:
         """Be told of *event* - ``mwi``, ``presence``, ``dialog``, or a package by its name - at *target* (RFC 6665).

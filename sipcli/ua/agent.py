@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -299,16 +299,24 @@ class UserAgent:
     # --- requests ---------------------------------------------------------------------------------------------
 
     async def message(
-        self, account: Account | None, target: SipUri, text: str, *, content_type: str = "text/plain"
+        self,
+        account: Account | None,
+        target: SipUri,
+        text: str,
+        *,
+        content_type: str = "text/plain",
+        headers: Sequence[tuple[str, str]] = (),
     ) -> MessageReport:
         """Send a MESSAGE (RFC 3428).  Raises the typed error when it is not taken."""
         self._check_open()
-        return await send_message(self, account, target, text, content_type)
+        return await send_message(self, account, target, text, content_type, headers)
 
-    async def options(self, account: Account | None, target: SipUri) -> OptionsReport:
+    async def options(
+        self, account: Account | None, target: SipUri, *, headers: Sequence[tuple[str, str]] = ()
+    ) -> OptionsReport:
         """Ask what *target* can (RFC 3261 section 11).  Any SIP answer is a success, 401 without a secret, too."""
         self._check_open()
-        return await ask_options(self, account, target)
+        return await ask_options(self, account, target, headers)
 
     # --- calls ------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -95,11 +95,16 @@ class OneShots:
 
 
 async def send_message(
-    agent: UserAgent, account: Account | None, target: SipUri, text: str, content_type: str
+    agent: UserAgent,
+    account: Account | None,
+    target: SipUri,
+    text: str,
+    content_type: str,
+    headers: Sequence[tuple[str, str]] = (),
 ) -> MessageReport:
     """Send a MESSAGE and tell of it (RFC 3428).  Raises the typed error when it is not taken."""
     name = None if account is None else account.name
-    done = await agent.oneshots.run(lambda engine: engine.message(name, target, text.encode(), content_type))
+    done = await agent.oneshots.run(lambda engine: engine.message(name, target, text.encode(), content_type, headers))
     story = None if account is None else account.take_story(done.oneshot.exchange.call_id)
     response = done.response
     code, reason = code_and_reason(response)
@@ -109,10 +114,12 @@ async def send_message(
     return MessageReport(code=response.status, reason=response.reason, rtt_ms=_ms(done.rtt_s))
 
 
-async def ask_options(agent: UserAgent, account: Account | None, target: SipUri) -> OptionsReport:
+async def ask_options(
+    agent: UserAgent, account: Account | None, target: SipUri, headers: Sequence[tuple[str, str]] = ()
+) -> OptionsReport:
     """Send OPTIONS (RFC 3261 section 11).  Raises the typed error when nobody answers."""
     name = None if account is None else account.name
-    done = await agent.oneshots.run(lambda engine: engine.options(name, target))
+    done = await agent.oneshots.run(lambda engine: engine.options(name, target, headers))
     story = None if account is None else account.take_story(done.oneshot.exchange.call_id)
     response, flow = done.response, done.oneshot.exchange.flow
     if response is None or flow is None:
