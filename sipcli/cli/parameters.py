@@ -256,7 +256,7 @@ def media_options(function: _F) -> _F:
             "--record",
             type=click.Path(path_type=Path, dir_okay=False),
             metavar="FILE",
-            help="Record what we hear: FILE.wav, or .flac, .opus, .mp3 by sipcli[files].",
+            help="Record what we hear: FILE.wav, or .flac, .opus, .mp3 by sipcli[files]; %c is the call's name.",
         ),
         click.option(
             "--record-mode",
