@@ -51,6 +51,7 @@ class GlobalOptions:
     no_input: bool = False
     verbose: int = 0
     trace: Path | None = None
+    keylog: Path | None = None
     ladder: bool = False
     ca: Path | None = None
     timeout: float | None = None
@@ -94,7 +95,15 @@ def global_options() -> list[click.Parameter]:
         click.Option(["--json"], is_flag=True, help="One JSON object per line on stdout, and nothing else."),
         click.Option(["--no-input"], is_flag=True, help="Never ask a person; fail instead."),
         click.Option(["-v", "--verbose"], count=True, help="Say more; -vv: every message, and tracebacks."),
-        click.Option(["--trace"], type=file, metavar="FILE", help="Write SIP messages (masked) as JSON lines."),
+        click.Option(
+            ["--trace"],
+            type=file,
+            metavar="FILE",
+            help="Write SIP messages (masked) as JSON lines; into FILE.pcap for sngrep and Wireshark.",
+        ),
+        click.Option(
+            ["--keylog"], type=file, metavar="FILE", help="Add the keys of SIP over TLS to FILE, for Wireshark."
+        ),
         click.Option(["--ladder"], is_flag=True, help="Draw what goes back and forth, with times."),
         click.Option(["--ca"], type=file, metavar="FILE", help="Certificates to trust instead of the system's."),
         click.Option(

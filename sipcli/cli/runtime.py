@@ -19,6 +19,7 @@ from sipcli.cli.environment import Environment, hide_memory
 from sipcli.cli.exits import ExitStatus
 from sipcli.cli.failure import report_failure
 from sipcli.cli.logs import logs_on
+from sipcli.cli.outputs import Outputs
 from sipcli.cli.parameters import GlobalOptions
 from sipcli.cli.patience import Patience
 from sipcli.cli.signals import CLEAN_UP_S, Signals
@@ -31,8 +32,6 @@ from sipcli.errors import NoAnswer
 if TYPE_CHECKING:
     from sipcli.cli.control import ControlDesk
     from sipcli.cli.terminal import TtyTerminal
-    from sipcli.cli.tracefile import TraceFile
-    from sipcli.observe.ladder import Ladder
     from sipcli.ua.agent import UserAgent
     from sipcli.ua.notices import Notice
     from sipcli.ua.statebook import StateBook
@@ -85,8 +84,7 @@ class Run:
         self._agent: UserAgent | None = None
         self._control: ControlDesk | None = None
         self._config_read = self._ready = self._save = False
-        self._trace: TraceFile | None = None
-        self._ladder: Ladder | None = None
+        self._outputs = Outputs(self.environment)
         self._task: asyncio.Task[Outcome] | None = None
         self._signal: signal.Signals | None = None
         self._reader_left = False
@@ -188,7 +186,13 @@ class Run:
         aors = {account.name: str(account.aor) for account in accounts}
         self.talker = Talker(aors, can_ask=lambda: self.terminal.available)
         settings.setdefault("state", self.state)
-        settings["trace"] = bool(settings.get("trace") or self._trace or self._ladder or self.options.verbose)
+        settings["trace"] = bool(settings.get("trace") or self._outputs.want_messages or self.options.verbose)
+        if (key_log := self._outputs.key_log) is not None:
+            from sipcli.ua.net.endpoint import EndpointConfig
+            from sipcli.ua.net.tls import TlsSettings
+
+            tls = TlsSettings(key_log=key_log)
+            settings["endpoint_config"] = EndpointConfig(bind_port=settings.pop("bind_port", 0), tls=tls)
         agent = UserAgent(
             self.config,
             terminal=self.terminal,
@@ -233,13 +237,12 @@ class Run:
         self.tally.count(name, fields)
         for patience in self._patience:
             patience.look()
-        if self._trace is not None and (why := self._trace.write(name, fields)):
+        if why := self._outputs.write(name, fields):
             self.event("warning", {"code": "trace_stopped", "message": f"the trace has stopped: {why}"})
         if name != "trace" or self.options.verbose >= 2:
             self.console.event(name, fields)
-        if self._ladder is not None:
-            for line in self._ladder.feed(name, fields, self.environment.milliseconds()):
-                self.console.picture(line)
+        for line in self._outputs.draw(name, fields):
+            self.console.picture(line)
         self._say(name, fields)
         if self.on_notice is not None:
             self.on_notice(name, fields)
@@ -287,8 +290,7 @@ class Run:
         finally:
             gc.unfreeze()
             gc.enable()
-            if self._trace is not None:
-                self._trace.close()
+            self._outputs.close()
 
     async def _supervise(self, verb: Callable[[Run], Awaitable[Outcome]]) -> int:
         loop = asyncio.get_running_loop()
@@ -348,8 +350,7 @@ class Run:
         self.terminal.restore()
         if self._control is not None:
             self._control.remove()
-        if self._trace is not None:
-            self._trace.close()
+        self._outputs.close()
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -367,14 +368,10 @@ class Run:
         return TtyTerminal(say=self.console.write_error)
 
     def _open_outputs(self) -> None:
-        if self.options.trace is not None:
-            from sipcli.cli.tracefile import TraceFile
-
-            self._trace = TraceFile(self.options.trace, self.environment)
-        if self.options.ladder:
-            from sipcli.observe.ladder import Ladder
-
-            self._ladder = Ladder()
+        self._outputs.open(self.options)
+        if self._outputs.key_log is not None:
+            message = f"whoever has {self._outputs.key_log} can read what goes over TLS, keys of calls included"
+            self.event("warning", {"code": "key-log", "message": message, "hint": "delete it once it has served"})
 
     def _doubt_state(self, words: str) -> None:
         self.event("warning", {"code": "state", "message": words, "hint": "what was remembered of servers is lost"})

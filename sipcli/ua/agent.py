@@ -7,6 +7,7 @@ import importlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sipcli.config import AccountConfig, Config
@@ -374,10 +375,9 @@ class UserAgent:
         account = self.find_account(name)
         if account is None:
             return self._endpoint_config.tls
-        config = account.config
-        if (config.ca_file, config.cert_file, config.key_file) == (None, None, None):
-            return self._endpoint_config.tls
-        return TlsSettings(ca_file=config.ca_file, cert_file=config.cert_file, key_file=config.key_file)
+        config, common = account.config, self._endpoint_config.tls
+        own = TlsSettings(ca_file=config.ca_file, cert_file=config.cert_file, key_file=config.key_file)
+        return common if own == TlsSettings() else replace(own, key_log=common.key_log)
 
     def _plugin_factory(self, terminal: Terminal) -> Callable[[str], CredentialProvider]:
         def make(name: str) -> CredentialProvider:

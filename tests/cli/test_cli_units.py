@@ -426,7 +426,7 @@ class TestTraceFile:
         trace = TraceFile(tmp_path / "t.jsonl", Environment(io.StringIO(), io.StringIO(), {}))
         assert trace.write("trace", {"sip": "x"}) is None
         trace.close()
-        trace._stream = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115  # it closes it
+        trace._stream = open("/dev/full", "wb")  # noqa: SIM115  # it closes it
         assert trace.write("trace", {"sip": "x"}) == "No space left on device"
         assert trace.write("trace", {"sip": "x"}) is None
 

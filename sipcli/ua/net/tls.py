@@ -33,13 +33,16 @@ class TlsSettings:
 
     *ca_file* replaces the system's authorities; *cert_file* and *key_file* (PEM)
     are ours: needed to listen, sent to servers that ask.  *allow_wildcard*
-    accepts ``*.example.com``, which RFC 5922 section 7.2 forbids.
+    accepts ``*.example.com``, which RFC 5922 section 7.2 forbids.  To *key_log*, a
+    file that is there and ours alone, the keys of each connection are added
+    (draft-ietf-tls-keylogfile): who has it can read what was captured.
     """
 
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
     allow_wildcard: bool = False
+    key_log: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,8 @@ def client_context(settings: TlsSettings) -> ssl.SSLContext:
     """Verify the chain, TLS 1.2 at least; the name is :func:`verify`'s, for `ssl` compares as HTTP does.
 
     Not ``create_default_context``: that one writes our keys where ``SSLKEYLOGFILE``
-    says (threat T31).  Raises TlsError when a file cannot be used.
+    says (threat T31); ours are written where ``key_log`` says, and nowhere else.
+    Raises TlsError when a file cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -72,6 +76,7 @@ def client_context(settings: TlsSettings) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise TlsError(f"tls: the authorities in {settings.ca_file} cannot be read: {error_words(error)}") from error
     _load_own(context, settings)
+    _log_keys(context, settings.key_log)
     return context
 
 
@@ -97,6 +102,7 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _harden(context)
     _load_own(context, settings)
+    _log_keys(context, settings.key_log)
     return context
 
 
@@ -114,6 +120,31 @@ def _load_own(context: ssl.SSLContext, settings: TlsSettings) -> None:
         context.load_cert_chain(settings.cert_file, settings.key_file, password=lambda: "")
     except (OSError, ssl.SSLError) as error:
         raise TlsError(f"tls: the certificate {settings.cert_file} cannot be used: {error_words(error)}") from error
+
+
+def _log_keys(context: ssl.SSLContext, path: Path | None) -> None:
+    """Have *context* add its keys to *path*.
+
+    OpenSSL opens it by its name, and follows links: it is looked at before, and again when it is open (T32).
+    """
+    if path is None:
+        return
+    try:
+        before = _private(path)
+        context.keylog_filename = str(path)
+        if _private(path) != before:
+            raise TlsError(f"tls: the key log {path} is not the file that it was", hint="name a place that is yours")
+    except OSError as error:
+        raise TlsError(f"tls: the key log {path} cannot be written: {error_words(error)}") from error
+
+
+def _private(path: Path) -> tuple[int, int]:
+    """What identifies the file at *path*.  Raises TlsError where it is not ours alone, OSError where it is not."""
+    status = os.lstat(path)
+    ours = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
+    if not ours or stat.S_IMODE(status.st_mode) & 0o077:
+        raise TlsError(f"tls: the key log {path} is a link, or not ours alone", hint="name another file")
+    return status.st_dev, status.st_ino
 
 
 def _judge_key(path: Path) -> None:
