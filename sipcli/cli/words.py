@@ -180,10 +180,9 @@ def _call(fields: Fields) -> Sentence | None:
         case "calling":
             return Sentence(f"calling {who}", Style.DIM) if fields["direction"] == "out" else None
         case "ringing":
-            words = (
-                f"{who} is ringing" if fields["direction"] == "out" else f"\N{LONG RIGHTWARDS ARROW} call from {who}"
-            )
-            return Sentence(words, Style.BOLD if fields["direction"] == "in" else None)
+            if fields["direction"] == "out":
+                return Sentence(f"{who} is ringing")
+            return Sentence(f"\N{LONG RIGHTWARDS ARROW} call from {who}{_arrival(fields)}", Style.BOLD)
         case "early":
             return Sentence(f"{who}: early media", Style.DIM, 1)
         case "answered":
@@ -195,6 +194,14 @@ def _call(fields: Fields) -> Sentence | None:
             why = f": {safe_text(fields['why'], limit=200)}" if fields.get("why") else ""
             return Sentence(f"call with {who} ended, {_ended(fields)}{why}")
     return None
+
+
+def _arrival(fields: Fields) -> str:
+    """How a call came, where it is known."""
+    if (transport := fields.get("transport")) is None:
+        return ""
+    worth = str(fields.get("asserted")).replace("untrusted", "not trusted")
+    return f" ({safe_text(transport).upper()}, P-Asserted-Identity {worth})"
 
 
 def _ended(fields: Fields) -> str:

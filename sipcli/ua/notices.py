@@ -257,7 +257,10 @@ class AuthDone(Notice):
 
 
 class CallNotice(Notice):
-    """A call changed.  *by* says who ended it, and is null until then; *why* is our sentence about an unusual end."""
+    """A call changed.  *by* says who ended it, and is null until then; *why* is our sentence about an unusual end.
+
+    *transport* and *asserted* say how one that rings here came: whether a P-Asserted-Identity is there, and trusted.
+    """
 
     event: ClassVar[str] = "call"
     call: str
@@ -270,6 +273,8 @@ class CallNotice(Notice):
     reason: str | None = maybe()
     by: Side | None = None
     why: str | None = maybe()
+    transport: str | None = maybe()
+    asserted: str | None = maybe()
     sip_call_id: str
 
 

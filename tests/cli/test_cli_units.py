@@ -318,6 +318,14 @@ class TestTalker:
         ("fields", "said"),
         [
             ({"state": "ringing", "direction": "in", "remote_name": "Bob"}, "⟶ call from “Bob” <sip:bob@b.example>"),
+            (
+                {"state": "ringing", "direction": "in", "transport": "tls", "asserted": "absent"},
+                "⟶ call from sip:bob@b.example (TLS, P-Asserted-Identity absent)",
+            ),
+            (
+                {"state": "ringing", "direction": "in", "transport": "udp", "asserted": "untrusted"},
+                "⟶ call from sip:bob@b.example (UDP, P-Asserted-Identity not trusted)",
+            ),
             ({"state": "ringing", "direction": "out"}, "sip:bob@b.example is ringing"),
             (
                 {"state": "ended", "direction": "out", "code": 486, "reason": "Busy"},

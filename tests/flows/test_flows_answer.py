@@ -8,6 +8,7 @@ from sipcli.errors import LocalProtocolError
 from sipcli.sip import events
 from sipcli.sip.auth import AuthChallenged
 from sipcli.sip.calls.indialog import CallState
+from sipcli.sip.flow import Flow, Transport
 from sipcli.sip.syntax.uri import SipUri
 from tests.support.pair import ANSWER, OFFER, Caller, Gate, Wire, response
 
@@ -240,6 +241,33 @@ def test_t20_a_stranger_gets_silence_and_our_own_server_an_answer() -> None:
     insider = Caller(uri="sip:u7x@192.0.2.99:5062", call_id="insider")
     wire.deliver(insider.request("INVITE", body=OFFER), stranger)
     assert len(wire.told(events.CallIncoming)) == 2
+
+
+@pytest.mark.parametrize("transport", ["udp", "tls"])
+def test_an_asserted_identity_is_trusted_only_from_our_own_server(transport: Transport) -> None:
+    """RFC 3325 section 5: whoever is not in the trust domain may write there what he likes."""
+    wire = Wire(transport, config={"accept_calls": "any"})
+    wire.register(Gate())
+    strangers = {
+        "address": wire.flow(("203.0.113.66", 5066), transport, identity=None),
+        "name": wire.flow(("203.0.113.67", 5066), transport, identity="elsewhere.example"),
+    }
+    said = "P-Asserted-Identity: <sip:boss@example.com>"
+
+    def asserted(name: str, flow: Flow | None, *lines: str) -> str:
+        caller = Caller(uri="sip:alice@example.com", call_id=name, transport=transport.upper())
+        wire.deliver(caller.request("INVITE", *lines, body=OFFER), flow)
+        call = wire.last(events.CallIncoming).call
+        assert call.sip_call_id == name
+        assert call.made_over is not None
+        assert call.made_over.transport == transport
+        return call.asserted
+
+    assert asserted("ours", None, said) == "trusted"
+    assert asserted("ours-without", None) == "absent"
+    for name, flow in strangers.items():
+        assert asserted(name, flow, said) == "untrusted"
+        assert asserted(f"{name}-without", flow) == "absent"
 
 
 def test_calls_can_be_switched_off() -> None:

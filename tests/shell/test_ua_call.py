@@ -286,6 +286,8 @@ async def test_take_a_call() -> None:
         report = await live(call.finished())
         assert report.by == "remote" and report.audio.tone_hz == pytest.approx(600, abs=10)
         assert call_states(s) == ["ringing", "answered", "ended"]
+        came = [(notice.transport, notice.asserted) for notice in s.told("call")]
+        assert came == [("udp", "absent"), (None, None), (None, None)], "it is told once, when it rings"
         assert s.told("call")[0].direction == "in"
         assert tasks[0].done()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from sipcli.errors import LocalProtocolError
 from sipcli.sip.calls.acknowledge import Acceptance
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from sipcli.sip.account import AccountState
     from sipcli.sip.core import Core
 
-__all__ = ["IncomingCall"]
+__all__ = ["Asserted", "IncomingCall"]
+
+Asserted: TypeAlias = Literal["absent", "untrusted", "trusted"]
+"""What a P-Asserted-Identity is worth: ours is the trust domain of the account's own server, nobody else's."""
 
 SDP = "application/sdp"
 AGAIN, AGAIN_RELIABLY = 60.0, 150.0
@@ -84,6 +87,13 @@ class IncomingCall(Call):
     @property
     def made_over(self) -> Flow | None:
         return self._tx.flow
+
+    @property
+    def asserted(self) -> Asserted:
+        """Does a server say who calls, and is it one of the account's own (RFC 3325 section 5)?"""
+        if "p-asserted-identity" not in self.invite.headers:
+            return "absent"
+        return "trusted" if self.dialog is not None and self.dialog.at_home else "untrusted"
 
     @property
     def answered(self) -> bool:

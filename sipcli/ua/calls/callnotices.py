@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
 from sipcli.media.quality import MediaReport
+from sipcli.sip.calls.answer import IncomingCall
 from sipcli.ua.notices import (
     CallNotice,
     CallState,
@@ -49,7 +50,9 @@ class CallTeller:
         by: Side | None = None,
         why: str | None = None,
     ) -> None:
-        call = self._call
+        call, transport, asserted = self._call, None, None
+        if state == "ringing" and isinstance(call.core, IncomingCall) and call.core.made_over is not None:
+            transport, asserted = call.core.made_over.transport, call.core.asserted
         notice = CallNotice(
             call=call.id,
             direction=call.direction,
@@ -61,6 +64,8 @@ class CallTeller:
             reason=reason or None,
             by=by,
             why=why,
+            transport=transport,
+            asserted=asserted,
             sip_call_id=call.sip_call_id,
         )
         if notice == self._told and state in _HEARD_AGAIN:
