@@ -77,8 +77,9 @@ class Signals:
             signal.signal(number, handler)  # type: ignore[arg-type]  # what signal() gave us
         if self._looking is not None:
             self._looking.cancel()
-        # remove_signal_handler leaves SIG_DFL; a ^C in our last milliseconds must not print a traceback either.
         self._terminal.restore()
+        # asyncio has put back Python's own handler: a ^C in our last milliseconds must not print a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def _on_end(self, number: signal.Signals) -> None:
         if self._stopping:

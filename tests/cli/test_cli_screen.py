@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import signal
 import unicodedata
 import wave
 from collections.abc import Iterator
@@ -438,7 +439,8 @@ class TestTerminals:
                 for _ in range(3):
                     seen.child.sendcontrol("c")
                     seen.read(0.1)
-            assert seen.ended() in (0, 130)
+            # A ^C in its last milliseconds, all being said, ends it by that signal: 130 to a shell, too.
+            assert seen.ended() in (0, 130) or seen.child.signalstatus == signal.SIGINT
             assert seen.child.getecho()
             assert "Traceback" not in seen.said
             assert "is a bug" not in seen.said
