@@ -132,6 +132,33 @@ def test_C05_a_call_goes_on_over_the_new_flow_and_says_where() -> None:
     assert not call.adrift
 
 
+@pytest.mark.parametrize("code", [404, 410, 480, 502])
+def test_C05_a_proxy_that_has_not_found_the_other_side_yet_ends_no_call(code: int) -> None:
+    """It was rebooted and has lost both of us; we were the first to be back.  Who seeks the way has a deadline of his.
+
+    Fails without ``adrift`` in ``Call.on_request_done``.
+    """
+    here = wire()
+    bound(here, *FIRMLY)
+    call, _, _ = here.established("Record-Route: <sip:192.0.2.1;transport=tcp;lr>")
+    here.local = ("192.0.2.99", 5099)
+    here.drop(here.flow())
+    here.seek()
+    here.deliver(ok(here.one(), *FIRMLY), here.sent_over[-1])
+    for _ in range(2):
+        here.do(lambda: call.reinvite(OFFER))
+        invite = here.one()
+        here.deliver(response(invite, code, "Not Here Yet"), here.sent_over[-1])
+        assert here.one().method == "ACK"
+        assert call.adrift and not call.over
+    here.do(lambda: call.reinvite(OFFER))
+    here.deliver(response(here.one(), 200, "OK", "Contact: <sip:bob@192.0.2.1:5060>", body=ANSWER), here.sent_over[-1])
+    assert here.one().method == "ACK"
+    here.do(lambda: call.reinvite(OFFER))
+    here.deliver(response(here.one(), code, "Gone"), here.sent_over[-1])
+    assert [request.method for request in here.take()] == ["ACK", "BYE"], "found once, it is a word on the call"
+
+
 def test_C05_an_address_that_is_gone_is_a_lost_flow_on_udp_too() -> None:
     here = wire("udp")
     bound(here)

@@ -6,7 +6,7 @@
     the usage           405, 480, 481, 501: what the request was part of - the call, or only a transfer
     the dialog          404, 410, 416, 482-485, 502, 604: whatever would go the same way; so the call, by any request
 
-Which request is part of what is section 5.3.  Three things are not as in its tables, and why is in decision 140.
+Which request is part of what is section 5.3.  Four things are not as in its tables, and why is in decision 140.
 """
 
 from __future__ import annotations

@@ -275,6 +275,8 @@ class Call:
         found = consequence(method, response, why)
         if found is None or self.state not in (CallState.CONFIRMED, CallState.ACCEPTED):
             return
+        if self.adrift and response is not None and response.status not in (408, 481):
+            return  # a proxy that was rebooted may have lost them, too: whoever seeks the way has a deadline of his own
         if found.bye:  # nobody waits: whoever has lost the call has nothing to say to it
             self._say_bye(found.by, why=found.why, response=response, wait=False)
         else:
