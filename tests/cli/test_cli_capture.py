@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import stat
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from sipcli.cli.tracefile import TraceFile
 from sipcli.errors import ConfigError
 from tests.support.captures import packets
 from tests.support.cli import Cli
+from tests.support.strangeplaces import strange_place
 
 CANARY = "canary-7f3a-in-the-cage"
 
@@ -60,19 +60,7 @@ def test_T32_never_through_a_link_nor_into_anything_strange(
     tmp_path: Path, surroundings: Environment, kind: str
 ) -> None:
     """Fails without ``O_NOFOLLOW`` in ``open_private``."""
-    path, other = tmp_path / "t.pcap", tmp_path / "precious"
-    other.write_text("keep me")
-    match kind:
-        case "link":
-            path.symlink_to(other)
-        case "dangling":
-            path.symlink_to(tmp_path / "nowhere")
-        case "hard link":
-            path.hardlink_to(other)
-        case "pipe":
-            os.mkfifo(path)
-        case "folder":
-            path.mkdir()
+    path, other = strange_place(tmp_path, "t.pcap", kind)
     with pytest.raises(ConfigError):
         TraceFile(path, surroundings)
     assert other.read_text() == "keep me"

@@ -30,6 +30,7 @@ from sipcli.config import AccountConfig, Config, parse_config
 from sipcli.credentials import CancelSignal, UserAction
 from sipcli.errors import ConfigError
 from sipcli.sip.syntax.uri import SipUri, parse_uri
+from tests.support.strangeplaces import strange_place
 
 CONFIG = parse_config(
     """
@@ -412,19 +413,7 @@ class TestTraceFile:
 
     @pytest.mark.parametrize("kind", ["link", "dangling", "hard link", "pipe", "folder"])
     def test_T32_never_through_a_link_nor_into_anything_strange(self, tmp_path: Path, kind: str) -> None:
-        path, other = tmp_path / "t.jsonl", tmp_path / "precious"
-        other.write_text("keep me")
-        match kind:
-            case "link":
-                path.symlink_to(other)
-            case "dangling":
-                path.symlink_to(tmp_path / "nowhere")
-            case "hard link":
-                path.hardlink_to(other)
-            case "pipe":
-                os.mkfifo(path)
-            case "folder":
-                path.mkdir()
+        path, other = strange_place(tmp_path, "t.jsonl", kind)
         with pytest.raises(ConfigError):
             self.write(path)
         assert other.read_text() == "keep me"

@@ -21,6 +21,14 @@ async def heard(media: MediaSession, frames: int) -> bytes:
     return b"".join([frame for _ in range(frames) if (frame := await media.read()) is not None])
 
 
+async def talk(phone: Softphone, number: str, media: MediaSession) -> None:
+    """Call *number*, with *media* that is open; it talks when this returns."""
+    answer = await phone.answered(await phone.call(number, media))
+    assert answer.sdp is not None
+    media.accept_answer(answer.sdp)
+    media.start()
+
+
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 async def test_echo_returns_the_audio(transport: Transport) -> None:
     async with (
@@ -59,10 +67,7 @@ async def test_music_plays_by_itself() -> None:
         media = MediaSession(codecs=G711)
         await media.open()
         try:
-            answer = await phone.answered(await phone.call("music", media))
-            assert answer.sdp is not None
-            media.accept_answer(answer.sdp)
-            media.start()
+            await talk(phone, "music", media)
             async with asyncio.timeout(20):  # on a busy machine the first frames may come late
                 while (hz := dominant_hz(samples_of(await heard(media, 4)))) is None:
                     pass
@@ -77,10 +82,7 @@ async def test_the_ivr_repeats_digits() -> None:
         media = MediaSession(codecs=G711, on_dtmf=lambda digit, _: digits.append(digit))
         await media.open()
         try:
-            answer = await phone.answered(await phone.call("ivr", media))
-            assert answer.sdp is not None
-            media.accept_answer(answer.sdp)
-            media.start()
+            await talk(phone, "ivr", media)
             await media.dtmf("42")
             await eventually(lambda: digits == ["4", "2"])
             assert sandbox.calls[0].digits == "42"
@@ -329,10 +331,7 @@ async def test_whoever_was_killed_in_a_call_is_not_talked_to_for_ever(monkeypatc
         media = MediaSession(codecs=G711)
         await media.open()
         try:
-            answer = await killed.answered(await killed.call("echo", media))
-            assert answer.sdp is not None
-            media.accept_answer(answer.sdp)
-            media.start()
+            await talk(killed, "echo", media)
             await heard(media, 5)
             assert not sandbox.calls[0].ended
         finally:
@@ -347,10 +346,7 @@ async def test_who_is_silent_and_still_there_is_left_alone(monkeypatch: pytest.M
     async with Sandbox(on_event=events.append) as sandbox, Softphone("alice", "wonderland", sandbox.uri()) as phone:
         media = MediaSession(codecs=G711)
         await media.open()
-        answer = await phone.answered(await phone.call("echo", media))
-        assert answer.sdp is not None
-        media.accept_answer(answer.sdp)
-        media.start()
+        await talk(phone, "echo", media)
         await heard(media, 5)
         await media.close()
         await eventually(lambda: sum(isinstance(event, RequestDone) for event in events) >= 2)
