@@ -112,19 +112,45 @@ def first_in_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestOnePassword:
-    def test_found(self, tmp_path: Path) -> None:
-        made, _ = with_tool(tmp_path, "sipcli-op", "op", "printf 'pa ss=1'", "Voip")
-        assert ask(made, make_request()).secret.reveal() == b"pa ss=1"
+    def made(self, tmp_path: Path, item: object, *arguments: str) -> ExecProvider:
+        (tmp_path / "item").write_text(item if isinstance(item, str) else json.dumps(item))
+        body = f"cat {tmp_path}/item; echo 'a newer op is out' >&2"
+        return with_tool(tmp_path, "sipcli-op", "op", body, *arguments)[0]
+
+    def item(self, title: str = "alice@example.com", password: str = "pä ss=1") -> dict[str, object]:
+        """As ``op item get --format json`` prints a login."""
+        fields = [
+            {"id": "username", "type": "STRING", "purpose": "USERNAME", "label": "username", "value": "alice"},
+            {"id": "password", "type": "CONCEALED", "purpose": "PASSWORD", "label": "password", "value": password},
+            {"id": "notesPlain", "type": "STRING", "purpose": "NOTES", "label": "notesPlain"},
+            {"id": "x", "type": "CONCEALED", "label": "password", "value": "of something else"},
+        ]
+        return {"id": "26", "title": title, "category": "LOGIN", "fields": fields}
+
+    def test_found_by_its_title_for_a_secret_reference_may_hold_no_at_sign(self, tmp_path: Path) -> None:
+        """``op read op://Voip/alice@example.com/password`` says: invalid character in secret reference: '@'."""
+        made = self.made(tmp_path, self.item(), "Voip")
+        assert ask(made, make_request()).secret.reveal() == "pä ss=1".encode()
         assert (tmp_path / "argv").read_text().split() == [
-            "read", "--no-newline", "op://Voip/alice@example.com/password",
+            "item", "get", "alice@example.com", "--vault", "Voip", "--format", "json",
         ]  # fmt: skip
+
+    def test_an_item_that_op_found_by_its_website_is_not_ours(self, tmp_path: Path) -> None:
+        with pytest.raises(NotFound):
+            ask(self.made(tmp_path, self.item(title="example.com")), make_request())
+
+    @pytest.mark.parametrize("nothing", [{"fields": []}, {}], ids=["no field", "empty"])
+    def test_an_item_without_a_password(self, tmp_path: Path, nothing: dict[str, object]) -> None:
+        with pytest.raises(NotFound):
+            ask(self.made(tmp_path, self.item(password="") | nothing), make_request())
 
     @pytest.mark.parametrize(
         ("says", "kind"),
         [
-            ('could not read secret op://x: "alice" isn\'t an item in the "Private" vault', NotFound),
+            ('"alice@example.com" isn\'t an item in the "Private" vault. Specify the item with its UUID', NotFound),
             ("You are not currently signed in. Please run `op signin --help` for instructions", Denied),
             ("error initializing client: authorization prompt dismissed, please try again", Denied),
+            ('More than one item matches "alice@example.com". Try again and specify the item by its ID', Unavailable),
             ("dial tcp: lookup my.1password.com: no such host", Unavailable),
         ],
     )
@@ -134,46 +160,106 @@ class TestOnePassword:
         with pytest.raises(kind):
             ask(made, make_request())
 
+    @pytest.mark.parametrize("said", ["Segmentation fault", "[]", '{"fields": 7}', "{}"])
+    def test_another_answer_than_is_documented(self, tmp_path: Path, said: str) -> None:
+        with pytest.raises(Unavailable):
+            ask(self.made(tmp_path, said), make_request())
+
 
 class TestBitwarden:
     def made(self, tmp_path: Path, answer: object, status: int = 0, before: str = "") -> ExecProvider:
         (tmp_path / "answer").write_text(before + (answer if isinstance(answer, str) else json.dumps(answer)))
         return with_tool(tmp_path, "sipcli-bw", "bw", f"cat {tmp_path}/answer; exit {status}")[0]
 
+    def items(self, *names: str, login: object = None) -> dict[str, object]:
+        """As ``bw --response list items`` prints them; the password is made of the name."""
+
+        def item(name: str) -> dict[str, object]:
+            known = login or {"username": "alice", "password": f"pä {name}"}
+            return {"object": "item", "name": name, "type": 1, "login": known}
+
+        return {"success": True, "data": {"object": "list", "data": [item(name) for name in names]}}
+
     def test_found(self, tmp_path: Path) -> None:
-        answer = {"success": True, "data": {"object": "string", "data": "pä ss"}}
-        assert ask(self.made(tmp_path, answer), make_request()).secret.reveal() == "pä ss".encode()
+        answer = self.items("alice@example.com")
+        assert ask(self.made(tmp_path, answer), make_request()).secret.reveal() == "pä alice@example.com".encode()
         assert (tmp_path / "argv").read_text().split() == [
-            "--nointeraction", "--response", "get", "password", "alice@example.com",
+            "--nointeraction", "--response", "list", "items", "--search", "alice@example.com",
         ]  # fmt: skip
         made = self.made(tmp_path, answer, before="Session key is invalid.\n")
-        assert ask(made, make_request()).secret.reveal() == "pä ss".encode()
+        assert ask(made, make_request()).secret.reveal() == "pä alice@example.com".encode()
+
+    def test_only_the_item_of_that_very_name_will_do(self, tmp_path: Path) -> None:
+        """bw finds what has the address in its name or user name: the mail account of the same person, say.
+
+        ``bw get password`` gives its password away if nothing else is found, and nothing at all if both are.
+        """
+        others = ("malice@example.com", "mail alice@example.com", "ALICE@example.com")
+        with pytest.raises(NotFound):
+            ask(self.made(tmp_path, self.items(*others)), make_request())
+        found = ask(self.made(tmp_path, self.items(*others, "alice@example.com")), make_request())
+        assert found.secret.reveal() == "pä alice@example.com".encode()
+
+    @pytest.mark.parametrize("login", [{"username": "alice", "password": None}, {"username": "alice"}])
+    def test_an_item_without_a_password(self, tmp_path: Path, login: object) -> None:
+        with pytest.raises(NotFound):
+            ask(self.made(tmp_path, self.items("alice@example.com", login=login)), make_request())
+
+    def test_two_of_that_name(self, tmp_path: Path) -> None:
+        with pytest.raises(Unavailable):
+            ask(self.made(tmp_path, self.items("alice@example.com", "alice@example.com")), make_request())
 
     @pytest.mark.parametrize(
         ("message", "kind"),
-        [
-            ("Not found.", NotFound),
-            ("Vault is locked.", Denied),
-            ("You are not logged in.", Denied),
-            ("More than one result was found. Try getting a specific object by `id` instead.", Unavailable),
-        ],
+        [("Vault is locked.", Denied), ("You are not logged in.", Denied), ("fetch failed", Unavailable)],
     )
     def test_what_it_complains_of(self, tmp_path: Path, message: str, kind: type) -> None:
         with pytest.raises(kind):
             ask(self.made(tmp_path, {"success": False, "message": message}, 1), make_request())
 
-    def test_no_JSON(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("said", ["Segmentation fault", "[]", '{"success": true, "data": [1]}', "7"])
+    def test_another_answer_than_is_documented(self, tmp_path: Path, said: str) -> None:
         with pytest.raises(Unavailable):
-            ask(self.made(tmp_path, "Segmentation fault", 139), make_request())
+            ask(self.made(tmp_path, said, 139), make_request())
 
 
 class TestSecurity:
+    def made(self, tmp_path: Path, said: str, *arguments: str) -> ExecProvider:
+        """``-g``: the attributes on standard output, the password on standard error."""
+        (tmp_path / "said").write_bytes(said.encode())
+        body = f"echo 'class: \"genp\"'; cat {tmp_path}/said >&2"
+        return with_tool(tmp_path, "sipcli-security", "security", body, *arguments)[0]
+
     def test_found(self, tmp_path: Path) -> None:
-        made, _ = with_tool(tmp_path, "sipcli-security", "security", "echo 'pa ss'", "voip")
+        made = self.made(tmp_path, 'password: "pa ss"\n', "voip")
         assert ask(made, make_request()).secret.reveal() == b"pa ss"
         assert (tmp_path / "argv").read_text().split() == [
-            "find-generic-password", "-s", "voip", "-a", "alice@example.com", "-w",
+            "find-generic-password", "-s", "voip", "-a", "alice@example.com", "-g",
         ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("said", "password"),
+        [
+            ('password: "ab"cd"\n', 'ab"cd'),
+            ('password: "0xDEADBEEF"\n', "0xDEADBEEF"),
+            ('password: "  x%s  "\n', "  x%s  "),
+            ('password: 0x636166C3A9  "caf\\303\\251"\n', "café"),
+            ('password: 0x61625C6364  "ab\\134cd"\n', "ab\\cd"),
+            ('password: 0x25732527C3A922  "..."\n', "%s%'é\""),
+        ],
+    )
+    def test_what_is_not_plain_comes_in_hex_and_says_so(self, tmp_path: Path, said: str, password: str) -> None:
+        """``-w`` prints ``636166c3a9`` for café, and nothing that tells it from a password that is spelt like that."""
+        assert ask(self.made(tmp_path, said), make_request()).secret.reveal() == password.encode()
+
+    def test_an_empty_one_is_none(self, tmp_path: Path) -> None:
+        with pytest.raises(NotFound):
+            ask(self.made(tmp_path, "password: \n"), make_request())
+
+    @pytest.mark.parametrize("octet", ["0A", "0d", "00"])
+    def test_a_password_writes_no_line_of_its_own(self, tmp_path: Path, octet: str) -> None:
+        with pytest.raises(Unavailable):
+            ask(self.made(tmp_path, f'password: 0x61{octet}757365726E616D653D626F62  "..."\n'), make_request())
 
     @pytest.mark.parametrize(
         ("status", "kind"), [(44, NotFound), (36, Denied), (51, Denied), (128, Denied), (1, Unavailable)]
@@ -183,6 +269,16 @@ class TestSecurity:
         with pytest.raises(kind):
             ask(made, make_request())
         assert terminal.shown == ([] if kind is NotFound else ["tested: no such thing"])
+
+
+@pytest.mark.parametrize("name", ["sipcli-op", "sipcli-bw"])
+def test_a_tool_that_is_not_installed_is_no_empty_store(tmp_path: Path, name: str) -> None:
+    """Python ends with 1 for an exception, and 1 says that there is nothing for this account."""
+    terminal = FakeTerminal()
+    made = ExecProvider(make_context({"command": str(install(name, tmp_path))}, terminal=terminal))
+    with pytest.raises(Unavailable):
+        ask(made, make_request())
+    assert terminal.shown == [f"tested: {name.removeprefix('sipcli-')} cannot be run: No such file or directory"]
 
 
 @pytest.mark.parametrize("name", ["sipcli-op", "sipcli-bw", "sipcli-security"])
