@@ -464,9 +464,12 @@ class Rejection:
 class CredentialRequest:
     """One question to a provider.  Everything remote is marked so.
 
-    *realm*, *authz_server* and *scope* are text from the network: show them
-    (escaped), never build a look-up path from them unless the configuration
-    says so.  *deadline* is on :func:`time.monotonic`'s clock.
+    *realm*, *authz_server*, *scope* and *challenges* are text from the network:
+    show them (escaped), never build a look-up path from them unless the
+    configuration says so.  *challenges* are header values, topmost first, of what
+    the server would take for this realm.  *origin* is who asks: the SIP domain
+    that TLS *verified*, else address and port, empty where no server has spoken.
+    *deadline* is on :func:`time.monotonic`'s clock.
     """
 
     account: str
@@ -483,6 +486,9 @@ class CredentialRequest:
     cancel: CancelSignal = field(default_factory=CancelSignal)
     authz_server: str | None = None
     scope: tuple[str, ...] = ()
+    origin: str = ""
+    verified: bool = False
+    challenges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

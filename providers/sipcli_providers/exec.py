@@ -141,6 +141,9 @@ class ExecProvider:
         yield "aor", request.aor
         yield "username", user_of(request)
         yield "realm", request.realm
+        if request.origin:
+            yield "origin", request.origin
+            yield "tls", "verified" if request.verified else "none"
         yield "scheme", request.scheme
         yield "method", request.method
         if request.algorithms:
@@ -149,6 +152,7 @@ class ExecProvider:
         yield "attempt", str(request.attempt)
         yield "interactive", "true" if request.interactive else "false"
         yield "deadline_ms", str(max(0, round((request.deadline - time.monotonic()) * 1000)))
+        yield from (("wwwauth[]", challenge) for challenge in request.challenges)
         yield from (("state[]", state) for state in self._states.find(_place(request)) or ())
 
     def _verdict(self, request: CredentialRequest, credentials: Credentials) -> Iterator[tuple[str, str | bytes]]:

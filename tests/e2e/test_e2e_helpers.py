@@ -36,6 +36,10 @@ def test_a_helper_registers_us(cli: Cli, kamailio: Kamailio) -> None:
     assert done.code == 0, done.stderr
     assert done.result["auth"]["provider"] == "mine"
     assert "secret123" not in done.stdout + done.stderr
+    told = json.loads(helper.with_suffix(".log").read_text().splitlines()[0])[2]
+    assert (dict(told)["origin"], dict(told)["tls"]) == (kamailio.address(), "none")
+    [challenge] = [value for key, value in told if key == "wwwauth[]"]
+    assert challenge.startswith('Digest realm="sip.test", nonce="')
     assert cli.run("providers", "test", "mine").code == 0
     assert f"helper {helper}" in cli.run("providers", "list").stdout
 

@@ -61,20 +61,27 @@ class TestQuestion:
     def test_what_a_helper_is_told(self, tmp_path: Path) -> None:
         helper = store_helper(tmp_path)
         rejected = Rejection(provider="mine", username="alice", status=401)
-        request = make_request(method="INVITE", attempt=2, rejected=rejected, interactive=False)
+        asked = ('Digest realm="example.com", nonce="n", algorithm="SHA-256"', 'Digest realm="example.com", nonce="n"')
+        request = make_request(
+            method="INVITE", attempt=2, rejected=rejected, interactive=False,
+            origin="sip.example.com", verified=True, challenges=asked,
+        )  # fmt: skip
         ask(provider(helper, command=[str(helper), "--vault=Private"]), request)
         [[verb, arguments, pairs, _, folder]] = calls(helper)
         told = dict(pairs)
         assert (verb, arguments, folder) == ("get", ["--vault=Private"], "/")
         assert 0 < int(told.pop("deadline_ms")) <= 10_000
         assert [value for key, value in pairs if key == "capability[]"] == ["expiry", "state", "sign"]
-        del told["capability[]"]
+        assert tuple(value for key, value in pairs if key == "wwwauth[]") == asked
+        del told["capability[]"], told["wwwauth[]"]
         assert told == {
             "version": "1",
             "account": "work",
             "aor": "sip:alice@example.com",
             "username": "alice",
             "realm": "example.com",
+            "origin": "sip.example.com",
+            "tls": "verified",
             "scheme": "digest",
             "method": "INVITE",
             "algorithm": "SHA-256",
@@ -82,6 +89,15 @@ class TestQuestion:
             "attempt": "2",
             "interactive": "false",
         }
+
+    @pytest.mark.parametrize(("origin", "tls"), [("192.0.2.1:5060", "none"), ("", None)])
+    def test_who_asks_without_tls_and_where_nobody_has_asked_yet(
+        self, tmp_path: Path, origin: str, tls: str | None
+    ) -> None:
+        helper = store_helper(tmp_path)
+        ask(provider(helper), make_request(origin=origin))
+        told = dict(calls(helper)[0][2])
+        assert (told.get("origin", ""), told.get("tls")) == (origin, tls)
 
     def test_state_comes_back(self, tmp_path: Path) -> None:
         log = tmp_path / "log"

@@ -21,7 +21,7 @@ from sipcli.sip.auth import GiveUp
 from sipcli.sip.authn.origin import Origin
 from sipcli.ua.auth.chain import Chain
 from sipcli.ua.notices import AuthProviderNotice
-from tests.support.authkit import HOME_TLS, digest, password, proves
+from tests.support.authkit import HOME, HOME_TLS, digest, password, proves
 from tests.support.brokerkit import HANG, BrokerRig, FakeProvider, bearer
 from tests.support.clock import advance, settle, stepped
 
@@ -42,6 +42,29 @@ async def test_the_chain_answers_a_challenge() -> None:
     (told,) = rig.told(AuthProviderNotice)
     assert (told.outcome, told.secret_ref, told.provider) == ("found", "p:alice", "p")
     assert rig.broker.flights == 0
+
+
+@pytest.mark.parametrize("origin", [HOME, HOME_TLS, Origin("2001:db8::1", 5060, bound=True)], ids=str)
+def test_a_provider_is_told_who_asks_and_what_would_do(origin: Origin) -> None:
+    @stepped
+    async def run() -> None:
+        rig = BrokerRig(provider := FakeProvider(password("right")))
+        rig.challenge(
+            digest(algorithm="SHA-256"), 'Basic realm="example.com"', digest(r'a \"b\"'), digest("example.com", "n2"),
+            how={"origin": origin},
+        )  # fmt: skip
+        await settle()
+        first, second = provider.requests
+        names = {HOME: "192.0.2.1:5060", HOME_TLS: "example.com"}
+        assert {first.origin, second.origin} == {names.get(origin, "[2001:db8::1]:5060")}
+        assert first.verified is second.verified is (origin is HOME_TLS)
+        assert first.challenges == (
+            'Digest realm="example.com", nonce="n1", qop="auth", algorithm="SHA-256"',
+            'Digest realm="example.com", nonce="n2", qop="auth"',
+        )
+        assert second.challenges == (r'Digest realm="a \"b\"", nonce="n1", qop="auth"',)
+
+    run()
 
 
 @stepped

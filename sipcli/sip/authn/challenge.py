@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from sipcli.sip.syntax.grammar import quote
+
 if TYPE_CHECKING:
     from sipcli.sip.syntax.message import Response
 
@@ -92,6 +94,11 @@ class Challenge(NamedTuple):
     def header(self) -> str:
         """The header that answers it."""
         return "Proxy-Authorization" if self.proxy else "Authorization"
+
+    @property
+    def text(self) -> str:
+        """What was asked, as a header has it; every value is quoted."""
+        return f"{self.scheme.capitalize()} " + ", ".join(f"{name}={quote(value)}" for name, value in self.params)
 
 
 class Skipped(NamedTuple):

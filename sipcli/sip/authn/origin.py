@@ -54,9 +54,17 @@ class Origin:
         """TLS with a verified peer: the only place for a Bearer token (RFC 8898 section 2.1.2)."""
         return self.transport in ENCRYPTED and self.identity is not None
 
+    @property
+    def name(self) -> str:
+        """The domain that TLS verified, else address and port: nothing else is known of who is there."""
+        return self.identity or self._address
+
+    @property
+    def _address(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        where = f"{self.transport}:{host}:{self.port}"
+        where = f"{self.transport}:{self._address}"
         return f"{self.identity} ({where})" if self.identity else where
 
 

@@ -63,6 +63,11 @@ class Ask:
     labels: Mapping[str, str] = field(default_factory=dict)
     on_failed: Callable[[ChainFailure], None] | None = None
 
+    def offers(self, realm: str) -> tuple[str, ...]:
+        """What would do for *realm*, topmost first, as header values; none where it was asked for by no header."""
+        state = self.deferred.realms.get(realm)
+        return () if state is None else tuple(offer.text for offer in state.offers)
+
 
 class Waiter:
     """One challenge on its way: answered once every realm has its credentials (A07).

@@ -116,7 +116,7 @@ class CredentialBroker:
         if flight is not None:
             self._join(waiter, flight)
             return
-        flight = Flight(self, key, ask.terms, challenge, ask.method, ask.labels.get(key.realm, ""))
+        flight = Flight(self, key, ask, challenge)
         flight.rejection = rejection
         flight.attempt = 1 if state is None else state.attempt
         self._flights[key] = flight

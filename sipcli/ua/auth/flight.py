@@ -40,7 +40,7 @@ from sipcli.credentials import (
 from sipcli.sip.auth import GiveUp
 from sipcli.sip.authn.challenge import Challenge
 from sipcli.ua.auth.cache import CacheKey, CredentialCache, Source
-from sipcli.ua.auth.chain import FETCH_WAIT, PROMPT_WAIT, ChainFailure, PersonWanted, Terms
+from sipcli.ua.auth.chain import FETCH_WAIT, PROMPT_WAIT, ChainFailure, PersonWanted
 from sipcli.ua.auth.fitting import ANSWERS, bound_to, objection_to
 from sipcli.ua.auth.rations import Prompts
 from sipcli.ua.auth.shelf import ELSEWHERE, Shelf
@@ -56,7 +56,7 @@ from sipcli.ua.notices import (
 )
 
 if TYPE_CHECKING:
-    from sipcli.ua.auth.ask import Waiter
+    from sipcli.ua.auth.ask import Ask, Waiter
 
 __all__ = ["Flight", "FlightDesk"]
 
@@ -81,21 +81,21 @@ class FlightDesk(Protocol):
 class Flight:
     """Asks the chain's providers one after the other, until one has the secret or time is up."""
 
-    def __init__(
-        self, desk: FlightDesk, key: CacheKey, terms: Terms, challenge: Challenge, method: str, label: str
-    ) -> None:
-        """*label* is the challenge's id in notices."""
+    def __init__(self, desk: FlightDesk, key: CacheKey, ask: Ask, challenge: Challenge) -> None:
+        """*ask* is the first that wants it; it is not kept, for whoever asked may leave before the others."""
         self.key = key
         self.waiters: list[Waiter] = []
         self.rejection: Rejection | None = None
         self.attempt = 1
         self.awaits_person = False
         self._desk = desk
-        self._terms = terms
-        self._chain = terms.chain(key.realm)
+        self._terms = ask.terms
+        self._chain = ask.terms.chain(key.realm)
         self._challenge = challenge
-        self._method = method
-        self._label = label
+        self._method = ask.method
+        self._origin = ask.origin
+        self._offers = ask.offers(key.realm)
+        self._label = ask.labels.get(key.realm, "")
         self._absent: str | None = None
         self._room = False
         self._index = 0
@@ -366,6 +366,9 @@ class Flight:
             cancel=CancelSignal(),
             authz_server=challenge.authz_server,
             scope=challenge.scope,
+            origin=self._origin.name,
+            verified=self._origin.identity is not None,
+            challenges=self._offers,
         )
 
     def _tell(self, name: str, outcome: ProviderOutcome, ref: str | None, message: str | None = None) -> None:

@@ -162,6 +162,7 @@ class Signing:
             interactive=self._ask.prompts,
             deadline=time.monotonic() + max(0.0, self._deadline - self._desk.loop.time()),
             cancel=CancelSignal(),
+            challenges=self._ask.offers(part.inputs.realm),
         )
 
     # --- the ends ---------------------------------------------------------------------------------------------
