@@ -212,6 +212,8 @@ class AuthSession:
             return
         impostor = find_impostor(response, carried, self.clock())
         if impostor is not None:
+            if impostor.proof is not None:
+                self._authorizer.proofs.forget(impostor.proof.credentials)  # he may have been believed before
             words = f"{exchange.origin} could not prove that it knows the secret of realm {impostor.realm!r}"
             self._warn(exchange.account, "rspauth", words)
             return

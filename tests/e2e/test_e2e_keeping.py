@@ -10,6 +10,8 @@ import pytest
 
 from tests.e2e.conftest import account
 from tests.support.cli import Cli
+from tests.support.hostile import Hostile
+from tests.support.peer import Gate, Heard, response
 from tests.support.pty import ended, terminal
 from tests.support.real import require
 from tests.support.servers.kamailio import Kamailio
@@ -70,6 +72,30 @@ def test_a_password_file_is_kept_only_if_it_was_right(desk: Cli, session: Keyrin
     right = desk.run("register", "--once", "--save", "--no-input", "--password-file", "-", stdin="secret123\n")
     assert right.code == 0, right.stderr
     assert session.run(ENTRY) == "secret123"
+
+
+@pytest.mark.parametrize("genuine", [True, False])
+def test_A14_what_a_server_took_that_cannot_prove_itself_is_not_kept(
+    desk: Cli, session: Keyring, genuine: bool
+) -> None:
+    """``rspauth`` (RFC 7616 section 3.5), right or wrong; no real registrar can be made to say a wrong one."""
+    gate = Gate("sip.test", algorithm="SHA-256", users={"alice": "secret123"})
+
+    def answer(request: Heard) -> list[bytes]:
+        if not gate.admits(request):
+            return [gate.ask(request)]
+        proof = gate.proof(request, "secret123" if genuine else "a guess")
+        return [response(request, 200, "OK", f"Contact: {request.header('contact')};expires=600", proof)]
+
+    server = Hostile(answer)
+    try:
+        desk.configure(account(f"127.0.0.1:{server.port}", credentials='"keychain", "prompt"'))
+        done = desk.run("register", "--once", "--save", "--no-input", "--password-file", "-", stdin="secret123\n")
+    finally:
+        server.close()
+    assert done.code == 0, done.stderr
+    assert ("could not prove that it knows the secret of realm 'sip.test'" in done.stderr) is not genuine
+    assert session.run(ENTRY) == ("secret123" if genuine else "None")
 
 
 def test_a_refused_entry_is_erased_and_the_person_asked(desk: Cli, session: Keyring, kamailio: Kamailio) -> None:

@@ -163,17 +163,28 @@ class Gate:
         once = f"{got['nonce']}/{got.get('nc')}"
         assert once not in self.seen, f"nonce count used twice: {once}"
         self.seen.append(once)
+        if self.qop is not None:
+            assert re.fullmatch("[0-9a-f]{8}", got["nc"])
+        return got["response"] == self._response(got, self.users[got["username"]], request.method)
+
+    def proof(self, request: Heard, password: str) -> str:
+        """The header by which a server shows that it knows *password*: the client's formula without a method."""
+        got = self.answer(request)
+        assert got is not None
+        proof = self._response(got, password, "")
+        return f'Authentication-Info: qop={got["qop"]}, rspauth="{proof}", cnonce="{got["cnonce"]}", nc={got["nc"]}'
+
+    def _response(self, got: dict[str, str], password: str, method: str) -> str:
         h = {"SHA-256": hashlib.sha256, "MD5": hashlib.md5}[self.algorithm]
 
         def digest(text: str) -> str:
             return h(text.encode()).hexdigest()
 
-        ha1 = digest(f"{got['username']}:{self.realm}:{self.users[got['username']]}")
-        ha2 = digest(f"{request.method}:{got['uri']}")
+        ha1 = digest(f"{got['username']}:{self.realm}:{password}")
+        ha2 = digest(f"{method}:{got['uri']}")
         if self.qop is None:
-            return got["response"] == digest(f"{ha1}:{got['nonce']}:{ha2}")
-        assert re.fullmatch("[0-9a-f]{8}", got["nc"])
-        return got["response"] == digest(f"{ha1}:{got['nonce']}:{got['nc']}:{got['cnonce']}:{got['qop']}:{ha2}")
+            return digest(f"{ha1}:{got['nonce']}:{ha2}")
+        return digest(f"{ha1}:{got['nonce']}:{got['nc']}:{got['cnonce']}:{got['qop']}:{ha2}")
 
 
 @dataclass

@@ -238,6 +238,18 @@ def test_A14_rspauth_is_checked(genuine: bool) -> None:
         assert rig.exchange().carried() == []
 
 
+def test_A14_who_cannot_prove_himself_later_gets_no_more_unasked() -> None:
+    """He took the first answer and proved nothing; what he says to the second is wrong."""
+    rig = Rig(password(GOOD), md5_over_udp="allow")
+    accepted(rig, digest())
+    refresh = rig.exchange()
+    sent = refresh.answer()
+    info = f'qop=auth, rspauth="{rspauth(sent, BAD)}", cnonce="{sent["cnonce"]}", nc={sent["nc"]}'
+    rig.session.accepted(refresh, final(200, ("Authentication-Info", info)))
+    assert [warning.code for warning in rig.heard(PolicyWarning)] == ["rspauth"]
+    assert rig.exchange().carried() == []
+
+
 def test_A14_info_about_another_answer_is_ignored() -> None:
     rig = Rig(password(GOOD))
     exchange = rig.exchange()
