@@ -14,8 +14,9 @@ from typing import Any
 
 from bench.agent import DeferringAccount, Memory, Worker, account_config, has_uvloop, run
 from bench.registrar import Registrar
-from sipcli.ua.account import Account, BrokeredAccount
+from sipcli.ua.account import Account
 from sipcli.ua.agent import UserAgent
+from sipcli.ua.brokered import BrokeredAccount
 
 ONE_BY_ONE, AT_ONCE, ROUNDS = 600, 1000, 5
 

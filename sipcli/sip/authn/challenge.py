@@ -123,11 +123,15 @@ class AuthParams(NamedTuple):
 
 
 def split_challenges(value: str) -> Iterator[AuthParams]:
-    """The challenges of one header value, in order; also reads the value of Authorization.  Never raises."""
+    """The challenges of one header value, in order; also reads the value of Authorization.  Never raises.
+
+    Each is read when it is asked for: whoever stops at a limit has paid for no more.
+    """
     scheme, flaw = "", ""
     params: dict[str, str] = {}
     clean = value.isprintable()  # no control characters for sure, and quickly; else each value is looked at
-    for opening, name, quoted, plain, bare, junk in _ITEM.findall(value.lstrip(" \t,")):
+    for item in _ITEM.finditer(value.lstrip(" \t,")):
+        opening, name, quoted, plain, bare, junk = item.groups("")
         if (opening or bare) and (scheme or params):
             yield AuthParams(scheme, params, flaw)
         if opening or bare:

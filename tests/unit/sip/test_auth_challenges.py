@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
-from sipcli.sip.authn.challenge import MAX_CHALLENGES, Challenge, Skipped, parse_challenges, split_challenges
+from sipcli.sip.authn.challenge import (
+    MAX_CHALLENGE_TEXT,
+    MAX_CHALLENGES,
+    Challenge,
+    Skipped,
+    parse_challenges,
+    split_challenges,
+)
 from tests.support.authkit import asks, digest
 
 
@@ -149,6 +158,20 @@ def test_T13_twenty_challenges_are_read_and_no_more() -> None:
     assert (len(challenges), skipped) == (20, ())
     challenges, skipped = parse_challenges(asks(*(digest(f"r{i}") for i in range(200))))
     assert (len(challenges), [s.why for s in skipped]) == (20, ["too many challenges"])
+
+
+def test_T13_nothing_is_read_beyond_the_twentieth() -> None:
+    """What one value of 8 KiB makes us hold while it is read.  Fails with all items of it found at once."""
+    response = asks("a," * (MAX_CHALLENGE_TEXT // 2))
+    parse_challenges(response)  # what is made once and kept is made
+    tracemalloc.start()
+    try:
+        challenges, skipped = parse_challenges(response)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(challenges), len(skipped), skipped[-1].why) == (0, 21, "too many challenges")
+    assert peak < 8 * MAX_CHALLENGE_TEXT
 
 
 def test_T13_all_of_them_together_are_capped() -> None:
