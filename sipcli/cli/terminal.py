@@ -16,8 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sipcli.cli.silent import NoTerminal, action_words
 from sipcli.cli.tty import TTY, TtyModes, in_foreground, open_tty
@@ -37,8 +36,7 @@ _MOST_KEYS = 4096
 _Selector = selectors.PollSelector if sys.platform == "linux" else selectors.SelectSelector
 
 
-@dataclass(frozen=True, slots=True)
-class _Prompt:
+class _Prompt(NamedTuple):
     tty: int
     text: str
     interrupted: CancelSignal

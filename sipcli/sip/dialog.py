@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -238,8 +237,8 @@ class Dialog:
         if not origin.bound:
             return origin
         if not self.at_home or ((target.routes or self.carried) and not self.ours):
-            return dataclasses.replace(origin, bound=False)
-        return dataclasses.replace(origin, relays=True) if target.routes else origin
+            return origin._replace(bound=False)
+        return origin._replace(relays=True) if target.routes else origin
 
     # -- their requests ------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 __all__ = ["ENCRYPTED", "Address", "Flow", "Hop", "Ticket", "Transport", "carries"]
@@ -37,8 +36,7 @@ class Hop(NamedTuple):
         return where if self.transport is None else f"{where};transport={self.transport}"
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(NamedTuple):
     """One way to exchange octets with one remote address: a connection, or a UDP association.
 
     *local* is the address that goes into Via and Contact; *verified_identity*

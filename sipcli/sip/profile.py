@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from sipcli.sip.flow import Transport
 from sipcli.sip.syntax.letterbody import MESSAGE_TYPES
@@ -18,8 +17,7 @@ Reliability: TypeAlias = Literal["off", "supported", "required"]
 """Of provisional responses (RFC 3262): ``supported`` with whoever can; ``required``: no call with anybody else."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountProfile:
+class AccountProfile(NamedTuple):
     """One address-of-record and the way to its registrar.
 
     *contact_user* is the user part of our Contact; make it random per run, so
@@ -35,9 +33,9 @@ class AccountProfile:
     name: str
     aor: SipUri
     registrar: SipUri
+    contact_user: str
     proxy: SipUri | None = None
     display_name: str = ""
-    contact_user: str
     expires: int = 600
     transport: Transport | None = None
     shared_auth: bool = True
@@ -47,8 +45,7 @@ class AccountProfile:
     reliable: Reliability = "supported"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineConfig:
+class EngineConfig(NamedTuple):
     """Settings of one :class:`~sipcli.sip.engine.Engine`.
 
     *accept_calls* says whose INVITE and MESSAGE are looked at: ``bound`` takes
@@ -63,7 +60,7 @@ class EngineConfig:
     """
 
     user_agent: str = "sipcli"
-    timers: TimerValues = field(default_factory=TimerValues)
+    timers: TimerValues = TimerValues()
     random: Callable[[int], bytes] = os.urandom
     allow: tuple[str, ...] = (
         *("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "MESSAGE", "INFO", "UPDATE"),

@@ -7,7 +7,6 @@ import importlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sipcli.config import AccountConfig, Config
@@ -377,7 +376,7 @@ class UserAgent:
             return self._endpoint_config.tls
         config, common = account.config, self._endpoint_config.tls
         own = TlsSettings(ca_file=config.ca_file, cert_file=config.cert_file, key_file=config.key_file)
-        return common if own == TlsSettings() else replace(own, key_log=common.key_log)
+        return common if own == TlsSettings() else own._replace(key_log=common.key_log)
 
     def _plugin_factory(self, terminal: Terminal) -> Callable[[str], CredentialProvider]:
         def make(name: str) -> CredentialProvider:

@@ -102,7 +102,7 @@ def test_a_retry_that_grows_beyond_1300_octets_changes_to_tcp_and_back() -> None
     for refused in (False, True):
         wire, gate = Wire(), Gate()
         wire.engine.remove_account("work")
-        object.__setattr__(wire.profile, "transport", None)
+        wire.profile = wire.profile._replace(transport=None)
         wire.do(lambda wire=wire: wire.engine.add_account(wire.profile, wire.session))
         wire.do(lambda wire=wire: wire.engine.request("work", "OPTIONS", BOB, body=b"x" * 600))
         first = wire.one()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from sipcli.sip import events
@@ -262,9 +260,7 @@ def test_C05_over_the_same_address_nothing_was_left_behind() -> None:
 def test_C05_two_accounts_over_one_flow_keep_it_for_each_other() -> None:
     here = wire()
     bound(here, *FIRMLY)
-    profile = dataclasses.replace(
-        here.profile, name="other", aor=SipUri.parse("sip:bob@example.com"), contact_user="u8"
-    )
+    profile = here.profile._replace(name="other", aor=SipUri.parse("sip:bob@example.com"), contact_user="u8")
     here.do(lambda: here.engine.add_account(profile, AuthSession((), policy=POLICY)))
     here.do(lambda: here.engine.register("other"))
     here.deliver(ok(here.one()))  # for this one the registrar does not

@@ -79,8 +79,8 @@ class TestRinging:
         """RFC 3262 section 3: whatever was drawn, so that no row of them ever wraps."""
         wire, bob = Wire(), Caller()
         invite = bob.request("INVITE", CAN, body=OFFER)
-        object.__setattr__(
-            wire.engine.config, "random", lambda octets: drawn.to_bytes(4, "big")[-octets:].rjust(octets)
+        wire.engine._core.config = wire.engine.config._replace(
+            random=lambda octets: drawn.to_bytes(4, "big")[-octets:].rjust(octets)
         )
         wire.deliver(invite)
         wire.do(wire.last(events.CallIncoming).call.ring)

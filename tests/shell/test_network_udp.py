@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import errno
 import functools
 import itertools
@@ -268,7 +267,7 @@ async def test_a_response_goes_where_via_says(peer: Peer) -> None:
     _, port = await ways.listen("udp", "127.0.0.1", 0)
     peer.send(options(), port)
     await until(lambda: notebook.flows)
-    ways.send(dataclasses.replace(notebook.flows[0], remote=("127.0.0.1", other.port)), b"SIP/2.0 200 OK")
+    ways.send(notebook.flows[0]._replace(remote=("127.0.0.1", other.port)), b"SIP/2.0 200 OK")
     await until(other.poll)
     assert other.got == [b"SIP/2.0 200 OK"]
     other.close()

@@ -14,15 +14,14 @@ the other phone's words, and a 407 that came through it may be his
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sipcli.sip.flow import ENCRYPTED, Flow, Transport
 
 __all__ = ["HomeGround", "Origin"]
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """The server a request was sent to: its address, what TLS proved, and whether the account knows it.
 
     *host* and *port* are the flow's remote address; *identity* is the SIP domain

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from sipcli.sip.authn.challenge import AKA, Challenge, Skipped
@@ -64,8 +63,7 @@ def shows_acceptance(status: int) -> bool:
     return 200 <= status < 400 or status in _ACCEPTING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthPolicy:
+class AuthPolicy(NamedTuple):
     """How far we go.  Times are in seconds, *realms* are compared exactly.
 
     ============== ================================================================================

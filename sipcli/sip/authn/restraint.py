@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sipcli.sip.pauses import MAX_TIME, backoff
 
@@ -19,8 +18,7 @@ FREE = 2
 """Refusals in a row that cost no pause: somebody who is setting an account up is wrong once or twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Restraint:
+class Restraint(NamedTuple):
     """*refusals* in a row, the last at *since*, and nothing more before *until*; both in seconds since 1970."""
 
     refusals: int = 0

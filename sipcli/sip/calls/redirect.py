@@ -50,4 +50,4 @@ def sent_on(letter: Letter, account: AccountState | None, target: SipUri) -> Let
 
 def _standing(origin: Origin, target: Target) -> Origin:
     """Who sent us here may own what is behind our server: only what that asks for by itself is answered (T01, T22)."""
-    return dataclasses.replace(origin, relays=True) if origin.bound else origin
+    return origin._replace(relays=True) if origin.bound else origin

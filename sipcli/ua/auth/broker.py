@@ -169,12 +169,12 @@ class CredentialBroker:
         first = waiter.first_failure
         if first is not None and failure.why is GiveUp.NO_CREDENTIALS and isinstance(failure.error, NotFound | None):
             person = first.person or failure.person
-            failure = dataclasses.replace(first, person=person)  # the topmost scheme's story says more
+            failure = first._replace(person=person)  # the topmost scheme's story says more
         if waiter.ask.waits and _wants_person(failure):
             why = GiveUp.SIGN_IN if failure.person is None else GiveUp.PERSON
-            failure = dataclasses.replace(failure, why=why)
+            failure = failure._replace(why=why)
         elif failure.why is GiveUp.NO_CREDENTIALS and failure.rejection is not None:
-            failure = dataclasses.replace(failure, why=GiveUp.REFUSED)
+            failure = failure._replace(why=GiveUp.REFUSED)
         if waiter.ask.on_failed is not None:
             waiter.ask.on_failed(failure)
         if waiter.ask.deferred.is_valid:

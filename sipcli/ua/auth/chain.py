@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from sipcli.credentials import CredentialRequest, ProviderError, Rejection
@@ -31,8 +30,7 @@ class Chain(NamedTuple):
     keepers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(NamedTuple):
     """What an account wants of the broker.  Times are in seconds.
 
     *max_wait* bounds the whole wait of a challenge, whoever is asked; *prompt_burst*
@@ -60,8 +58,7 @@ class PersonWanted(NamedTuple):
     label: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainFailure:
+class ChainFailure(NamedTuple):
     """Why a challenge got no answer: *error* and *provider* are the most telling of the chain.
 
     *person* is what nobody but a person could have answered: nobody was at the

@@ -17,7 +17,6 @@ flight is callbacks: no task, no future, one timer.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -142,7 +141,7 @@ class Flight:
         if self._absent is not None and not isinstance(error, Unavailable):
             request = self._make_request(interactive=True)
             wanted = PersonWanted(self.key, self._absent, request, self._label)
-            failure = dataclasses.replace(failure, person=wanted)
+            failure = failure._replace(person=wanted)
         self._end(failure)
 
     def _ask(self, name: str, denied: Denied | None) -> None:

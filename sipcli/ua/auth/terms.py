@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
 
 from sipcli.config import AccountConfig, Config, PolicyConfig, ProviderConfig
 from sipcli.sip.auth import AuthPolicy
@@ -112,7 +111,7 @@ def for_person(terms: Terms, realms: frozenset[str], providers: Config) -> Terms
         asking = tuple(name for name in usual.providers if _type_of(name, providers) == "prompt")
         return usual._replace(providers=asking) if realm in realms else usual
 
-    return replace(terms, chain=chain)
+    return terms._replace(chain=chain)
 
 
 def _type_of(name: str, providers: Config) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -70,8 +69,8 @@ class TurnKeys:
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._terms = replace(
-            account.terms, chain=lambda realm: turn_chain(account.config, account.agent.config, realm)
+        self._terms = account.terms._replace(
+            chain=lambda realm: turn_chain(account.config, account.agent.config, realm)
         )
 
     async def authenticate(self, server: IceServer, address: tuple[str, int], realm: str) -> PasswordCredentials:

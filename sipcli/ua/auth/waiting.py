@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from sipcli.credentials import PasswordCredentials, Secret
 from sipcli.errors import SipcliError
@@ -33,8 +33,7 @@ class NotWaiting(SipcliError):
     """The account does not wait for a person (now)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """What became of an answer.
 
     ``refused``: the server did not take it, and the account waits again;

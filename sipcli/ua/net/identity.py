@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Identities", "certificate_identities", "proves"]
 
 
-@dataclass(frozen=True, slots=True)
-class Identities:
+class Identities(NamedTuple):
     """What a certificate says it is: SIP domains in the order found, and IP addresses as text."""
 
     domains: tuple[str, ...] = ()

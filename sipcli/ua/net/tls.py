@@ -6,10 +6,9 @@ import os
 import ssl
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sipcli.errors import TlsError
 from sipcli.ua.net.identity import certificate_identities, proves
@@ -27,8 +26,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TlsSettings:
+class TlsSettings(NamedTuple):
     """Whom to trust and who we are.
 
     *ca_file* replaces the system's authorities; *cert_file* and *key_file* (PEM)
@@ -45,8 +43,7 @@ class TlsSettings:
     key_log: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFacts:
+class TlsFacts(NamedTuple):
     """What one connection's handshake agreed on and proved; for people."""
 
     version: str

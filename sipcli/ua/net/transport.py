@@ -15,8 +15,7 @@ import itertools
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from sipcli.errors import NetworkError
 from sipcli.sip.flow import ENCRYPTED, Address, Flow, Transport
@@ -35,8 +34,7 @@ MAX_ENDED: Final = 64
 _PoolKey: TypeAlias = tuple[Candidate, str | None, TlsSettings | None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class EndpointConfig:
+class EndpointConfig(NamedTuple):
     """How an endpoint meets the network.  Durations are in seconds.
 
     *bind_host* is a literal address; None lets the kernel choose one per
@@ -48,7 +46,7 @@ class EndpointConfig:
 
     bind_host: str | None = None
     bind_port: int = 0
-    tls: TlsSettings = field(default_factory=TlsSettings)
+    tls: TlsSettings = TlsSettings()
     keepalive_udp: float = 25.0
     keepalive_stream: float = 95.0
     connect_limit: float = 5.0

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from sipcli.sip.flow import Flow
 
@@ -13,8 +12,7 @@ __all__ = ["MASK", "WireRecord", "mask"]
 MASK: Final = b"***"
 
 
-@dataclass(frozen=True, slots=True)
-class WireRecord:
+class WireRecord(NamedTuple):
     """One message, unmasked.  *at* is the loop's time in seconds; *direction* is ours."""
 
     direction: Literal["in", "out"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,13 +104,13 @@ class TestRealms:
     def test_another_server_has_realms_of_its_own(self) -> None:
         rig = Rig(password("x"))
         registered(rig, digest("example.com"))
-        other = replace(HOME_TLS, identity="example.net")
+        other = HOME_TLS._replace(identity="example.net")
         assert isinstance(rig.exchange(origin=other).receive(asks(digest("example.net"))), Retry)
 
     def test_T02_the_same_server_at_another_address_is_the_same(self) -> None:
         rig = Rig(password("x"))
         registered(rig, digest("example.com"))
-        moved = replace(HOME_TLS, host="192.0.2.99", port=5062, identity="EXAMPLE.com")
+        moved = HOME_TLS._replace(host="192.0.2.99", port=5062, identity="EXAMPLE.com")
         assert rig.exchange(origin=moved).receive(asks(digest("evil"))) is GiveUp.REALM_CHANGED
 
     def test_ask_warns_and_leaves_it_to_whoever_decides(self) -> None:

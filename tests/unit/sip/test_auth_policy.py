@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -109,7 +108,7 @@ def test_T05_another_realm_another_server_and_a_token_are_not_measured_by_it() -
     exchange.receive(asks(digest(algorithm=SHA256)))
     other = digest("elsewhere", nonce="n2", algorithm=MD5)
     assert isinstance(exchange.receive(asks(digest(algorithm=SHA256, nonce="n3", stale="true"), other)), Retry)
-    exchange.origin = dataclasses.replace(HOME_TLS, host="192.0.2.2", identity="b.example.com")
+    exchange.origin = HOME_TLS._replace(host="192.0.2.2", identity="b.example.com")
     exchange.resume()  # RFC 3263 section 4.3: this server has seen no answer yet
     assert exchange.carried() == []
     assert isinstance(exchange.receive(asks(digest(algorithm=MD5, nonce="n4"))), Retry)

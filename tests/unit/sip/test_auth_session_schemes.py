@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from sipcli.credentials import BearerCredentials, Ha1Credentials, Secret
@@ -161,7 +159,7 @@ def test_T29_not_even_the_same_address_is_ours_for_ever() -> None:
     """It was the account's own when it asked; when the answer is there it is not any more, so no name goes there."""
     rig = Rig(password(GOOD), asynchronous=True)
     exchange, asked = rig.pending(digest())
-    exchange.origin = replace(exchange.origin, bound=False)
+    exchange.origin = exchange.origin._replace(bound=False)
     rig.session.decline(asked)
     assert exchange.carried() == []
 
