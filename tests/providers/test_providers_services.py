@@ -131,6 +131,27 @@ class TestSystemd:
         shown = subprocess.run(["systemd-creds", "cat", "sip-alice"], capture_output=True, timeout=20, check=True)
         assert shown.stdout.removesuffix(b"\n") == ask(self.provider(), make_request()).secret.reveal()
 
+    @pytest.mark.real("systemd-creds")
+    def test_one_that_was_encrypted_as_the_manual_says(
+        self, given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """LoadCredentialEncrypted= hands over what ``decrypt`` gives; with a host key of the test's own."""
+        require("systemd-creds")
+        monkeypatch.setenv("SYSTEMD_CREDENTIAL_SECRET", str(tmp_path / "host-key"))
+        plain, kept = tmp_path / "password.txt", tmp_path / "sip"
+        plain.write_text("öffne dich\n")
+        for argv in (
+            ["encrypt", "--with-key=host", "--name=sip", str(plain), str(kept)],
+            ["decrypt", "--name=sip", str(kept), str(plain)],
+        ):
+            plain.chmod(0o600)
+            subprocess.run(["systemd-creds", *argv], capture_output=True, timeout=20, check=True)
+        assert "öffne" not in kept.read_text()
+        given.chmod(0o700)
+        (given / "sip").write_bytes(plain.read_bytes())
+        (given / "sip").chmod(0o400)
+        assert ask(self.provider("sip"), make_request()).secret.reveal() == "öffne dich".encode()
+
 
 # -- askpass --------------------------------------------------------------------------------------------------------
 
