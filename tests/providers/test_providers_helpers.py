@@ -271,6 +271,15 @@ class TestSecurity:
         assert terminal.shown == ([] if kind is NotFound else ["tested: no such thing"])
 
 
+def test_no_pass_in_PATH_is_no_locked_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    terminal = FakeTerminal()
+    options = {"command": str(install("sipcli-pass", tmp_path)), "env": ["PATH"]}
+    with pytest.raises(Unavailable):
+        ask(ExecProvider(make_context(options, terminal=terminal)), make_request())
+    assert terminal.shown == ["tested: pass cannot be run: it is not in PATH"]
+
+
 @pytest.mark.parametrize("name", ["sipcli-op", "sipcli-bw"])
 def test_a_tool_that_is_not_installed_is_no_empty_store(tmp_path: Path, name: str) -> None:
     """Python ends with 1 for an exception, and 1 says that there is nothing for this account."""
