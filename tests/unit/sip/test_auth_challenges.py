@@ -29,7 +29,7 @@ def why(value: str) -> str:
     return skipped.why
 
 
-def test_everything_a_digest_challenge_can_say() -> None:
+def test_A06_A15_everything_a_digest_challenge_can_say() -> None:
     challenge = one(
         'Digest realm="example.com", domain="sip:a sip:b", nonce="abc==", opaque="o", stale=TRUE, algorithm=sha-256, '
         'qop="auth, auth-int", charset="utf-8", userhash=true, extra=1'
@@ -91,6 +91,18 @@ def test_A06_unknown_scheme_and_algorithm_first_do_not_hide_what_follows() -> No
     )
 
 
+@pytest.mark.parametrize(("text", "meant"), [("true", True), ("TRUE", True), ("false", False), ("1", False)])
+def test_A15_userhash_is_true_or_it_is_not_asked_for(text: str, meant: bool) -> None:
+    assert one(digest(userhash=text)).userhash is meant
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("UTF-8", "UTF-8"), ("utf-8", "UTF-8"), ("ISO-8859-1", None), ('""', None)]
+)
+def test_A15_no_charset_counts_but_utf_8(text: str, meant: str | None) -> None:
+    assert one(digest(charset=text)).charset == meant
+
+
 def test_A12_backslashes_are_unquoted() -> None:
     assert one(r'Digest realm="a\"b\\c\d", nonce="n"').realm == 'a"b\\cd'
 
@@ -119,12 +131,13 @@ def test_a_value_may_be_folded_and_contain_tabs() -> None:
         (f'Digest realm="{"r" * 9000}", nonce="n"', "too long"),
     ],
 )
-def test_T13_what_cannot_be_used_is_skipped_with_its_reason(value: str, reason: str) -> None:
+def test_A10_A11_T13_what_cannot_be_used_is_skipped_with_its_reason(value: str, reason: str) -> None:
     assert why(value) == reason
 
 
 def test_A10_unknown_qops_are_ignored_beside_known_ones() -> None:
     assert one('Digest realm="r", nonce="n", qop="foo,auth"').qop == ("auth",)
+    assert one('Digest realm="r", nonce="n", qop="foo , AUTH-INT ,Auth"').qop == ("auth-int", "auth")
     assert one('Digest realm="r", nonce="n", qop=auth-int').qop == ("auth-int",)
 
 

@@ -105,6 +105,13 @@ def test_A15_with_charset_the_name_and_password_are_normalised_utf8() -> None:
     assert proves(params, "\u00e9", method="INVITE")
 
 
+def test_A15_normalised_means_nfc_what_only_looks_alike_stays_apart() -> None:
+    """RFC 7616 section 4 wants NFC; the compatibility forms would make one password of two."""
+    params = header(challenge(charset="UTF-8"), who="\ufb01sh", secret="\u2460")
+    assert params["username"] == "\ufb01sh"
+    assert proves(params, "\u2460", method="INVITE")
+
+
 def test_A15_without_charset_the_name_goes_extended_and_never_twice() -> None:
     params = header(challenge(), who="zoë €")
     assert params["username*"] == "UTF-8''zo%C3%AB%20%E2%82%AC"
@@ -126,8 +133,10 @@ def test_octets_that_are_no_utf8_go_back_as_they_came() -> None:
 
 def test_A16_the_uri_is_the_request_uri_octet_for_octet() -> None:
     uri = "sip:%62ob@B.example.com:5060;Transport=UDP;x"
-    value = digest_header(challenge(), password("x"), "INVITE", uri)
+    value = digest_header(challenge(), password("x"), "INVITE", uri, cnonce="c0")
     assert f'uri="{uri}"' in value
+    ((_, params, _),) = split_challenges(value)
+    assert proves(params, "x", method="INVITE")
 
 
 def test_A28_a_bearer_token_is_the_whole_value() -> None:

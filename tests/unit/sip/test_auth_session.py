@@ -114,6 +114,33 @@ def test_A04_a_late_answer_to_the_same_nonce_is_a_wrong_one() -> None:
     assert len(rig.heard(AuthRejected)) == 1
 
 
+def test_A04_each_secret_has_a_second_chance_of_its_own() -> None:
+    rig = Rig(asynchronous=True)
+    exchange, token = rig.pending(digest())
+    for number, secret in enumerate(("one", "two")):
+        plan = rig.session.reinit_request(token, [password(secret)])
+        assert plan is not None
+        rig.now += 21
+        rig.session.send_request(token, plan)
+        assert isinstance(exchange.receive(asks(digest(nonce=f"again-{number}"))), Retry)
+        assert proves(exchange.answer(), secret)
+        outcome = exchange.receive(asks(digest(nonce=f"other-{number}")))
+        assert isinstance(outcome, Pending)
+        token = outcome.token
+    assert len(rig.heard(AuthRejected)) == 2
+
+
+def test_A04_a_second_chance_is_one_though_the_next_answer_is_late_too() -> None:
+    rig = Rig(asynchronous=True, late_answer=-1.0)  # every answer is late
+    exchange, token = rig.pending(digest())
+    plan = rig.session.reinit_request(token, [password(BAD)])
+    assert plan is not None
+    rig.session.send_request(token, plan)
+    assert isinstance(exchange.receive(asks(digest(nonce="n2"))), Retry)
+    assert isinstance(exchange.receive(asks(digest(nonce="n3"))), Pending)
+    assert len(rig.heard(AuthRejected)) == 1
+
+
 def test_A05_stale_earns_one_silent_retry_with_the_same_secret() -> None:
     rig = Rig(password(GOOD), asynchronous=True)
     exchange, token = rig.pending(digest())
@@ -134,7 +161,17 @@ def test_A05_three_stale_in_a_row_are_the_limit() -> None:
     assert len(exchange.sent) == 5
 
 
-def test_T04_the_same_nonce_called_stale_is_a_loop() -> None:
+def test_A05_stale_is_counted_in_a_row() -> None:
+    exchange = Rig(password("one"), password("two")).exchange()
+    exchange.receive(asks(digest()))
+    for nonce, stale in (("n2", "true"), ("n3", "true"), ("n4", "false"), ("n5", "true"), ("n6", "true")):
+        assert isinstance(exchange.receive(asks(digest(nonce=nonce, stale=stale))), Retry), nonce
+    assert proves(exchange.answer(), "two")
+    assert isinstance(exchange.receive(asks(digest(nonce="n7", stale="true"))), Retry)
+    assert exchange.receive(asks(digest(nonce="n8", stale="true"))) is GiveUp.STALE_LOOP
+
+
+def test_A05_T04_the_same_nonce_called_stale_is_a_loop() -> None:
     exchange = Rig(password(GOOD)).exchange()
     exchange.receive(asks(digest()))
     assert exchange.receive(asks(digest(stale="true"))) is GiveUp.STALE_LOOP

@@ -14,6 +14,7 @@ from sipcli.sip.auth import (
     Retry,
 )
 from sipcli.sip.authn.origin import Origin
+from sipcli.sip.authn.proof import NonceCounter
 from tests.support.authkit import STRANGER, Rig, asks, digest, final, password, proves
 
 GOOD, BAD = "wonderland", "looking-glass"
@@ -40,6 +41,11 @@ def test_A13_the_next_register_brings_its_credentials_along() -> None:
     refresh = rig.exchange()
     assert (refresh.answer()["nc"], refresh.answer()["nonce"]) == ("00000002", "n1")
     assert proves(refresh.answer(), GOOD)
+
+
+def test_A13_what_is_forgotten_is_the_nonce_longest_unused() -> None:
+    counter = NonceCounter(limit=2)
+    assert [counter.next(nonce) for nonce in ("a", "b", "a", "c", "a", "c", "b")] == [1, 1, 2, 1, 3, 2, 1]
 
 
 def test_A18_proxy_credentials_stay_inside_their_call() -> None:
@@ -71,7 +77,7 @@ def test_T01_T29_nothing_goes_along_to_a_stranger() -> None:
     assert rig.exchange("BYE", call_id="one", origin=Origin("192.0.2.7", 5060, bound=True)).carried() == []
 
 
-def test_a_refused_preemptive_answer_says_nothing_about_the_secret() -> None:
+def test_A04_a_refused_preemptive_answer_says_nothing_about_the_secret() -> None:
     rig = Rig(password(GOOD), asynchronous=True)
     exchange, token = rig.pending(digest())
     rig.session.decline(token)
@@ -179,7 +185,7 @@ def test_A25_403_for_what_was_accepted_before_is_about_the_call() -> None:
 # -- Authentication-Info -----------------------------------------------------------------------------
 
 
-def test_A14_nextnonce_is_used_next_and_the_count_starts_again() -> None:
+def test_A13_A14_nextnonce_is_used_next_and_the_count_starts_again() -> None:
     rig = Rig(password(GOOD))
     exchange = rig.exchange()
     exchange.receive(asks(digest()))
@@ -208,15 +214,16 @@ def test_A14_a_useless_nextnonce_is_ignored(value: str) -> None:
     assert rig.exchange().answer()["nonce"] == "n1"
 
 
-def rspauth(sent: dict[str, str], secret: str) -> str:
-    """What a server that knows *secret* says back: the client's formula with an empty method."""
+def rspauth(sent: dict[str, str], secret: str, body: str = "") -> str:
+    """What a server that knows *secret* says back: the client's formula with an empty method, and its own *body*."""
     from hashlib import md5
 
     def h(text: str) -> str:
         return md5(text.encode()).hexdigest()
 
     a1 = h(f"{sent['username']}:{sent['realm']}:{secret}")
-    return h(f"{a1}:{sent['nonce']}:{sent['nc']}:{sent['cnonce']}:{sent['qop']}:{h(':' + sent['uri'])}")
+    a2 = f":{sent['uri']}" + (f":{h(body)}" if sent["qop"] == "auth-int" else "")
+    return h(f"{a1}:{sent['nonce']}:{sent['nc']}:{sent['cnonce']}:{sent['qop']}:{h(a2)}")
 
 
 @pytest.mark.parametrize("genuine", [True, False])
@@ -248,6 +255,28 @@ def test_A14_who_cannot_prove_himself_later_gets_no_more_unasked() -> None:
     rig.session.accepted(refresh, final(200, ("Authentication-Info", info)))
     assert [warning.code for warning in rig.heard(PolicyWarning)] == ["rspauth"]
     assert rig.exchange().carried() == []
+
+
+@pytest.mark.parametrize("said", ["signed", "altered"])
+def test_A14_with_auth_int_the_servers_proof_covers_its_body(said: str) -> None:
+    """RFC 7616 section 3.5: whoever carried the response may not have changed it."""
+    rig = Rig(password(GOOD), md5_over_udp="allow")
+    exchange = rig.exchange()
+    exchange.receive(asks(digest(qop="auth-int")))
+    info = f'qop=auth-int, rspauth="{rspauth(exchange.answer(), GOOD, "signed")}"'
+    rig.session.accepted(exchange, final(200, ("Authentication-Info", info), body=said.encode()))
+    assert len(rig.heard(AuthAccepted)) == (said == "signed")
+    assert len(rig.heard(PolicyWarning)) == (said == "altered")
+
+
+def test_A14_a_proxy_says_it_in_a_header_of_its_own() -> None:
+    rig = Rig(password(GOOD))
+    exchange = rig.exchange("INVITE", call_id="one")
+    exchange.receive(asks(digest("far", "f1"), proxy=[digest("near", "p1")]))
+    far, near = ('nextnonce="f2"', 'nextnonce="p2"')
+    rig.session.accepted(exchange, final(200, ("Authentication-Info", far), ("Proxy-Authentication-Info", near)))
+    carried = rig.exchange("BYE", call_id="one").carried()
+    assert {c["header"]: c["nonce"] for c in carried} == {"Authorization": "f2", "Proxy-Authorization": "p2"}
 
 
 def test_A14_info_about_another_answer_is_ignored() -> None:

@@ -185,6 +185,16 @@ def test_sent_again_to_the_next_server_it_goes_without_and_is_signed_anew() -> N
     assert proves(exchange.answer(), "right") and exchange.answer()["nc"] == "00000002"
 
 
+def test_A16_what_is_signed_is_the_request_uri_octet_for_octet() -> None:
+    rig = Rig(asynchronous=True)
+    uri = "sip:%62ob@B.Example.com:5060;Transport=UDP;x"
+    exchange, token = rig.pending(digest(), method="INVITE", uri=uri)
+    (inputs,) = rig.session.digest_inputs(token, key())
+    assert inputs.uri == uri
+    send(rig, token, [signed(key(), inputs)])
+    assert exchange.answer()["uri"] == uri
+
+
 @pytest.mark.parametrize("what", ["uri", "body"])
 def test_A16_what_changed_before_sending_is_not_sent_but_signed_anew(what: str) -> None:
     """The same nonce comes back, and still the old signature is not tried again: that would never end."""
