@@ -80,10 +80,12 @@ def test_a17_the_ack_to_the_2xx_repeats_the_credentials() -> None:
     wire.respond()
     invite = wire.one()
     wire.deliver(response(invite, 200, "OK", BOB, body=ANSWER))
-    assert wire.one().header("proxy-authorization") == invite.header("proxy-authorization")
+    ack = wire.one()
+    assert ack.header("proxy-authorization") == invite.header("proxy-authorization")
+    assert ack.cseq == invite.cseq, "what it acknowledges was sent under that number"
 
 
-def test_t01_but_never_to_another_server_than_they_were_meant_for() -> None:
+def test_a17_t01_but_never_to_another_server_than_they_were_meant_for() -> None:
     wire, gate = Wire(), Gate(proxy=True)
     wire.call()
     wire.deliver(gate.ask(wire.one()))

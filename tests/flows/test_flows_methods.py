@@ -266,6 +266,15 @@ def test_A22_a_refresh_waits_for_its_secret_until_the_other_side_hangs_up(interv
     assert call.state is CallState.ENDED
 
 
+def test_A22_the_answer_is_of_use_until_the_other_side_hangs_up_and_no_longer() -> None:
+    wire, _, _, timer, _ = kept()
+    assert timer.patience == 15
+    wire.run(10)
+    assert timer.patience == 5
+    wire.do(timer.stop)
+    assert timer.patience is None, "nothing is timed"
+
+
 def test_A22_only_a_2xx_extends_the_session() -> None:
     wire, gate, call, timer, _ = kept()
     assert timer.expires_at == 1000 + 90, "the 401 extended nothing"

@@ -166,6 +166,15 @@ def test_a21_423_asks_for_min_expires_once() -> None:
     assert wire.last(events.RegistrationChanged).code == 423
 
 
+@pytest.mark.parametrize("least", [59, 60])
+def test_a21_a_423_that_asks_for_no_more_than_was_offered_is_a_refusal(least: int) -> None:
+    wire = Wire(expires=60)
+    wire.do(lambda: wire.engine.register("work", keep=False))
+    wire.deliver(response(wire.one(), 423, "Interval Too Brief", f"Min-Expires: {least}"))
+    assert wire.silent()
+    assert wire.last(events.RegistrationChanged).code == 423
+
+
 def test_a21_each_binding_may_ask_for_longer_once() -> None:
     wire = Wire(expires=60)
     registration = wire.do(lambda: wire.engine.register("work"))

@@ -317,7 +317,9 @@ def test_B09_what_a_cancel_is_made_of(bench: Bench, caller: Caller) -> None:
     assert (cancel.find("Require"), cancel.find("Proxy-Require")) == (None, None)
 
 
-def test_a_cancel_is_repeated_like_any_request_and_a_challenge_to_it_is_ignored(bench: Bench, caller: Caller) -> None:
+def test_A17_a_cancel_is_repeated_like_any_request_and_a_challenge_to_it_is_ignored(
+    bench: Bench, caller: Caller
+) -> None:
     invite = request()
     tx = bench.layer.request(invite, UDP, caller)
     bench.layer.on_response(response(invite, 180), UDP)
