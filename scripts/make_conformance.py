@@ -1,8 +1,9 @@
 """Writes docs/conformance.md: each item of docs/conformance.toml, its verdict, and the tests whose NAMES carry its id.
 
 A docstring claims nothing: ``test_A07_T13_...`` counts for A07 and T13, and for no other.  An item without a test is
-"not met"; a threat whose defence nobody has taken out to see a test fail (tests/defences.toml, ``make prove``) is not
-plainly "met" either.  ``--check`` says (exit status 1) that the page is out of date.
+"not met"; where it is about authentication, or a threat, and nobody has taken out what makes it so to see a test fail
+(tests/defences.toml, ``make prove``), it is not plainly "met" either.  ``--check`` says (exit status 1) that the page
+is out of date.
 """
 
 from __future__ import annotations
@@ -21,16 +22,18 @@ ROOT = Path(__file__).resolve().parent.parent
 ID = re.compile(r"(?<=_)([A-ERT]\d\d)(?=_|$)", re.IGNORECASE)
 PROVEN = re.compile(r"\bFails without\b")
 SHOWN = 4
+TO_PROVE = ("A", "T")
+"""The parts whose items are met only if a test is known to fail without what makes them so."""
 
 HEAD = """# Conformance
 
 What must be so, whether it is, and the tests that show it: their ids are in their names. Written by `make docs` from
 [conformance.toml](conformance.toml) and from the tests themselves.
 
-*met* - a test carries the item's id. For a threat it also means that the test is known to fail when the defence is
-taken out: `make prove` does that again for every row of `tests/defences.toml`. *met, not proven by removal* - there is
-a test, and nobody took the defence out. *in part* - what the tests show is less than the item says; the rest is named.
-*not met* - no test, and the reason.
+*met* - a test carries the item's id. For the items of authentication and for the threats it also means that a test is
+known to fail when what makes it so is taken out: `make prove` does that again for every row of `tests/defences.toml`.
+*met, not proven by removal* - there is a test, and nobody took it out. *in part* - what the tests show is less than the
+item says; the rest is named. *not met* - no test, and the reason.
 """
 
 
@@ -76,7 +79,7 @@ def verdict(item: str, shown: Evidence, told: Mapping[str, Any], otherwise: str)
         return f"**not met:** {told['not_met'].get(item, otherwise)}"
     if part := told["in_part"].get(item):
         return f"**in part:** {part}"
-    return "met" if shown.proven or not item.startswith("T") else "met, not proven by removal"
+    return "met" if shown.proven or not item.startswith(TO_PROVE) else "met, not proven by removal"
 
 
 def page(root: Path) -> str:

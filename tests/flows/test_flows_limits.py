@@ -15,7 +15,7 @@ from tests.support.pair import ANSWER, OFFER, Caller, Gate, Wire, response
 BOB = SipUri.parse("sip:bob@example.com")
 
 
-def test_t04_a_server_that_asks_in_ever_new_realms_is_left() -> None:
+def test_a25_t04_a_server_that_asks_in_ever_new_realms_is_left() -> None:
     wire = Wire(policy=AuthPolicy(max_realms=100))
     wire.do(lambda: wire.engine.register("work", keep=False))
     asked = 0

@@ -7,6 +7,7 @@ import pytest
 from sipcli.errors import TokenSpent
 from sipcli.sip import events
 from sipcli.sip.auth import AuthChallenged
+from sipcli.sip.syntax.uri import SipUri
 from tests.support.pair import Gate, Wire, response
 from tests.support.registering import ok, states
 
@@ -25,6 +26,20 @@ def test_a26_the_retry_goes_to_the_server_that_challenged() -> None:
     wire.respond()
     assert gate.admits(wire.one())
     assert wire.sent_over[-1].remote == ("192.0.2.2", 5060)
+
+
+def test_a26_the_retry_stays_with_its_server_though_all_else_has_left_it() -> None:
+    wire = Wire(servers=(("192.0.2.1", 5060), ("192.0.2.2", 5060)))
+    gate = Gate()
+    wire.do(lambda: wire.engine.register("work"))
+    wire.deliver(gate.ask(wire.one()))
+    bob = SipUri.parse("sip:bob@example.com")
+    wire.do(lambda: wire.engine.request("work", "MESSAGE", bob))
+    wire.deliver(response(wire.one(), 503, "Service Unavailable"))
+    assert (wire.one().method, wire.sent_over[-1].remote) == ("MESSAGE", ("192.0.2.2", 5060))
+    wire.respond()
+    assert gate.admits(wire.one())
+    assert wire.sent_over[-1].remote == ("192.0.2.1", 5060)
 
 
 def test_a26_fail_over_after_the_challenge_uses_the_secret_in_hand() -> None:
@@ -69,7 +84,7 @@ def test_the_connection_breaks_and_the_binding_moves() -> None:
     assert states(wire) == ["trying", "registered", "registered"]
 
 
-def test_the_connection_breaks_while_the_challenge_waits() -> None:
+def test_a26_the_connection_breaks_while_the_challenge_waits() -> None:
     wire, gate = Wire("tcp"), Gate()
     wire.do(lambda: wire.engine.register("work"))
     wire.deliver(gate.ask(wire.one()))

@@ -344,6 +344,17 @@ def test_A23_D04_after_timer_n_the_challenge_is_of_no_use() -> None:
     wire.drain()
 
 
+def test_A23_D04_nor_is_that_of_a_challenged_refresh() -> None:
+    wire, gate = Wire(), Gate()
+    box = alive(wire)
+    wire.deliver(gate.ask(box.request()))
+    wire.run(N - 1)
+    assert wire.token.live
+    wire.run(2)
+    assert wire.outcomes() == ["expired"]
+    assert box.subscription.phase is Phase.ALIVE, "what was granted lasts"
+
+
 def test_A23_D04_a_challenged_refresh_is_answered_by_the_notifier_at_home() -> None:
     wire, gate = Wire(asynchronous=False, credentials=(password(),)), Gate()
     box = alive(wire)

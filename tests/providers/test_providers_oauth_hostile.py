@@ -48,7 +48,7 @@ class TestWhichServer:
             "file:///etc/passwd",
         ],
     )
-    def test_T09_T11_look_alikes_are_not_found_and_nobody_is_asked(
+    def test_A28_T09_T11_look_alikes_are_not_found_and_nobody_is_asked(
         self, named: str | None, secret_file: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Fails without the comparison in ``_check_asked``."""

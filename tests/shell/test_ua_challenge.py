@@ -130,7 +130,7 @@ async def test_abandon_and_give_up_say_why() -> None:
 
 
 @stepped
-async def test_T08_the_second_verb_is_a_typed_error_and_puts_nothing_on_the_wire() -> None:
+async def test_A27_T08_the_second_verb_is_a_typed_error_and_puts_nothing_on_the_wire() -> None:
     rig = ChallengeRig()
     exchange, deferred = rig.deferred()
     deferred.respond(RIGHT)
@@ -158,7 +158,7 @@ async def test_a_registered_thread_answers_and_does_not_wait() -> None:
 
 
 @stepped
-async def test_T08_an_unregistered_thread_is_told_so_and_burns_nothing() -> None:
+async def test_A27_T08_an_unregistered_thread_is_told_so_and_burns_nothing() -> None:
     rig = ChallengeRig()
     exchange, deferred = rig.deferred()
     for verb in (lambda: deferred.respond(RIGHT), deferred.abandon):

@@ -20,7 +20,7 @@ RIGHT = password("right")
 
 
 @pytest.mark.parametrize("where", ["loop", "thread", "cycle"])
-def test_T08_a_dropped_handle_abandons_itself_on_the_loop_with_a_warning(where: str) -> None:
+def test_A27_T08_a_dropped_handle_abandons_itself_on_the_loop_with_a_warning(where: str) -> None:
     @stepped
     async def run() -> None:
         rig = ChallengeRig()

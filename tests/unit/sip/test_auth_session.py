@@ -223,9 +223,18 @@ def test_A06_nothing_usable_fails_without_asking_anybody() -> None:
     assert (told.why, len(exchange.sent)) == (GiveUp.UNSUPPORTED, 1)
 
 
-def test_A30_basic_is_never_answered_in_any_policy() -> None:
+@pytest.mark.parametrize("asked", ['Basic realm="example.com"', 'BASIC realm="example.com", nonce="n1", qop="auth"'])
+def test_A30_basic_is_never_answered_in_any_policy(asked: str) -> None:
     rig = Rig(password(GOOD), schemes=("basic", "digest"))
-    assert rig.exchange(origin=HOME_TLS).receive(asks('Basic realm="example.com"')) is GiveUp.UNSUPPORTED
+    exchange = rig.exchange(origin=HOME_TLS)
+    assert exchange.receive(asks(asked)) is GiveUp.UNSUPPORTED
+    assert len(exchange.sent) == 1
+
+
+def test_A30_beside_digest_basic_is_passed_over() -> None:
+    exchange = Rig(password(GOOD), schemes=("basic", "digest")).exchange(origin=HOME_TLS)
+    exchange.receive(asks('Basic realm="example.com"', digest()))
+    assert proves(exchange.answer(), GOOD)
 
 
 def test_A25_no_challenge_is_the_end() -> None:

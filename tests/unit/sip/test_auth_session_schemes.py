@@ -48,7 +48,7 @@ def test_A28_a_token_answers_bearer_over_verified_tls() -> None:
 
 
 @pytest.mark.parametrize("origin", [HOME, Origin("192.0.2.1", 5061, "tls", None, bound=True)])
-def test_T10_no_token_without_verified_tls(origin: Origin) -> None:
+def test_A28_T10_no_token_without_verified_tls(origin: Origin) -> None:
     rig = Rig(token(), asynchronous=True)
     assert rig.exchange(origin=origin).receive(asks(BEARER)) is GiveUp.UNSUPPORTED
     [told] = rig.heard(AuthUnanswerable)
@@ -56,7 +56,7 @@ def test_T10_no_token_without_verified_tls(origin: Origin) -> None:
     assert "TLS" in told.skipped[0].why
 
 
-def test_T10_a_token_stays_home_when_the_retry_goes_in_the_clear() -> None:
+def test_A28_T10_a_token_stays_home_when_the_retry_goes_in_the_clear() -> None:
     exchange = Rig(token()).exchange(origin=HOME_TLS)
     exchange.receive(asks(BEARER))
     exchange.origin = Origin("192.0.2.1", 5061, "tcp", "example.com", bound=True)

@@ -54,6 +54,9 @@ class TestA03:
     def test_A01_x(self): ...
 def test_T02_y(): ...
 def test_T05_z(): ...
+def test_A04_u(): ...
+def test_A05_v(): ...
+def test_B01_w(): ...
 '''
 
 TOLD = """
@@ -65,6 +68,7 @@ A01 = "half of it"
 title = "All"
 otherwise = "nobody did"
 items = [["A01", "RFC 1", "a"], ["A02", "", "b"], ["A03", "", "c"],
+  ["A04", "", "g"], ["A05", "", "h"], ["B01", "", "i"],
   ["T01", "", "d"], ["T02", "", "e"], ["T05", "", "f"]]
 """
 
@@ -73,12 +77,19 @@ def test_each_verdict(tmp_path: Path) -> None:
     for name, text in {"tests/test_one.py": TREE, "docs/conformance.toml": TOLD}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    (tmp_path / "tests/defences.toml").write_text('[[defence]]\nid = "T05"\n')
-    rows = [line.split("|")[1:5] for line in conformance.page(tmp_path).splitlines() if line.startswith(("| A", "| T"))]
+    (tmp_path / "tests/defences.toml").write_text('[[defence]]\nid = "T05"\n[[defence]]\nid = "A05"\n')
+    rows = [
+        line.split("|")[1:5]
+        for line in conformance.page(tmp_path).splitlines()
+        if line.startswith(("| A", "| B", "| T"))
+    ]
     assert [[cell.strip() for cell in row] for row in rows] == [
         ["A01", "a (RFC 1)", "**in part:** half of it", "`test_one.py::TestA03::test_A01_x`"],
         ["A02", "b", "**not met:** not built yet", ""],
         ["A03", "c", "**not met:** nobody did", ""],
+        ["A04", "g", "met, not proven by removal", "`test_one.py::test_A04_u`"],
+        ["A05", "h", "met", "`test_one.py::test_A05_v`"],
+        ["B01", "i", "met", "`test_one.py::test_B01_w`"],
         ["T01", "d", "met", "`test_one.py::TestA03::test_T01_proven`"],
         ["T02", "e", "met, not proven by removal", "`test_one.py::test_T02_y`"],
         ["T05", "f", "met", "`test_one.py::test_T05_z`"],
