@@ -51,6 +51,8 @@ def keep_alive(core: Core, flow: Flow, flow_timer: int | None) -> None:
 
 def leave_alone(core: Core, flow: Flow) -> None:
     """Nobody promised to answer on *flow* (any more), unless to another account that is bound over it."""
+    if flow.id not in core.keepers:
+        return  # as nearly always: a thousand accounts need not be asked for each of their registrations
     for account in core.accounts.values():
         kept = account.registration.flow if account.registration is not None else None
         if kept is not None and kept.id == flow.id and account.outbound.keeps_flow:
