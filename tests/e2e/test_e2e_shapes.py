@@ -15,6 +15,7 @@ from sipcli.cli.exits import status_of
 from sipcli.config import AccountConfig
 from sipcli.credentials import PasswordCredentials, Secret
 from sipcli.errors import SipcliError
+from sipcli.sip.flow import Transport
 from sipcli.sip.syntax.uri import SipUri
 from sipcli.ua.net.endpoint import EndpointConfig, TlsSettings
 from tests.support.agentkit import Site, site
@@ -25,6 +26,7 @@ from tests.support.real import require
 from tests.support.servers.process import Server, free_port
 from tests.support.servers.relay import TlsRelay
 from tests.support.servers.shapes import Shape
+from tests.support.servers.sipp import SippCallee
 from tests.support.softphone import eventually
 
 pytestmark = [pytest.mark.real("sipp"), pytest.mark.xdist_group("shapes")]
@@ -252,3 +254,44 @@ async def test_A03_A04_A06_A07_A08_A09_A10_A11_A12_A15_A25_T13_all_shapes_at_onc
         asked = {request.account for request in provider.requests}
         expected = {name for name, shape in SHAPES.items() if not shape.unanswered}
         assert asked == (expected | {TLS_ONLY} if transport == "tls" else expected)
+
+
+BODIES = {
+    "empty": (b"", None),
+    "text": ("grüße\r\n".encode(), "text/plain"),
+    "octets": (b"\xff\xfe\r", "application/octet-stream"),
+    "multipart": (
+        b"--b\r\nContent-Type: text/plain\r\n\r\none\r\n--b\r\n\r\n\xff\r\n\r\n--b--\r\n\r\n",
+        "multipart/mixed;boundary=b",
+    ),
+}
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_A10_A24_sipp_verifies_auth_int_with_each_kind_of_body(tmp_path: Path, transport: Transport) -> None:
+    """Boundaries, octets that are no text, line ends at the end, or nothing at all: what arrives is what was hashed.
+
+    Kamailio asks for ``auth-int`` as well, but its module never hashes the body that it would have to compare.
+    Fails if anything but the body as it is sent is hashed.
+    """
+    require("sipp")
+    judge = SippCallee(tmp_path / "sipp", "uas_auth_int", calls=len(BODIES), transport=f"{transport[0]}1")
+    provider = FakeProvider(PasswordCredentials("alice", Secret("secret123"), realm="*"))
+    try:
+        async with site(provider) as at:
+            where = f"127.0.0.1:{judge.port};transport={transport}"
+            account = at.agent.add_account(
+                AccountConfig(
+                    name="work",
+                    aor=SipUri.parse("sip:alice@127.0.0.1"),
+                    registrar=SipUri.parse(f"sip:{where}"),
+                    transport=transport,
+                    username="alice",
+                    credentials=("p",),
+                )
+            )
+            for name, (body, kind) in BODIES.items():
+                report = await account.send_request("MESSAGE", f"sip:bob@{where}", body=body, content_type=kind)
+                assert report.code == 200, (name, report)
+    finally:
+        judge.server.stop()
