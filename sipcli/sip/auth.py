@@ -52,7 +52,7 @@ from sipcli.sip.authn.origin import Origin
 from sipcli.sip.authn.pins import Pins
 from sipcli.sip.authn.policy import AuthPolicy, GiveUp, choose, shows_acceptance
 from sipcli.sip.authn.proof import Proof, reaches_of
-from sipcli.sip.authn.realm import Answers, Meaning, RealmState, answered, pick_all, state_of
+from sipcli.sip.authn.realm import Answers, Meaning, RealmState, answered, pick_all, shown, state_of
 
 if TYPE_CHECKING:
     from sipcli.sip.syntax.message import Request, Response
@@ -207,10 +207,10 @@ class AuthSession:
 
         Statuses that say nothing about a secret (5xx, 408, 487...) change nothing.
         """
-        carried = [state for state in exchange.realms.values() if state.sent is not None and not state.sent.resync]
-        if not carried or not exchange.origin.bound or not shows_acceptance(response.status):
+        carried = shown(exchange.realms.values(), exchange.origin)
+        if not carried or not shows_acceptance(response.status):
             return
-        impostor = find_impostor(response, carried, self.clock())
+        impostor = find_impostor(response, [state for state, _ in carried], self.clock())
         if impostor is not None:
             if impostor.proof is not None:
                 self._authorizer.proofs.forget(impostor.proof.credentials)  # he may have been believed before
@@ -218,9 +218,7 @@ class AuthSession:
             self._warn(exchange.account, "rspauth", words)
             return
         used: list[tuple[str, Credentials]] = []
-        for state in carried:
-            proof = state.proof
-            assert proof is not None  # it was sent
+        for state, proof in carried:
             state.accepted = True
             self.pins.learn((proof.challenge,), exchange.origin, exchange.method)
             reaches = reaches_of(proof.challenge, exchange.call_id, exchange.request.uri_text, self.policy.proxy_realms)
@@ -232,19 +230,20 @@ class AuthSession:
         if used:
             self.emit(AuthAccepted(self, exchange.account, tuple(used), exchange))
 
+    def passed(self, exchange: Challenged) -> None:
+        """It rings: who asked let the request through, and may ask again in that call, its PRACK to begin with."""
+        for _, proof in shown(exchange.realms.values(), exchange.origin):
+            self.pins.admit(proof.challenge, exchange.origin, exchange.method)
+
     def refused(self, exchange: Challenged, response: Response) -> None:
         """403 came back for credentials: they are wrong (RFC 3261 section 22.1).
 
         Not if this server took that very nonce and secret before: then it is the
         call that is forbidden, and the secret is as good as it was.
         """
-        used = tuple(
-            (state.realm, state.proof.owner)
-            for state in exchange.realms.values()
-            if state.sent is not None and state.proof is not None and not (state.proof.accepted or state.sent.resync)
-        )
-        if exchange.origin.bound:
-            self._reject(exchange, used, response.status)
+        carried = shown(exchange.realms.values(), exchange.origin)
+        used = tuple((state.realm, proof.owner) for state, proof in carried if not proof.accepted)
+        self._reject(exchange, used, response.status)
 
     def revoke(self, exchange: Challenged) -> None:
         """The exchange ended first (hang-up, close): its token dies with it, and the exchange is told nothing."""

@@ -230,15 +230,15 @@ class Dialog:
         realm and a nonce of his choice.  So nobody is answered in a call that did
         not come through our own server, and nobody behind it in a call that we
         did not make; in one that we made, only what that server asked of us
-        itself.  Without a route set the server is the other end (a B2BUA) - unless
-        it brought us the call of somebody else, and stays out of the route: his
-        Contact may lead back to it all the same.
+        itself.  That a route set is missing shows no B2BUA: a proxy may stay out of
+        the route, and the other end's Contact lead back to it all the same.  Of a
+        call to us, the Vias tell; a response to ours has none of those it passed.
         """
         if not origin.bound:
             return origin
-        if not self.at_home or ((target.routes or self.carried) and not self.ours):
+        if not self.at_home or (not self.ours and (target.routes or self.carried)):
             return origin._replace(bound=False)
-        return origin._replace(relays=True) if target.routes else origin
+        return origin._replace(relays=self.ours)
 
     # -- their requests ------------------------------------------------------------------------------
 

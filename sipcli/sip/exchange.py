@@ -281,11 +281,16 @@ class Exchange:
             if status < 300:  # another fork, or the same 2xx once more
                 self.owner.on_final(self, response, None)
         elif status < 200:
-            self.owner.on_provisional(self, response)
+            self._progress(response)
         elif status in (401, 407):
             self._challenged(response)
         elif status != 503 or not self._fail_over(response, None):
             self._finish(response, self._feedback(response))
+
+    def _progress(self, response: Response) -> None:
+        if response.status > 100 and self._session is not None and not self._from_elsewhere():
+            self._session.passed(self)  # but 100 is the next hop's alone, before it has looked at us
+        self.owner.on_provisional(self, response)
 
     def on_timeout(self, tx: ClientTransaction) -> None:
         if tx is self.tx and self.state is ExchangeState.SENT:
@@ -335,10 +340,14 @@ class Exchange:
         wrong.
         """
         arrival = self._core.arrival
-        if arrival is None or self.flow is None or arrival.remote == self.flow.remote or self._account is None:
-            return
-        if not self._account.origin(arrival).bound:
+        if arrival is not None and self._from_elsewhere():
             self._origin = Origin.of(arrival, bound=False)
+
+    def _from_elsewhere(self) -> bool:
+        arrival = self._core.arrival
+        if arrival is None or self.flow is None or arrival.remote == self.flow.remote or self._account is None:
+            return False
+        return not self._account.origin(arrival).bound
 
     def _feedback(self, response: Response) -> Why:
         """Tell the session what this says about the secret that was sent, if one was."""

@@ -110,6 +110,7 @@ class TestDeferred:
     def test_407_and_then_401(self, name: str, transport: Transport, delay: float) -> None:
         deed, wire = DEEDS[name], Wire(transport)
         edge, home = Gate("edge", proxy=True, algorithm="MD5"), Gate()
+        wire.has_asked("edge", home.realm)
         deed.begin(wire)
         for gate in (edge, home):
             wire.deliver(gate.ask(asked(wire, deed.method)))

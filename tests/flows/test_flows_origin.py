@@ -12,6 +12,9 @@ PROXY = "<sip:192.0.2.1:5060;lr>"
 MALLORY = ("203.0.113.66", 5066)
 MALLORYS_CONTACT = "<sip:mallory@203.0.113.66:5066>"
 
+AT_OUR_PROXY = "<sip:mallory@192.0.2.1:5060>"
+
+PATHS = pytest.mark.parametrize("stays", [True, False], ids=["in the route", "out of the route"])
 DOORS = pytest.mark.parametrize("proxy", [True, False], ids=["407", "401"])
 REALMS = pytest.mark.parametrize("realm", ["example.com", "*"])
 
@@ -122,53 +125,68 @@ def test_t01_nor_for_any_other_request_inside_his_call(method: str, proxy: bool)
     gets_nothing(wire, asked)
 
 
-def proxied_call(wire: Wire, gate: Gate | None) -> tuple[events.AnyCall, Heard]:
-    """We call through our proxy, which stays in the path; *gate* is its own challenge to the INVITE."""
+def proxied_call(wire: Wire, gate: Gate | None, *, stays: bool = True) -> tuple[events.AnyCall, Heard]:
+    """We call through our proxy; *gate* is its own challenge to the INVITE.
+
+    It stays in the path by Record-Route; or else the callee's Contact is an address at it.
+    """
     call = wire.call()
     if gate is not None:
         wire.deliver(gate.ask(wire.one()))
         wire.respond()
     invite = wire.take()[-1]
-    ok = response(invite, 200, "OK", f"Contact: {MALLORYS_CONTACT}", f"Record-Route: {PROXY}", body=ANSWER)
-    wire.deliver(ok)
+    lines = (f"Contact: {MALLORYS_CONTACT}", f"Record-Route: {PROXY}") if stays else (f"Contact: {AT_OUR_PROXY}",)
+    wire.deliver(response(invite, 200, "OK", *lines, body=ANSWER))
     wire.take()
     wire.do(call.hangup)
     bye = wire.one()
-    assert bye.all("route") == [PROXY]
+    assert bye.all("route") == ([PROXY] if stays else [])
+    assert wire.sent_over[-1].remote == ("192.0.2.1", 5060)
     return call, bye
 
 
 @DOORS
-def test_t01_a_callee_behind_a_proxy_that_never_asked_gets_nothing(proxy: bool) -> None:
-    """The registrar's realm is known from REGISTER; but no proxy ever asked for it on a call."""
-    wire = registered()
+@PATHS
+@REALMS
+@pytest.mark.parametrize("asynchronous", [True, False], ids=["deferred", "at once"])
+def test_T01_a_callee_behind_a_proxy_that_never_asked_gets_nothing(
+    asynchronous: bool, realm: str, stays: bool, proxy: bool
+) -> None:
+    """The registrar's realm is known from REGISTER; but no proxy ever asked for it on a call.
+
+    Fails without ``relays=self.ours`` in ``Dialog.standing``; and, where the proxy stays out of the route, with
+    ``relays=bool(target.routes)`` in its place.
+    """
+    wire = registered(asynchronous)
     asked = len(wire.told(AuthChallenged))
-    _, bye = proxied_call(wire, None)
-    wire.deliver(Gate(proxy=proxy).ask(bye))
+    _, bye = proxied_call(wire, None, stays=stays)
+    wire.deliver(Gate(realm=realm, proxy=proxy).ask(bye))
     gets_nothing(wire, asked)
 
 
+@PATHS
 @pytest.mark.parametrize(
     "gate", [Gate(), Gate(realm="*", proxy=True), Gate(realm="sip.example.com", proxy=True)], ids=["401", "*", "other"]
 )
-def test_t01_a_callee_behind_a_proxy_that_asks_gets_nothing_for_another_door_or_realm(gate: Gate) -> None:
+def test_T01_a_callee_behind_a_proxy_that_asks_gets_nothing_for_another_door_or_realm(gate: Gate, stays: bool) -> None:
     wire = registered()
-    _, bye = proxied_call(wire, Gate(proxy=True))
+    _, bye = proxied_call(wire, Gate(proxy=True), stays=stays)
     asked = len(wire.told(AuthChallenged))
     wire.deliver(gate.ask(bye))
     gets_nothing(wire, asked)
 
 
-def test_the_proxy_that_asked_for_the_call_may_ask_again_inside_it() -> None:
+@PATHS
+def test_the_server_that_asked_for_the_call_may_ask_again_inside_it(stays: bool) -> None:
     wire, gate = registered(), Gate(proxy=True)
-    _, bye = proxied_call(wire, gate)
+    _, bye = proxied_call(wire, gate, stays=stays)
     assert gate.admits(bye), "RFC 3261 section 22.3: the same Call-ID takes its proxy credentials along"
     wire.deliver(gate.ask(bye, stale=True))
     assert gate.admits(wire.one())
 
 
-def test_a_server_that_ends_the_call_itself_may_ask_inside_it() -> None:
-    """A B2BUA: there is nobody behind it whose words it could carry."""
+def test_a_server_that_calls_us_itself_may_ask_inside_the_call() -> None:
+    """A B2BUA, by its one Via: there is nobody behind it whose words it could carry."""
     wire, gate = registered(asynchronous=False), Gate()
     call = taken(wire, Caller(contact="<sip:bob@192.0.2.1:5060>"), ("192.0.2.1", 5060))
     wire.do(call.hangup)

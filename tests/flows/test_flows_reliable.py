@@ -22,6 +22,7 @@ def ringing(wire: Wire, invite: Heard, number: int, *lines: str, status: int = 1
 
 def dialled() -> tuple[Wire, Heard]:
     wire = Wire()
+    wire.has_asked("example.com")
     wire.call()
     return wire, wire.one()
 
@@ -95,6 +96,29 @@ class TestPrack:
         again = wire.take()[-1]
         assert gate.admits(again)
         assert (again.method, again.header("rack")) == ("PRACK", f"7 {invite.cseq} INVITE")
+
+    def test_A25_who_asked_the_invite_may_ask_the_prack_before_anybody_has_answered(self) -> None:
+        """Fails without ``_progress`` in the exchange: the INVITE has no final response yet that shows it accepted."""
+        wire, gate = Wire(), Gate(proxy=True)
+        wire.call()
+        wire.deliver(gate.ask(wire.one()))
+        wire.respond()
+        invite = wire.take()[-1]
+        ringing(wire, invite, 7)
+        wire.deliver(gate.ask(wire.one()))
+        wire.respond()
+        again = wire.take()[-1]
+        assert (again.method, gate.admits(again)) == ("PRACK", True)
+
+    def test_T01_100_does_not_show_that_anybody_was_let_through(self) -> None:
+        """Nor does silence: whoever forks, or answers in a proxy's name, may be the one who asks."""
+        wire, gate = Wire(), Gate(proxy=True)
+        wire.call()
+        wire.deliver(gate.ask(wire.one()))
+        wire.respond()
+        wire.deliver(response(wire.take()[-1], 100, "Trying"))
+        token = wire.token
+        assert not wire.session.pins.knows(token.challenges[0], token.exchange.origin)
 
     def test_A23_a_secret_that_comes_later_than_64_t1_serves_no_prack(self) -> None:
         wire, invite = dialled()

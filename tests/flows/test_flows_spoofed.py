@@ -78,6 +78,24 @@ def test_T28_the_right_branch_from_a_wrong_source_gets_neither_digest_nor_questi
     assert wire.last(AuthUnanswerable).why is GiveUp.FOREIGN_ORIGIN
 
 
+def test_T01_T28_ringing_from_elsewhere_lets_nobody_through() -> None:
+    """A callee who answers us directly, past our proxy: that the proxy took our credentials is not his to say.
+
+    Nor does it hurt the proxy's own word, which comes later.  Fails without ``_from_elsewhere()`` in
+    ``Exchange._progress``.
+    """
+    wire, gate = Wire(), Gate(proxy=True)
+    wire.call()
+    wire.deliver(gate.ask(wire.one()))
+    wire.respond()
+    invite, token = wire.take()[-1], wire.token
+    (challenge,), origin = token.challenges, token.exchange.origin
+    wire.deliver(response(invite, 180, "Ringing"), wire.flow(MALLORY))
+    assert not wire.session.pins.knows(challenge, origin)
+    wire.deliver(response(invite, 180, "Ringing"))
+    assert wire.session.pins.knows(challenge, origin)
+
+
 @pytest.mark.parametrize("status", [200, 302, 403])
 @SOURCES
 def test_T28_a_verdict_from_a_wrong_source_shows_no_secret_right_or_wrong(

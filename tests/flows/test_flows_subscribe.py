@@ -357,9 +357,22 @@ def test_A23_D04_nor_is_that_of_a_challenged_refresh() -> None:
 
 def test_A23_D04_a_challenged_refresh_is_answered_by_the_notifier_at_home() -> None:
     wire, gate = Wire(asynchronous=False, credentials=(password(),)), Gate()
-    box = alive(wire)
-    wire.deliver(gate.ask(box.request()))
+    box = Mailbox(wire)
+    wire.deliver(gate.ask(box.subscribe))
+    box.subscribe = wire.one()
+    assert gate.admits(box.subscribe)
+    box.accept("Expires: 600")
+    assert box.notify("active;expires=600").status == 200
+    wire.deliver(gate.ask(box.request(), stale=True))
     assert gate.admits(wire.one())
+
+
+@pytest.mark.parametrize("proxy", [False, True], ids=["401", "407"])
+def test_T01_a_notifier_at_our_proxy_who_asks_what_nobody_asked_before_gets_nothing(proxy: bool) -> None:
+    """No Record-Route: he may be behind a proxy that stays out of the route, with his address there as Contact."""
+    wire = Wire(asynchronous=False, credentials=(password(),))
+    wire.deliver(Gate(proxy=proxy).ask(alive(wire).request()))
+    assert wire.silent()
 
 
 @pytest.mark.parametrize("proxy", [False, True], ids=["401", "407"])
@@ -371,6 +384,7 @@ def test_T01_no_credentials_for_a_dialog_that_a_stranger_made_by_his_notify(prox
     address, names our server as his Contact, and challenges the refresh.
     """
     wire = Wire(asynchronous=False, credentials=(password(),))
+    wire.has_asked(realm)
     box = Mailbox(wire)
     box.accept("Expires: 600")
     box.notify("active;expires=600", "stranger", address=STRANGER)

@@ -14,7 +14,7 @@ from sipcli.ua.account import Account
 from sipcli.ua.agent import AuthChallengeParam, ChallengeHook
 from sipcli.ua.auth.challenge import AuthChallenge
 from tests.support.agentkit import Site, site
-from tests.support.authkit import password
+from tests.support.authkit import CalledBefore, password
 from tests.support.certs import certificates
 from tests.support.clock import advance, live, live_until, settle, stepped
 from tests.support.real import require
@@ -125,6 +125,7 @@ def test_the_answer_may_take_its_time(hook: ChallengeHook | None, method: str, t
         async with site(box=asked, on_auth_challenge=hook) as s:
             account = s.account(Slow, transport=transport, **fields)
             account.delay, account.challenged = delay, []
+            account.auth.pins = CalledBefore()
             task = asyncio.ensure_future(_ACTS[method](s, account))
             # Small steps while sockets and handshakes are at work, which take real time; then one great one.
             await live_until(lambda: account.challenged or task.done())

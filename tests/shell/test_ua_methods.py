@@ -14,7 +14,7 @@ from sipcli.ua.account import Account
 from sipcli.ua.agent import AuthChallengeParam
 from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge
 from tests.support.agentkit import Site, site
-from tests.support.authkit import password
+from tests.support.authkit import CalledBefore, password
 from tests.support.clock import advance, live, live_until, stepped
 
 OUTSIDE = ("OPTIONS", "MESSAGE", "SUBSCRIBE", "PUBLISH", "NOTIFY", "REFER")
@@ -79,6 +79,7 @@ def staged(
         ) as s:
             account = s.account(Asked)
             account.deferred = []
+            account.auth.pins = CalledBefore()
 
             def handles() -> list[Handle]:
                 return taken if level == 2 else [Handle(3, deferred) for deferred in account.deferred]

@@ -9,8 +9,9 @@ from typing import Any
 
 from sipcli.credentials import Credentials, PasswordCredentials, Secret
 from sipcli.sip.auth import AuthEvent, AuthPolicy, AuthSession, GiveUp, Outcome, Pending, RealmState, Retry
-from sipcli.sip.authn.challenge import split_challenges
+from sipcli.sip.authn.challenge import Challenge, split_challenges
 from sipcli.sip.authn.origin import Origin
+from sipcli.sip.authn.pins import Pins
 from sipcli.sip.syntax.message import Request, Response
 
 HOME = Origin("192.0.2.1", 5060, "udp", None, bound=True)
@@ -40,6 +41,13 @@ def asks(*www: str, proxy: Iterable[str] = (), status: int | None = None) -> Res
 
 def final(status: int, *headers: tuple[str, str], body: bytes = b"") -> Response:
     return Response.build(status, None, headers, body)
+
+
+class CalledBefore(Pins):
+    """As after calls in which the servers asked all that they will ask: so they may, inside calls we make (T01)."""
+
+    def knows(self, challenge: Challenge, origin: Origin) -> bool:
+        return True
 
 
 class FakeExchange:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from sipcli.credentials import PasswordCredentials, Secret
 from sipcli.sip import events
 from sipcli.sip.auth import AuthChallenged, AuthPolicy, AuthSession, AuthSettled, ChallengeToken
+from sipcli.sip.authn.challenge import Challenge
+from sipcli.sip.authn.origin import Origin
 from sipcli.sip.engine import AccountProfile, Engine, EngineConfig
 from sipcli.sip.flow import Address, Flow, Transport
 from sipcli.sip.syntax.uri import SipUri
@@ -237,8 +239,17 @@ class Wire:
     def call(self, target: str = "sip:bob@example.com", sdp: bytes | None = OFFER) -> Any:
         return self.do(lambda: self.engine.invite("work", SipUri.parse(target), sdp))
 
+    def has_asked(self, *realms: str, flow: Flow | None = None) -> None:
+        """Calls of ours before were asked for *realms* by this server, 401 and 407, and let in.
+
+        So it may ask for them inside the calls that we make from now on (threat T01, ``Dialog.standing``).
+        """
+        asked = [Challenge("digest", realm, proxy=proxy) for realm in realms for proxy in (False, True)]
+        self.session.pins.learn(asked, Origin.of(flow or self.flow(), bound=True), "INVITE")
+
     def established(self, *lines: str, contact: str = "<sip:bob@192.0.2.1:5060>") -> tuple[Any, Heard, Caller]:
-        """An answered outgoing call: the call, its INVITE, and the callee."""
+        """An answered outgoing call, not the first one: the call, its INVITE, and the callee."""
+        self.has_asked("example.com")
         call = self.call()
         invite = self.one()
         self.deliver(response(invite, 200, "OK", f"Contact: {contact}", *lines, body=ANSWER))

@@ -76,8 +76,7 @@ class Pins:
     def learn(self, challenges: Iterable[Challenge], origin: Origin, method: str) -> None:
         """*challenges* to a request of *method* were answered, and the account's own server took the answers."""
         for challenge in challenges:
-            if not origin.relays and method != "REGISTER":
-                _note(self._doors, (origin.server, challenge.realm, challenge.proxy), None)
+            self.admit(challenge, origin, method)
             if not origin.relays and origin.secure:
                 _note(self._realms, (_name(origin), challenge.proxy, challenge.realm), None)
             if challenge.scheme == "digest":
@@ -86,8 +85,13 @@ class Pins:
                 if challenge.qop:
                     _note(self._qop, challenge.realm, None)
 
+    def admit(self, challenge: Challenge, origin: Origin, method: str) -> None:
+        """*origin* itself asked this of a request of *method*, and let it through: so it may ask again in that call."""
+        if not origin.relays and method != "REGISTER":
+            _note(self._doors, (origin.server, challenge.realm, challenge.proxy), None)
+
     def knows(self, challenge: Challenge, origin: Origin) -> bool:
-        """Has *origin* itself asked this when we called, and taken the answer?"""
+        """Has *origin* itself asked this when we called, and let us through?"""
         return (origin.server, challenge.realm, challenge.proxy) in self._doors
 
     def realms_before(self, challenge: Challenge, origin: Origin) -> tuple[str, ...]:

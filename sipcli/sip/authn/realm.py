@@ -23,7 +23,7 @@ from sipcli.sip.authn.origin import Origin
 from sipcli.sip.authn.policy import AuthPolicy, GiveUp
 from sipcli.sip.authn.proof import Proof, Sent
 
-__all__ = ["Answers", "Meaning", "RealmState", "answered", "pick_all", "state_of"]
+__all__ = ["Answers", "Meaning", "RealmState", "answered", "pick_all", "shown", "state_of"]
 
 
 class Meaning(enum.Enum):
@@ -187,6 +187,14 @@ def answered(states: Iterable[RealmState], origin: Origin) -> tuple[Challenge, .
         for state in states
         if state.proof is not None and state.sent is not None and state.origin.server == origin.server
     )
+
+
+def shown(states: Iterable[RealmState], origin: Origin) -> list[tuple[RealmState, Proof]]:
+    """What the last request proved to *origin*, if that is the account's own server; an ``auts`` proves nothing."""
+    if not origin.bound:
+        return []
+    sent = ((state, state.proof) for state in states if state.sent is not None and not state.sent.resync)
+    return [(state, proof) for state, proof in sent if proof is not None]
 
 
 Answers: TypeAlias = tuple[tuple[RealmState, Challenge, Credentials], ...]
