@@ -50,9 +50,9 @@ from sipcli.sip.authn.decision import (
 )
 from sipcli.sip.authn.origin import Origin
 from sipcli.sip.authn.pins import Pins
-from sipcli.sip.authn.policy import AuthPolicy, GiveUp, choose, shows_acceptance
+from sipcli.sip.authn.policy import AuthPolicy, GiveUp, shows_acceptance
 from sipcli.sip.authn.proof import Proof, reaches_of
-from sipcli.sip.authn.realm import Answers, Meaning, RealmState, answered, pick_all, shown, state_of
+from sipcli.sip.authn.realm import Answers, Meaning, RealmState, choose_for, keep_in_step, pick_all, shown, state_of
 
 if TYPE_CHECKING:
     from sipcli.sip.syntax.message import Request, Response
@@ -147,10 +147,6 @@ class AuthSession:
         """Replace the account's own, all of them.  Pending tokens and accepted nonces stay as they are."""
         self._credentials = tuple(credentials)
 
-    @property
-    def _integrity(self) -> bool:
-        return self.policy.min_qop == "auth-int"
-
     # -- by the exchange -------------------------------------------------------------------------
 
     def challenge(self, exchange: Challenged, response: Response) -> Outcome:
@@ -161,8 +157,8 @@ class AuthSession:
         if not exchange.origin.bound:
             return self._unanswerable(exchange, response, GiveUp.FOREIGN_ORIGIN)
         parsed, unusable = parse_challenges(response)
-        offered, before = self.policy.preferred(parsed), answered(exchange.realms.values(), exchange.origin)
-        choice = choose(offered, exchange.origin, self.policy, self.pins, answered=before, may_ask=self.asynchronous)
+        states, origin = exchange.realms.values(), exchange.origin
+        choice = choose_for(states, parsed, origin, self.policy, self.pins, may_ask=self.asynchronous)
         skipped = unusable + choice.skipped
         for code, words in choice.warnings:
             self._warn(exchange.account, code, words)
@@ -200,7 +196,7 @@ class AuthSession:
         Called at every sending, when CSeq, Request-URI and body are final: nonce
         count and cnonce are taken now, not when the challenge came.
         """
-        return self._authorizer.authorize(exchange, request, self.clock(), self._integrity)
+        return self._authorizer.authorize(exchange, request, self.clock(), self.policy, self.pins)
 
     def accepted(self, exchange: Challenged, response: Response) -> None:
         """A final response that is neither 401 nor 407 came: keep what it shows to be good.
@@ -260,12 +256,12 @@ class AuthSession:
         *credentials* serve this token's exchange only; none given: the account's
         own.  What this exchange saw refused is not used again.
         """
-        answers = pick_all(token.doors, tuple(credentials) or self._credentials)
+        answers = pick_all(token.doors, tuple(credentials) or self._credentials, self.policy)
         return None if isinstance(answers, GiveUp) else Plan(token, answers)
 
     def why_no_plan(self, token: ChallengeToken, credentials: Iterable[Credentials] = ()) -> GiveUp | None:
-        """Why :meth:`reinit_request` gives None: REFUSED if what we have was refused before, or NO_CREDENTIALS."""
-        answers = pick_all(token.doors, tuple(credentials) or self._credentials)
+        """Why :meth:`reinit_request` gives None: NO_CREDENTIALS, AT_ODDS, or REFUSED if what we have was before."""
+        answers = pick_all(token.doors, tuple(credentials) or self._credentials, self.policy)
         return answers if isinstance(answers, GiveUp) else None
 
     def digest_inputs(self, token: ChallengeToken, key: SigningCredentials) -> tuple[DigestInput, ...]:
@@ -274,7 +270,7 @@ class AuthSession:
         Reserves a nonce count and a cnonce each, so ask once for each answer.  What
         was signed goes into :meth:`reinit_request` as :class:`~sipcli.credentials.SignedCredentials`.
         """
-        return self._authorizer.digest_inputs(token.request, token.doors, key, self._integrity)
+        return self._authorizer.digest_inputs(token.request, token.doors, key, self.policy)
 
     def send_request(self, token: ChallengeToken, plan: Plan) -> None:
         """Answer: the exchange sends its request again, with *plan*.  Raises TokenSpent the second time."""
@@ -339,6 +335,8 @@ class AuthSession:
             looping |= meaning is Meaning.LOOP
             if meaning is Meaning.REFUSED and before is not None:
                 refused.append((state.realm, before))
+        if self.policy.pin_algorithm:
+            keep_in_step(tuple(offers), now)
         self._reject(exchange, tuple(refused), status)
         if looping:
             return GiveUp.STALE_LOOP
@@ -368,7 +366,7 @@ class AuthSession:
         self.emit(AuthSettled(self, token, token.outcome, token.cause, first.scheme, first.algorithm))
 
     def _answer_ourselves(self, exchange: Challenged, doors: Sequence[RealmState]) -> Retry | GiveUp:
-        answers = pick_all(doors, self._credentials)
+        answers = pick_all(doors, self._credentials, self.policy)
         if isinstance(answers, GiveUp):
             return answers
         self._carry_out(exchange, answers)

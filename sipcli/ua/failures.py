@@ -242,6 +242,12 @@ def _auth_words(
         case GiveUp.DOWNGRADE:
             forget = f"sipcli auth forget {account} --pins"
             return AuthRefused, why.value, f"if the server was set back on purpose, forget what it offered: {forget}"
+        case GiveUp.AT_ODDS:
+            return (
+                AuthRefused,
+                why.value,
+                "whoever runs the server can offer one algorithm at both; --ladder shows which",
+            )
         case GiveUp.REALM:
             return AuthRefused, why.value, "if it is yours, add it to realms in [policy]"
         case GiveUp.REALM_CHANGED:

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 from sipcli.credentials import DigestInput, SigningCredentials
 from sipcli.sip.authn.decision import Challenged
 from sipcli.sip.authn.digest import choose_qop, make_input, signs
+from sipcli.sip.authn.doors import in_step
 from sipcli.sip.authn.origin import Origin
+from sipcli.sip.authn.pins import Pins
+from sipcli.sip.authn.policy import AuthPolicy
 from sipcli.sip.authn.proof import NonceCounter, Proof, ProofCache, Reach
-from sipcli.sip.authn.realm import RealmState, state_of
+from sipcli.sip.authn.realm import RealmState, must_yield, state_of
 
 if TYPE_CHECKING:
+    from sipcli.sip.authn.challenge import Challenge
     from sipcli.sip.syntax.message import Request
 
 __all__ = ["NEVER", "Authorizer"]
@@ -22,10 +26,7 @@ NEVER = frozenset(("ACK", "CANCEL"))
 
 
 class Authorizer:
-    """The proofs that servers accepted, and the nonce counts that are taken; *random* gives n random octets.
-
-    *integrity*, here and there: the body is to be covered where the server offers that (``auth-int``).
-    """
+    """The proofs that servers accepted, and the nonce counts that are taken; *random* gives n random octets."""
 
     __slots__ = ("_counter", "_random", "proofs")
 
@@ -40,7 +41,7 @@ class Authorizer:
         private._counter = self._counter
         return private
 
-    def authorize(self, exchange: Challenged, request: Request, now: float, integrity: bool) -> Request:
+    def authorize(self, exchange: Challenged, request: Request, now: float, policy: AuthPolicy, pins: Pins) -> Request:
         """*request* with what *exchange* may show at this instant; what it had is taken off first."""
         for header in ("Authorization", "Proxy-Authorization"):
             if header in request.headers:
@@ -50,32 +51,37 @@ class Authorizer:
         if not exchange.origin.bound or exchange.method in NEVER:
             return request
         if self.proofs:
-            self._take_along(exchange, request, now)
-        server = exchange.origin.server
-        for state in exchange.realms.values():
-            proof = state.proof
-            if proof is None or state.origin.server != server or not _may_go(proof, exchange.origin, now):
-                continue
-            if proof.fits(request.method, request.uri_text, request.body):
-                request = self._attach(request, state, proof, now, integrity)
+            self._take_along(exchange, request, now, policy, pins)
+        going = {
+            state: state.proof
+            for state in exchange.realms.values()
+            if state.proof is not None and _may_go(state, state.proof, exchange.origin, request, now)
+        }
+        for state, proof in going.items():
+            if not policy.pin_algorithm or not must_yield(state, going):
+                request = self._attach(request, state, proof, now, policy.integrity)
         return request
 
     def digest_inputs(
-        self, request: Request, doors: Iterable[RealmState], key: SigningCredentials, integrity: bool
+        self, request: Request, doors: Iterable[RealmState], key: SigningCredentials, policy: AuthPolicy
     ) -> tuple[DigestInput, ...]:
         """What *key* must sign for *request*, one for each of *doors* that it serves; takes a nonce count for each."""
-        inputs = []
+        inputs: list[DigestInput] = []
+        leads: dict[str, Challenge] = {}
         for state in doors:
-            challenge = next((offer for offer in state.offers if signs(offer, key)), None)
-            if challenge is None or state.refuses(key):
+            lead = leads.get(state.realm) if policy.pin_algorithm else None
+            offers = (offer for offer in state.offers if signs(offer, key) and (lead is None or in_step(offer, lead)))
+            challenge = None if state.refuses(key) else next(offers, None)
+            if challenge is None:
                 continue
+            leads[state.realm] = challenge
             inputs.append(
                 make_input(
                     challenge,
                     key.username,
                     request.method,
                     request.uri_text,
-                    qop=choose_qop(challenge, integrity=integrity),
+                    qop=choose_qop(challenge, integrity=policy.integrity),
                     nc=self._counter.next(challenge.nonce),
                     cnonce=self._random(12).hex(),
                     body=request.body,
@@ -94,18 +100,25 @@ class Authorizer:
             integrity=integrity,
             preemptive=proof.accepted,
         )
+        state.given[state.origin.server] = proof.challenge
         return request.adding(proof.challenge.header, value)
 
-    def _take_along(self, exchange: Challenged, request: Request, now: float) -> None:
+    def _take_along(self, exchange: Challenged, request: Request, now: float, policy: AuthPolicy, pins: Pins) -> None:
         """Give the exchange the accepted proofs it may use, where it has none of its own (RFC 7616 section 3.6)."""
         reaches = [Reach("call", exchange.call_id), Reach("any")]
         if not exchange.origin.relays:  # else the Request-URI is what the other end of the call says it is
             reaches.insert(1, Reach("uri", request.uri_text))
         for proof in self.proofs.find(exchange.origin, reaches, now):
+            if policy.pin_algorithm and proof.challenge.scheme == "digest" and pins.objection(proof.challenge):
+                continue  # its realm has taken better since (T05)
             state = state_of(exchange.realms, proof.challenge, exchange.origin)
             if state.proof is None and not state.refuses(proof.credentials):
                 state.proof, state.origin, state.arrived_at = proof, exchange.origin, proof.arrived_at
 
 
-def _may_go(proof: Proof, origin: Origin, now: float) -> bool:
-    return proof.usable(now) and (proof.challenge.scheme != "bearer" or origin.secure)
+def _may_go(state: RealmState, proof: Proof, origin: Origin, request: Request, now: float) -> bool:
+    if state.origin.server != origin.server or not proof.usable(now):
+        return False
+    if proof.challenge.scheme == "bearer" and not origin.secure:
+        return False
+    return proof.fits(request.method, request.uri_text, request.body)

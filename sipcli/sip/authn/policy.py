@@ -48,6 +48,7 @@ class GiveUp(enum.Enum):
     NO_CHALLENGE = "the server wants credentials and does not say which"
     STALE_LOOP = "the server calls every nonce stale"
     DOWNGRADE = "the server offers less protection than it did before"
+    AT_ODDS = "the server asks for one realm twice (401 and 407), with no algorithm and qop in common"
     PERSON = "a person is awaited"
     SIGN_IN = "nobody signed in in time"
     REALM = "the server asks for a realm that is not one of the account's"
@@ -86,7 +87,7 @@ class AuthPolicy(NamedTuple):
                    decision on changed nonces without ``stale``
     md5_over_udp   MD5 where nothing encrypts: answer, warn once, or refuse
     pin_algorithm  what a realm once accepted, or was just answered with, is the least it may ask
-                   for later (threat T05)
+                   for later, and where it asks at both doors one algorithm answers (threat T05)
     ============== ================================================================================
     """
 
@@ -112,6 +113,11 @@ class AuthPolicy(NamedTuple):
             return challenges
         rank = {scheme: place for place, scheme in enumerate(self.prefer)}
         return sorted(challenges, key=lambda challenge: rank.get(challenge.scheme, len(rank)))
+
+    @property
+    def integrity(self) -> bool:
+        """The body is to be covered where the server offers that (``auth-int``)."""
+        return self.min_qop == "auth-int"
 
     def attempts_for(self, challenge: Challenge) -> int:
         """A refused token is refreshed once: a new one is not a new guess (RFC 8898 section 2.1.1)."""

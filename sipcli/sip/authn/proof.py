@@ -27,7 +27,7 @@ from sipcli.sip.authn.digest import (
 )
 from sipcli.sip.authn.origin import Origin
 
-__all__ = ["NonceCounter", "Proof", "ProofCache", "Reach", "Sent", "reaches_of"]
+__all__ = ["NonceCounter", "Proof", "ProofCache", "Reach", "Sent", "Server", "reaches_of"]
 
 
 class NonceCounter:

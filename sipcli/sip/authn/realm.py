@@ -12,18 +12,31 @@ RFC 3261 section 22.1 (what was refused is not sent again), RFC 7616 section
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, MutableMapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
 from typing import TypeAlias
 
 from sipcli.credentials import Credentials, SignedCredentials
 from sipcli.sip.authn.challenge import Challenge
 from sipcli.sip.authn.digest import can_answer
+from sipcli.sip.authn.doors import agreed, in_step, rank
 from sipcli.sip.authn.origin import Origin
-from sipcli.sip.authn.policy import AuthPolicy, GiveUp
-from sipcli.sip.authn.proof import Proof, Sent
+from sipcli.sip.authn.pins import Pins
+from sipcli.sip.authn.policy import AuthPolicy, Choice, GiveUp, choose
+from sipcli.sip.authn.proof import Proof, Sent, Server
 
-__all__ = ["Answers", "Meaning", "RealmState", "answered", "pick_all", "shown", "state_of"]
+__all__ = [
+    "Answers",
+    "Meaning",
+    "RealmState",
+    "choose_for",
+    "keep_in_step",
+    "must_yield",
+    "pick_all",
+    "shown",
+    "state_of",
+]
 
 
 class Meaning(enum.Enum):
@@ -65,6 +78,8 @@ class RealmState:
     """The present secret has had its second chance."""
     resyncs: int = 0
     """How often the answer was ``auts``."""
+    given: dict[Server, Challenge] = field(default_factory=dict)
+    """What each server was last given an answer to."""
 
     @property
     def challenge(self) -> Challenge | None:
@@ -125,21 +140,22 @@ class RealmState:
             for refused in self.rejected
         )
 
-    def pick(self, candidates: Sequence[Credentials]) -> tuple[Challenge, Credentials] | None:
-        """The topmost challenge that some candidate answers, and that candidate.
+    def follow(self, lead: Challenge, now: float) -> None:
+        """Answer in the algorithm of *lead*, which the realm's other door gets; undecided if that cannot be."""
+        self.offers = tuple(offer for offer in self.offers if in_step(offer, lead))
+        if self.proof is not None and not in_step(self.proof.challenge, lead):
+            proof, self.proof = self.proof, None
+            self._again(proof, now)
+
+    def picks(self, candidates: Sequence[Credentials]) -> Iterator[tuple[Challenge, Credentials]]:
+        """The challenges that some candidate answers, topmost first, each with that candidate.
 
         One made for this realm comes before one for any; what was refused does not count.
         """
         for challenge in self.offers:
-            general: Credentials | None = None
-            for candidate in candidates:
-                if can_answer(challenge, candidate) and not self.refuses(candidate):
-                    if candidate.realm == self.realm:
-                        return challenge, candidate
-                    general = general or candidate
-            if general is not None:
-                return challenge, general
-        return None
+            fit = [each for each in candidates if can_answer(challenge, each) and not self.refuses(each)]
+            if fit:
+                yield challenge, next((each for each in fit if each.realm == self.realm), fit[0])
 
     def may_resync(self) -> bool:
         return self.resyncs < MAX_RESYNCS
@@ -180,12 +196,35 @@ def state_of(states: MutableMapping[str, RealmState], challenge: Challenge, orig
     return states[key]
 
 
+def choose_for(
+    states: Collection[RealmState],
+    challenges: Sequence[Challenge],
+    origin: Origin,
+    policy: AuthPolicy,
+    pins: Pins,
+    *,
+    may_ask: bool,
+) -> Choice:
+    """Sort *challenges*, to an exchange in these *states*, into those we may answer and those we may not."""
+    before = answered(states, origin)
+    choice = choose(policy.preferred(challenges), origin, policy, pins, answered=before, may_ask=may_ask)
+    return agreed(choice, repeated(states, origin)) if policy.pin_algorithm else choice
+
+
 def answered(states: Iterable[RealmState], origin: Origin) -> tuple[Challenge, ...]:
-    """What the last request carried answers to, as far as *origin* is the server that saw them."""
+    """What this exchange has answered, door by door, as far as *origin* is the server that saw the answers."""
+    return tuple(state.given[origin.server] for state in states if origin.server in state.given)
+
+
+def repeated(states: Iterable[RealmState], origin: Origin) -> tuple[Challenge, ...]:
+    """What the last request to *origin* answered, and the next one will: not what it took along unasked."""
     return tuple(
         state.proof.challenge
         for state in states
-        if state.proof is not None and state.sent is not None and state.origin.server == origin.server
+        if state.proof is not None
+        and state.sent is not None
+        and not state.sent.preemptive
+        and state.origin.server == origin.server
     )
 
 
@@ -197,21 +236,82 @@ def shown(states: Iterable[RealmState], origin: Origin) -> list[tuple[RealmState
     return [(state, proof) for state, proof in sent if proof is not None]
 
 
+def keep_in_step(doors: Sequence[RealmState], now: float) -> None:
+    """What a secret in hand answers at one of *doors*, all just heard, binds the other door of its realm."""
+    for state, other in combinations(doors, 2):
+        if state.realm == other.realm:
+            lead, second = (state, other) if state.proof is not None else (other, state)
+            if lead.proof is not None:
+                second.follow(lead.proof.challenge, now)
+
+
+def must_yield(state: RealmState, going: Iterable[RealmState]) -> bool:
+    """Does *state*'s answer stay behind, because one of another algorithm goes to the other door of its realm?
+
+    What this exchange was asked for goes before what it took along unasked, then the stronger.
+    """
+    for other in going:
+        if other is state or other.realm != state.realm or state.proof is None or other.proof is None:
+            continue
+        if not in_step(state.proof.challenge, other.proof.challenge):
+            return _precedence(other, other.proof) > _precedence(state, state.proof)
+    return False
+
+
+def _precedence(state: RealmState, proof: Proof) -> tuple[bool, tuple[int, bool], bool]:
+    return not proof.accepted, rank(proof.challenge), state.proxy
+
+
 Answers: TypeAlias = tuple[tuple[RealmState, Challenge, Credentials], ...]
 """For each door its challenge, and what will answer it."""
 
+_Pick: TypeAlias = tuple[Challenge, Credentials]
 
-def pick_all(doors: Sequence[RealmState], candidates: Sequence[Credentials]) -> Answers | GiveUp:
+
+def pick_all(doors: Sequence[RealmState], candidates: Sequence[Credentials], policy: AuthPolicy) -> Answers | GiveUp:
     """One answer for every door, or why there is none: all or nothing, for half an answer only earns the next 401."""
-    answers = []
-    for state in doors:
-        picked = state.pick(candidates)
-        if picked is not None and isinstance(signed := picked[1], SignedCredentials):
-            if signed.signature.auts is not None and not state.may_resync():
-                return GiveUp.TOO_MANY_ATTEMPTS
-            candidates = [candidate for candidate in candidates if candidate is not signed]  # it goes out once
-        if picked is None:
-            refused = any(state.refuses(candidate) for candidate in candidates)
-            return GiveUp.REFUSED if refused else GiveUp.NO_CREDENTIALS
-        answers.append((state, *picked))
-    return tuple(answers)
+    answers: dict[RealmState, _Pick] = {}
+    for realm in dict.fromkeys(state.realm for state in doors):
+        picked = _pick_together([state for state in doors if state.realm == realm], candidates, policy)
+        if isinstance(picked, GiveUp):
+            return picked
+        answers.update(picked)
+    return tuple((state, *answers[state]) for state in doors)
+
+
+def _pick_together(
+    doors: Sequence[RealmState], candidates: Sequence[Credentials], policy: AuthPolicy
+) -> dict[RealmState, _Pick] | GiveUp:
+    """For the one door of a realm, or both: the topmost of the first that the second can be answered like, too."""
+    at_odds = False
+    for picked in _combined(doors, candidates):
+        (first, _), (last, _) = picked[0], picked[-1]
+        if policy.pin_algorithm and not in_step(first, last):
+            at_odds = True
+            continue
+        chosen = dict(zip(doors, picked, strict=True))
+        if any(_resyncs(credentials) and not state.may_resync() for state, (_, credentials) in chosen.items()):
+            return GiveUp.TOO_MANY_ATTEMPTS
+        return chosen
+    if at_odds:
+        return GiveUp.AT_ODDS
+    lacking = [state for state in doors if next(state.picks(candidates), None) is None]
+    refused = any(state.refuses(candidate) for state in lacking for candidate in candidates)
+    return GiveUp.REFUSED if refused else GiveUp.NO_CREDENTIALS
+
+
+def _combined(doors: Sequence[RealmState], candidates: Sequence[Credentials]) -> Iterator[tuple[_Pick, ...]]:
+    """Every way to answer *doors*, one or two, the order of the first one before that of the second."""
+    first, *second = doors
+    for pick in first.picks(candidates):
+        if not second:
+            yield (pick,)
+            continue
+        signed = isinstance(pick[1], SignedCredentials)
+        left = [each for each in candidates if each is not pick[1]] if signed else candidates  # it goes out once
+        for other in second[0].picks(left):
+            yield pick, other
+
+
+def _resyncs(credentials: Credentials) -> bool:
+    return isinstance(credentials, SignedCredentials) and credentials.signature.auts is not None

@@ -23,13 +23,14 @@ def registered(rig: Rig, *www: str, origin: Origin = HOME_TLS) -> FakeExchange:
 
 
 def ask(rig: Rig, *www: str) -> object:
-    return rig.exchange("OPTIONS", origin=HOME_TLS).receive(asks(*www))
+    """Another Request-URI than was answered: nothing is taken along, so that only the pins can object."""
+    return rig.exchange("OPTIONS", "sip:bob@example.com", origin=HOME_TLS).receive(asks(*www))
 
 
 def test_T05_md5_placed_first_is_passed_over_once_sha_256_was_accepted() -> None:
     rig = Rig(password("x"))
     registered(rig, digest(algorithm=SHA256))
-    exchange = rig.exchange("OPTIONS", origin=HOME_TLS)
+    exchange = rig.exchange("OPTIONS", "sip:bob@example.com", origin=HOME_TLS)  # nothing is taken along there
     again = exchange.receive(asks(digest(algorithm=MD5, nonce="n2"), digest(algorithm=SHA256, nonce="n3")))
     assert isinstance(again, Retry)
     assert (exchange.answer()["algorithm"], exchange.answer()["nonce"]) == (SHA256, "n3")

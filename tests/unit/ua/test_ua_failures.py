@@ -98,6 +98,7 @@ def test_a_keychain_is_a_way_out_only_where_there_is_one(why: GiveUp) -> None:
         (GiveUp.TOO_MANY_ATTEMPTS, None, errors.AuthRefused, "refused: 401 Unauthorized"),
         (GiveUp.UNSUPPORTED, None, errors.AuthRefused, "no scheme or algorithm"),
         (GiveUp.DOWNGRADE, None, errors.AuthRefused, "less protection"),
+        (GiveUp.AT_ODDS, None, errors.AuthRefused, "no algorithm and qop in common"),
         (GiveUp.FOREIGN_ORIGIN, None, errors.AuthRefused, "not the account's own"),
         (GiveUp.STALE_LOOP, None, errors.AuthRefused, "stale"),
         (GiveUp.NO_CHALLENGE, None, errors.RemoteProtocolError, "does not say which"),
