@@ -110,6 +110,6 @@ def test_T14_no_scheme_at_all_hides_a_secret(name: str, noise: str, gap: str) ->
     "noise", [b"sip:" * 16000, b"a=crypto:" * 7000, b'response="' * 6000, b"Authorization: " * 4000]
 )
 def test_T24_time_is_linear(noise: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     mask(message(b"X: " + noise, b"Authorization: Digest " + noise, body=noise))
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
