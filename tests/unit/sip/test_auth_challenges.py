@@ -131,7 +131,7 @@ def test_a_value_may_be_folded_and_contain_tabs() -> None:
         (f'Digest realm="{"r" * 9000}", nonce="n"', "too long"),
     ],
 )
-def test_A10_A11_T13_what_cannot_be_used_is_skipped_with_its_reason(value: str, reason: str) -> None:
+def test_A10_A11_A28_T13_what_cannot_be_used_is_skipped_with_its_reason(value: str, reason: str) -> None:
     assert why(value) == reason
 
 
