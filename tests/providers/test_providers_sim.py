@@ -336,11 +336,13 @@ def test_T33_keys_are_read_by_the_rules_of_secret_files(options: dict[str, Any])
         made(options).get(request())
 
 
-def test_a_key_that_is_none_and_is_not_quoted(options: dict[str, Any]) -> None:
-    Path(options["k_file"]).write_text("canary-key")
+@pytest.mark.parametrize("text", ["canary-key", "ca" * 15, "ca" * 17, "ca" * 32])
+def test_A29_a_key_that_is_none_and_is_not_quoted(options: dict[str, Any], text: str) -> None:
+    """AES would take 32 octets as well, and compute another SIM's answers."""
+    Path(options["k_file"]).write_text(text)
     with pytest.raises(Denied, match="32 hex digits") as caught:
         made(options).get(request())
-    assert "canary" not in str(caught.value)
+    assert text not in str(caught.value)
 
 
 def test_it_needs_one_of_op_and_opc(options: dict[str, Any]) -> None:
