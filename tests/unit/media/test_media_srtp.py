@@ -98,6 +98,15 @@ def test_what_is_no_packet_is_counted(data: bytes) -> None:
     assert theirs.refused == 2
 
 
+@pytest.mark.parametrize(("length", "heard"), [(1336, True), (1337, False)])
+def test_T23_E02_a_packet_as_long_as_libsrtp_takes_is_heard_and_no_longer_one(length: int, heard: bool) -> None:
+    ours, theirs = _pair("AES_CM_128_HMAC_SHA1_80")
+    plain = _packet(1, bytes(length - 12 - 10))  # less the header and the tag
+    wire = ours.protect(plain)
+    assert len(wire) == length
+    assert theirs.unprotect(wire) == (plain if heard else None)
+
+
 def test_E02_a_packet_in_clear_is_not_believed() -> None:
     _, theirs = _pair("AES_CM_128_HMAC_SHA1_80")
     assert theirs.unprotect(_packet(1, bytes(160))) is None
