@@ -139,6 +139,36 @@ def test_D04_any_other_failure_of_a_refresh_leaves_it_its_time() -> None:
     assert box.request().to_tag == "peer"
 
 
+@pytest.mark.parametrize(("said", "pause"), [((), 60), (("Retry-After: 59",), 60), (("Retry-After: 90",), 90)])
+def test_D04_a_refresh_that_failed_is_tried_again_at_half_of_what_is_left(said: tuple[str, ...], pause: int) -> None:
+    """Or when the notifier says, if that is later, and what was granted lasts so long."""
+    box = alive()
+    refresh, at = box.request(), box.wire.clock
+    assert at == 1000 + 480
+    box.wire.deliver(response(refresh, 500, "Oops", *said))
+    assert box.request().to_tag == "peer"
+    assert box.wire.clock == at + pause
+
+
+@pytest.mark.parametrize("seconds", [120, 121])
+def test_D04_who_wants_more_time_than_is_left_is_not_asked_in_that_dialog(seconds: int) -> None:
+    box = alive()
+    box.wire.deliver(response(box.request(), 500, "Oops", f"Retry-After: {seconds}"))
+    assert box.request().to_tag is None
+
+
+def test_D04_a_refresh_that_is_refused_after_the_end_is_the_end() -> None:
+    """While it was on its way nobody ended anything; now somebody must, or it would look alive for ever."""
+    box = alive(expires=20)
+    refresh = box.request()
+    box.wire.run(15)
+    assert box.subscription.phase is Phase.ALIVE
+    box.wire.take()
+    box.wire.deliver(response(refresh, 500, "Oops"))
+    assert box.last.state == "retrying"
+    assert box.request().to_tag is None
+
+
 def test_D04_a_subscription_that_runs_out_is_asked_for_again() -> None:
     box = alive()
     refusals = 0
