@@ -98,6 +98,21 @@ async def test_a_joiner_who_was_refused_that_very_value_is_not_given_it_again() 
 
 
 @stepped
+async def test_what_another_look_up_cached_meanwhile_does_not_help_if_it_is_the_refused_value() -> None:
+    """Its provider is asked again, and has the new one by now.  Fails without ``was_refused`` in ``_want``."""
+    rig = BrokerRig(provider := FakeProvider(password("wrong"), password("wrong"), password("right")))
+    old = rig.challenge(digest())
+    await settle()
+    rig.broker.cache.drop()
+    rig.challenge(digest(nonce="n2"))
+    await settle()
+    rig.challenge(digest(nonce="n3"), exchange=old)
+    await settle()
+    assert proves(old.answer(), "right")
+    assert len(provider.requests) == 3
+
+
+@stepped
 async def test_403_refuses_what_was_never_accepted() -> None:
     rig = BrokerRig(provider := Keeper(password("wrong")))
     exchange = rig.challenge(digest())
