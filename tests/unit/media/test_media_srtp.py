@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from sipcli.media.protect import Protection
 from sipcli.media.rtp import RtpPacket
 from sipcli.media.sdes import SUITES, SrtpKeys
 from sipcli.media.srtp import SrtpGuard
@@ -88,6 +89,15 @@ def test_E02_a_changed_bit_anywhere_is_a_forgery(suite: str) -> None:
         forged[octet] ^= 0x10
         assert theirs.unprotect(bytes(forged)) is None
     assert theirs.unprotect(wire) == _packet(1)
+
+
+def test_E02_what_is_refused_is_counted_from_nought() -> None:
+    protection = Protection()
+    assert protection.refused == 0
+    octets = bytes(sum(SUITES["AES_CM_128_HMAC_SHA1_80"][1:]))
+    protection.key(SrtpKeys("AES_CM_128_HMAC_SHA1_80", octets, octets))
+    assert protection.unprotect(_packet(1)) is None
+    assert protection.refused == 1
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80", bytes(11), bytes(1500), b"\x80" * 4000], ids=len)
