@@ -376,6 +376,7 @@ def test_A23_D04_after_timer_n_the_challenge_is_of_no_use() -> None:
 
 def test_A23_D04_nor_is_that_of_a_challenged_refresh() -> None:
     wire, gate = Wire(), Gate()
+    wire.has_asked("example.com")
     box = alive(wire)
     wire.deliver(gate.ask(box.request()))
     wire.run(N - 1)
