@@ -29,6 +29,7 @@ class AccountState:
     __slots__ = (
         "_origins",
         "_own_hops",
+        "aor_text",
         "closed",
         "domains",
         "home",
@@ -57,7 +58,9 @@ class AccountState:
         # One Call-ID for all registrations of a boot cycle (RFC 3261 section 10.2).
         self.register_call_id = call_id
         self.register_cseq = CSeqCounter()
-        self.sender = str(NameAddr(profile.display_name, profile.aor.aor))
+        aor = profile.aor.aor
+        self.aor_text = str(aor).lower()
+        self.sender = str(NameAddr(profile.display_name, aor))
         self.domains = frozenset((profile.aor.host, profile.registrar.host))
         proxy = profile.proxy
         if proxy is not None and profile.registrar.secure:

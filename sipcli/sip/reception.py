@@ -76,15 +76,14 @@ class Reception:
             return None
         try:
             user, host = request.uri.user, request.uri.host
-            called = request.to.uri
+            called = str(request.to.uri).lower()
         except ParseError:
             return None
         for account in accounts:
             if account.profile.contact_user == user:
                 return account
         for account in accounts:
-            aor = account.profile.aor
-            if (user == aor.user and host in account.domains) or str(called).lower() == str(aor.aor).lower():
+            if (user == account.profile.aor.user and host in account.domains) or called == account.aor_text:
                 return account
         return next((account for account in accounts if account.origin(flow).bound), None)
 

@@ -6,18 +6,20 @@ import sys
 from types import FrameType
 
 from sipcli.sip.auth import AuthSession
+from sipcli.sip.flow import Flow
 from tests.support.outbound import ok
-from tests.support.pair import POLICY, Wire
+from tests.support.pair import POLICY, Caller, Wire
 
 MANY = 60
 
 
-def steps_to_bind(here: Wire, name: str) -> int:
-    """Functions called while the registrar's 200 to a new account is read."""
+def add(here: Wire, name: str) -> None:
     profile = here.profile._replace(name=name, contact_user=name)
     here.do(lambda: here.engine.add_account(profile, AuthSession((), policy=POLICY)))
-    here.do(lambda: here.engine.register(name))
-    answer, flow = ok(here.one()), here.sent_over[-1]
+
+
+def steps_to_read(here: Wire, data: bytes, flow: Flow) -> int:
+    """Functions called by the engine while it reads *data*."""
     calls = 0
 
     def count(_frame: FrameType, event: str, _argument: object) -> None:
@@ -27,7 +29,7 @@ def steps_to_bind(here: Wire, name: str) -> int:
     before = sys.getprofile()
     sys.setprofile(count)
     try:
-        here.engine.receive(answer, flow, here.clock)
+        here.engine.receive(data, flow, here.clock)
     finally:
         sys.setprofile(before)
     here.pump()
@@ -35,8 +37,31 @@ def steps_to_bind(here: Wire, name: str) -> int:
     return calls
 
 
+def steps_to_bind(here: Wire, name: str) -> int:
+    add(here, name)
+    here.do(lambda: here.engine.register(name))
+    return steps_to_read(here, ok(here.one()), here.sent_over[-1])
+
+
+def steps_to_turn_away(here: Wire) -> int:
+    """A call from a stranger to nobody: the second, for what is learned of a stranger is learned of the first."""
+    flow = here.flow(("198.51.100.7", 5060))
+    invite = Caller(to="<sip:nobody@192.0.2.9>", uri="sip:nobody@192.0.2.9").request("INVITE")
+    steps_to_read(here, invite, flow)
+    return steps_to_read(here, invite, flow)
+
+
 def test_a_binding_costs_the_same_among_few_accounts_and_among_many() -> None:
     """Fails when every account is asked whether it keeps the flow that nobody watches."""
     here = Wire()
     few, *_, many = [steps_to_bind(here, f"a{number}") for number in range(MANY)]
     assert many <= few + 10
+
+
+def test_T23_a_stranger_who_calls_nobody_makes_us_look_at_each_account_and_no_more() -> None:
+    """Fails when the address that is called is spelt anew for each account of ours."""
+    here = Wire(config={"accept_calls": "bound"})
+    few = steps_to_turn_away(here)
+    for number in range(MANY):
+        add(here, f"a{number}")
+    assert steps_to_turn_away(here) <= few + 3 * MANY
