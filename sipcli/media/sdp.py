@@ -7,7 +7,8 @@ devices in the field are: a missing ``s=`` or ``t=``, bare LF, lines out of orde
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 from sipcli.errors import ParseError
@@ -104,6 +105,13 @@ class MediaDescription:
     connection: Connection | None = None
     others: tuple[tuple[str, str], ...] = ()
     attributes: tuple[Attribute, ...] = ()
+    rtpmaps: Mapping[int, RtpMap] = field(init=False, repr=False, compare=False)
+    """By payload type; a malformed one is as if it were absent."""
+
+    def __post_init__(self) -> None:
+        found = (_parse_rtpmap(a.value) for a in self.attributes if a.name == "rtpmap" and a.value)
+        # Read once: a call looks a dozen times, and a stranger may send a thousand lines.
+        object.__setattr__(self, "rtpmaps", {rtpmap.payload_type: rtpmap for rtpmap in found if rtpmap is not None})
 
     @property
     def rejected(self) -> bool:
@@ -121,12 +129,6 @@ class MediaDescription:
     def direction(self) -> Direction | None:
         """As written at this level; the session's, then ``sendrecv``, is the default (RFC 8866 section 6.7)."""
         return _direction(self.attributes)
-
-    @property
-    def rtpmaps(self) -> dict[int, RtpMap]:
-        """By payload type; a malformed one is as if it were absent."""
-        found = (_parse_rtpmap(a.value) for a in self.attributes if a.name == "rtpmap" and a.value)
-        return {rtpmap.payload_type: rtpmap for rtpmap in found if rtpmap is not None}
 
     def fmtp(self, payload_type: int) -> str | None:
         """Format parameters of *payload_type* (RFC 8866 section 6.15)."""

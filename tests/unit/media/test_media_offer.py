@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sipcli.errors import ConfigError, LocalProtocolError, MediaFailed
+from sipcli.media import sdp as sdp_module
 from sipcli.media.agreement import mirrored
 from sipcli.media.codecs import CODECS
 from sipcli.media.offer import Negotiator
@@ -245,6 +246,18 @@ def test_D01_what_the_answer_called_it_counts_as_well() -> None:
     assert _meanings(a.offer()) == first, "ours stay ours"
     a.answer(_offer("m=audio 6000 RTP/AVP 96", "a=rtpmap:96 opus/48000/2"))
     assert _meanings(a.offer()) == first
+
+
+def test_T23_each_rtpmap_of_an_offer_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an offer and of an answer, whoever looks later.  Fails when each look reads them all anew."""
+    read: list[str] = []
+    really = sdp_module._parse_rtpmap
+    monkeypatch.setattr(sdp_module, "_parse_rtpmap", lambda value: read.append(value) or really(value))
+    lines = [f"a=rtpmap:96 X{number}/8000" for number in range(900)]
+    b = _ours()
+    b.answer(_offer("m=audio 6000 RTP/AVP 0 96", *lines))
+    assert len([value for value in read if "X" in value]) == len(lines)
+    assert b.agreement is not None
 
 
 def test_D01_numbers_that_run_out_are_not_taken_from_those_of_rtcp() -> None:
