@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from sipcli.credentials import Cancelled, CredentialRequest, Denied, PasswordCredentials, Secret, Terminal
-from sipcli_providers._lookup import bare_aor, printable, user_of
+from sipcli_providers._lookup import bare_aor, printable, server_of, user_of
 from sipcli_providers._patience import Wait
 from sipcli_providers._program import environment, run_program
 
@@ -103,10 +103,10 @@ def has_terminal(path: str = "/dev/tty") -> bool:
 
 
 def question(request: CredentialRequest) -> str:
-    """Ours first: account and address; then the server's word for itself, labelled so and escaped (T12)."""
+    """Ours first: account, address, verified server; then its word for itself, labelled so and escaped (T12)."""
     refused = f"The server refused that password ({request.rejected.status}). " if request.rejected else ""
     whose = f"account {printable(request.account)}, {printable(bare_aor(request))}"
     user = printable(user_of(request))
     named = "" if bare_aor(request).startswith(f"{user_of(request)}@") else f", user {user}"
     realm = printable(request.realm).replace("”", "\\u201d")
-    return f"{refused}sipcli: password for {whose}{named} (the server says it is “{realm}”):"
+    return f"{refused}sipcli: password for {whose}{named}{server_of(request)} (the server says it is “{realm}”):"

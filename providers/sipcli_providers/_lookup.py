@@ -34,6 +34,11 @@ def domain_of(request: CredentialRequest) -> str:
     return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
 
 
+def server_of(request: CredentialRequest) -> str:
+    """What a prompt says of the server before what it says of itself; empty where no certificate tells who asks."""
+    return f", server {printable(request.origin)} (TLS)" if request.verified else ""
+
+
 def printable(text: str, limit: int = 200) -> str:
     """Remote text made fit for a terminal: control and bidirectional characters are escaped."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: limit + 1])

@@ -13,7 +13,7 @@ from sipcli.credentials import (
     ProviderContext,
 )
 from sipcli_providers._askpass import Askpass, has_terminal
-from sipcli_providers._lookup import bare_aor, printable, user_of
+from sipcli_providers._lookup import bare_aor, printable, server_of, user_of
 from sipcli_providers._options import Options
 
 
@@ -65,7 +65,7 @@ class PromptProvider:
 
 
 def question(request: CredentialRequest) -> str:
-    """Account (if its name says more than the address) and realm are named; the realm is the server's text: escaped."""
+    """Account (if its name says more than the address), verified server, and realm, which is its own text: escaped."""
     refused = f"The server refused that password ({request.rejected.status}). " if request.rejected else ""
     who = printable(user_of(request))
     whose = printable(bare_aor(request))
@@ -73,4 +73,4 @@ def question(request: CredentialRequest) -> str:
     account = printable(request.account)
     named = "" if f"{whose}:".startswith(f"{account}:") else f", account {account}"
     realm = printable(request.realm).replace('"', '\\"')  # a quote of the server's must not end ours
-    return f'{refused}Password for {what}{named}, realm "{realm}": '
+    return f'{refused}Password for {what}{named}{server_of(request)}, realm "{realm}": '

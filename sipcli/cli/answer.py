@@ -117,7 +117,8 @@ async def _typed(run: Run, waiting: _Waiting) -> Secret:
     user, whose = plain(str(entry["username"])), plain(waiting.bare)
     what = whose if whose.startswith(f"{user}@") else f"{user} ({whose})"
     named = "" if waiting.account == waiting.bare else f", account {plain(waiting.account)}"
-    question = f'{refused}Password for {what}{named}, realm "{plain(str(entry["realm"]))}": '
+    server = f", server {plain(str(entry['server']))} (TLS)" if entry.get("server") else ""
+    question = f'{refused}Password for {what}{named}{server}, realm "{plain(str(entry["realm"]))}": '
     cancel = CancelSignal()
     try:
         secret = await run.in_thread(lambda: run.terminal.ask(question, secret=True, cancel=cancel), "sipcli-prompt")

@@ -8,6 +8,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pexpect
 import pytest
@@ -72,6 +73,24 @@ def test_the_prompt_names_account_and_realm_and_says_refused_the_second_time(ask
         child.sendline("secret123")
         child.expect("registered")
         assert status(child) == 0
+
+
+def test_T12_the_prompt_names_the_server_that_tls_verified(cli: Cli, tmp_path: Path, certs: Path) -> None:
+    """As the configuration calls it and its certificate says, before the realm, which the server may choose.
+
+    Fails without ``verified`` in ``Flight._make_request``.
+    """
+    server = Kamailio(tmp_path / "kamailio", certs=certs)
+    try:
+        cli.configure(account(server.address("tls"), transport="tls", credentials='"prompt"'))
+        with terminal(cli, "register", "--once", "--ca", str(certs / "ca.pem")) as child:
+            child.expect_exact('Password for alice@sip.test, account work, server 127.0.0.1 (TLS), realm "sip.test": ')
+            wait_for_echo(child, False)
+            child.sendline("secret123")
+            child.expect("registered")
+            assert status(child) == 0
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("key", ["\x03", "\x04"])

@@ -214,6 +214,12 @@ class TestAskpass:
             "1\nsipcli: password for account work, alice@example.com (the server says it is “example.com”):\n"
         )
 
+    def test_T12_the_server_that_tls_verified_is_named_before_what_it_says(self) -> None:
+        """Fails without ``server_of`` in ``question``."""
+        asked = _askpass.question(make_request(origin="example.com", verified=True))
+        assert ", server example.com (TLS) (the server says" in asked
+        assert "(TLS)" not in _askpass.question(make_request(origin="192.0.2.1:5060"))
+
     def test_T12_a_realm_in_the_prompt_is_inert(self) -> None:
         """Fails without ``printable`` in ``question``; a closing quote of the realm's cannot end ours either."""
         asked = _askpass.question(make_request(realm="x\x1b]0;a\x07\r\n\u202e”) account bank:"))

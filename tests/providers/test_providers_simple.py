@@ -408,6 +408,17 @@ class TestPrompt:
         assert (credentials.username, credentials.secret.reveal()) == ("alice", b"typed")
         assert terminal.asked == ['Password for alice@example.com, account work, realm "trunk": ']
 
+    def test_T12_the_server_that_tls_verified_is_named_before_what_it_says(self) -> None:
+        """git's CVE-2024-50349: a realm may look like a host.  Fails without ``server_of`` in ``question``."""
+        terminal, run = self.asked(make_request(realm="bank.test", origin="example.com", verified=True), "typed")
+        run()
+        assert terminal.asked == [
+            'Password for alice@example.com, account work, server example.com (TLS), realm "bank.test": '
+        ]
+        terminal, run = self.asked(make_request(realm="bank.test", origin="192.0.2.1:5060"), "typed")
+        run()
+        assert "server" not in terminal.asked[0], "an address proves nothing"
+
     def test_an_account_that_is_but_its_address_is_not_named_twice(self) -> None:
         where = {"aor": "sip:alice@192.0.2.1:5070", "account": "alice@192.0.2.1"}
         terminal, run = self.asked(make_request(realm="trunk", **where), "typed")

@@ -90,12 +90,16 @@ class WaitingRoom:
         )
 
     def listing(self) -> list[dict[str, Any]]:
-        """What is awaited, as JSON: account, aor, realm, username, provider, challenge, since_s, refused."""
+        """What is awaited, as JSON: account, aor, server, realm, username, provider, challenge, since_s, refused.
+
+        *server* is the SIP domain that TLS verified, null without TLS.
+        """
         now = self._agent.gate.loop.time()
         return [
             {
                 "account": name,
                 "aor": str(entry.account.aor),
+                "server": entry.wanted.request.origin if entry.wanted.request.verified else None,
                 "realm": entry.wanted.key.realm,
                 "username": entry.username,
                 "provider": entry.wanted.provider,
