@@ -66,12 +66,17 @@ class Pins:
     for two such realms side by side are usual: another one is somebody else's
     (T02).  And which server asks for which realm, at which door, when we call:
     what comes through it from inside a call must be one of these (T01).
+
+    Once a realm's registrar was heard, it alone raises what the realm must offer:
+    any other request may have been challenged by whoever we called, in that
+    realm's name, and he must not be able to lock us out of it.
     """
 
     _strength: dict[str, int] = field(default_factory=dict)
     _qop: dict[str, None] = field(default_factory=dict)
     _doors: dict[_Door, None] = field(default_factory=dict)
     _realms: dict[tuple[str, bool, str], None] = field(default_factory=dict)
+    _registered: dict[str, None] = field(default_factory=dict)
 
     def learn(self, challenges: Iterable[Challenge], origin: Origin, method: str) -> None:
         """*challenges* to a request of *method* were answered, and the account's own server took the answers."""
@@ -79,7 +84,9 @@ class Pins:
             self.admit(challenge, origin, method)
             if not origin.relays and origin.secure:
                 _note(self._realms, (_name(origin), challenge.proxy, challenge.realm), None)
-            if challenge.scheme == "digest":
+            if method == "REGISTER":
+                _note(self._registered, challenge.realm, None)
+            if challenge.scheme == "digest" and (method == "REGISTER" or challenge.realm not in self._registered):
                 strongest = max(strength(challenge), self._strength.get(challenge.realm, 0))
                 _note(self._strength, challenge.realm, strongest)
                 if challenge.qop:
@@ -120,6 +127,7 @@ class Pins:
             "algorithms": {realm: _NAMES[pinned] for realm, pinned in _latest(self._strength.items()) if _short(realm)},
             "qop": [realm for realm in _latest(self._qop) if _short(realm)],
             "realms": [[name, proxy, realm] for name, proxy, realm in _latest(self._realms) if _short(realm)],
+            "registered": [realm for realm in _latest(self._registered) if _short(realm)],
         }
 
     def restore(self, kept: Mapping[str, Any]) -> None:
@@ -128,9 +136,10 @@ class Pins:
         for realm, name in algorithms.items() if isinstance(algorithms, dict) else ():
             if isinstance(name, str) and name in STRENGTH and _short(realm):
                 _note(self._strength, realm, max(STRENGTH[name], self._strength.get(realm, 0)))
-        for realm in qop if isinstance(qop, list) else ():
-            if _short(realm):
-                _note(self._qop, realm, None)
+        for names, known in ((qop, self._qop), (kept.get("registered"), self._registered)):
+            for realm in names if isinstance(names, list) else ():
+                if _short(realm):
+                    _note(known, realm, None)
         for entry in realms if isinstance(realms, list) else ():
             match entry:
                 case [str(name), bool(proxy), str(realm)] if _short(realm) and _short(name):

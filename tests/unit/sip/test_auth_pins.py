@@ -228,4 +228,34 @@ class TestAcrossRestarts:
         pins = Pins()
         pins.restore({"algorithms": {"r": "SHA-256"}, "qop": ["r"]})
         pins.restore({"algorithms": {"r": "MD5", "s": "MD5"}})
-        assert pins.snapshot() == {"algorithms": {"r": "SHA-256", "s": "MD5"}, "qop": ["r"], "realms": []}
+        snapshot = pins.snapshot()
+        assert (snapshot["algorithms"], snapshot["qop"]) == ({"r": "SHA-256", "s": "MD5"}, ["r"])
+
+
+class TestWhoeverIsCalled:
+    """Through a proxy that lets our INVITE pass unasked, whoever we call may challenge it in the realm's name."""
+
+    @pytest.mark.parametrize("proxy", [False, True])
+    @pytest.mark.parametrize("again", [False, True], ids=["same run", "after a restart"])
+    def test_T05_T06_does_not_lock_the_account_out_of_its_registrar(self, proxy: bool, again: bool) -> None:
+        """He wants SHA-512-256, with a qop, and takes the answer; the registrar has neither.
+
+        Fails without ``_registered`` in ``learn``: every later REGISTER was a downgrade.
+        """
+        rig = Rig(password("x"))
+        registered(rig, digest(algorithm=SHA256, qop=None))
+        if again:
+            rig = restarted(rig)
+        call = rig.exchange("INVITE", "sip:eve@example.com", origin=HOME_TLS)
+        asked = digest(nonce="e", algorithm="SHA-512-256")
+        assert isinstance(call.receive(asks(proxy=[asked]) if proxy else asks(asked)), Retry)
+        rig.session.accepted(call, final(200))
+        refresh = rig.exchange("REGISTER", "sip:other.example.com", origin=HOME_TLS)
+        assert isinstance(refresh.receive(asks(digest(nonce="n2", algorithm=SHA256, qop=None))), Retry)
+
+    def test_T05_before_the_registrar_was_ever_heard_the_realm_is_pinned_by_any_request(self) -> None:
+        rig = Rig(password("x"))
+        options = rig.exchange("OPTIONS", origin=HOME_TLS)
+        options.receive(asks(digest(algorithm=SHA256)))
+        rig.session.accepted(options, final(200))
+        assert rig.exchange("REGISTER", "sip:b", origin=HOME_TLS).receive(asks(digest(nonce="n2"))) is GiveUp.DOWNGRADE
