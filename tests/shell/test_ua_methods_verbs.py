@@ -13,6 +13,7 @@ from sipcli.ua.account import Account
 from sipcli.ua.agent import AuthChallengeParam
 from tests.shell.test_ua_methods import RIGHT, WRONG, Asked, Handle
 from tests.support.agentkit import Site, site
+from tests.support.authkit import CalledBefore
 from tests.support.clock import advance, live, live_until, stepped
 
 MAX_WAIT = 5.0
@@ -81,6 +82,7 @@ def staged(level: int, verb: str, script: Callable[[Stage], Awaitable[None]], st
         async with site(box=box, on_auth_challenge=hook if level == 2 else None, max_wait=MAX_WAIT) as s:
             account = s.account(Asked)
             account.deferred = []
+            account.auth.pins = CalledBefore()
 
             def handles() -> list[Handle]:
                 return taken if level == 2 else [Handle(3, deferred) for deferred in account.deferred]
