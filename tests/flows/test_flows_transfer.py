@@ -101,8 +101,28 @@ def test_D04_nobody_notifies() -> None:
     wire.deliver(response(referring(wire, call), 202, "Accepted"))
     wire.run(32.1)
     last = wire.last(events.TransferChanged)
-    assert (last.state, str(last.why)[:8]) == ("failed", "timeout:")
+    assert (last.state, last.reason, str(last.why)[:8]) == ("failed", "", "timeout:")
     assert call.state.value == "confirmed"
+
+
+def test_D04_the_last_word_is_told_once_though_the_subscription_goes_on() -> None:
+    wire = Wire()
+    call, _, bob = wire.established()
+    wire.deliver(response(referring(wire, call), 202, "Accepted"))
+    notified(wire, bob, "100 Trying", "Subscription-State: active;expires=5")
+    notified(wire, bob, "200 OK", "Subscription-State: active;expires=5")
+    wire.run(600)
+    assert story(wire)[2:] == [("progress", 100), ("done", 200)]
+
+
+@pytest.mark.parametrize(("later", "status"), [(31.9, 200), (32.1, 481)])
+def test_D04_a_notify_that_ends_it_may_come_a_while_after_the_last_word(later: float, status: int) -> None:
+    wire = Wire()
+    call, _, bob = wire.established()
+    wire.deliver(response(referring(wire, call), 202, "Accepted"))
+    notified(wire, bob, "486 Busy Here", ALIVE)
+    wire.run(later)
+    assert notified(wire, bob, "486 Busy Here", OVER) == status
 
 
 @pytest.mark.parametrize("expires", [5, 60])

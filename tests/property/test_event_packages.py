@@ -138,13 +138,18 @@ def test_D05_a_message_summary_of_the_rfc() -> None:
     """RFC 3842 section 4.1, and its counters at their ends (section 3.5)."""
     body = (
         b"Messages-Waiting: yes\r\nMessage-Account: sip:alice@vmail.example.com\r\nVoice-Message: 4/8 (1/2)\r\n"
-        b"fax-message : 99999999999999999999/0\r\nX-Other: 1/2\r\n\r\n"
+        b"fax-message : 99999999999999999999/0\r\nX-Other: 1/2\r\n"
+        b"Text-Message: 00000000000000000007/1000000000\r\n\r\n"
         b"To: <alice@atlanta.example.com>\r\nText-Message: 9/9\r\n"
     )
     assert parse_summary(body) == MessageSummary(
         True,
         "sip:alice@vmail.example.com",
-        (MessageCount("voice", 4, 8, 1, 2), MessageCount("fax", 2**32 - 1, 0)),
+        (
+            MessageCount("voice", 4, 8, 1, 2),
+            MessageCount("fax", 2**32 - 1, 0),
+            MessageCount("text", 7, 10**9),
+        ),
     )
     assert parse_summary(b"messages-waiting: no\n") == MessageSummary(False)
 

@@ -124,16 +124,16 @@ def test_the_cache_is_bounded() -> None:
 # -- verdicts ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [200, 202, 302, 404, 486, 603])
-def test_feedback_acceptance(status: int) -> None:
+@pytest.mark.parametrize("status", [200, 202, 302, 404, 410, 423, 480, 484, 485, 486, 488, 491, 600, 603, 604, 606])
+def test_A04_feedback_acceptance(status: int) -> None:
     rig = Rig(password(GOOD))
     accepted(rig, digest(), status=status)
     (event,) = rig.heard(AuthAccepted)
     assert (event.account, event.used) == ("work", (("example.com", rig.session.credentials[0]),))
 
 
-@pytest.mark.parametrize("status", [400, 403, 408, 481, 487, 500, 503])
-def test_feedback_no_verdict(status: int) -> None:
+@pytest.mark.parametrize("status", [400, 403, 405, 408, 411, 420, 422, 481, 482, 487, 500, 503])
+def test_A04_feedback_no_verdict(status: int) -> None:
     rig = Rig(password(GOOD))
     accepted(rig, digest(), status=status)
     assert rig.heard(AuthAccepted) == []
