@@ -392,6 +392,14 @@ def test_requests_in_an_early_dialog_of_ours_are_matched() -> None:
     assert wire.told(events.InfoReceived)
 
 
+def test_an_early_dialog_that_cannot_be_followed_is_said_and_rings_all_the_same() -> None:
+    wire = Wire()
+    wire.call()
+    wire.deliver(response(wire.one(), 180, "Ringing", BOB, "Record-Route: <nonsense>"))
+    assert wire.last(events.ProtocolWarning).code == "early-dialog"
+    assert wire.last(events.CallProgress).state == "ringing"
+
+
 def test_early_dialogs_end_with_the_call_and_a_callees_bye_ends_none() -> None:
     wire, gate = Wire(), Gate()
     call = wire.call()

@@ -501,6 +501,24 @@ def test_A18_a_private_call_keeps_its_session_for_all_its_requests() -> None:
     assert {event.session for event in wire.told(AuthChallenged)} == {session}
 
 
+def test_A18_a_private_call_keeps_its_session_for_what_rings() -> None:
+    wire, gate = Wire(), Gate(proxy=True)
+    wire.do(lambda: wire.engine.invite("work", BOB, OFFER, shared_auth=False))
+    wire.deliver(gate.ask(wire.one()))
+    wire.take()
+    session, token = wire.last(AuthChallenged)
+    plan = session.reinit_request(token, (password(),))
+    assert plan is not None
+    wire.do(lambda: session.send_request(token, plan))
+    contact = "Contact: <sip:bob@192.0.2.1:5060>"
+    wire.deliver(response(wire.one(), 183, "Session Progress", contact, "Require: 100rel", "RSeq: 1", body=ANSWER))
+    prack = wire.one()
+    assert prack.method == "PRACK"
+    wire.deliver(gate.ask(prack))
+    assert len(wire.told(AuthChallenged)) == 2
+    assert {event.session for event in wire.told(AuthChallenged)} == {session}
+
+
 def test_A27_a_private_challenge_ends_with_its_account() -> None:
     wire, gate = Wire(), Gate()
     wire.deliver(gate.ask(message(wire, shared=False)))
