@@ -267,6 +267,14 @@ def test_A29_a_number_that_cannot_be_kept_is_not_answered(tmp_path: Path) -> Non
         accepts(SequenceNumbers(tmp_path / "missing" / "sqn"), 64)
 
 
+def test_T32_no_lock_is_made_through_a_link(tmp_path: Path) -> None:
+    """Fails without O_NOFOLLOW in ``KeptFile._open_lock``: a link would have us make files elsewhere."""
+    (tmp_path / "sqn.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        accepts(SequenceNumbers(tmp_path / "sqn"), 64)
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_A29_a_number_that_could_not_be_written_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,8 +80,10 @@ async def test_a_wrong_secret_is_refused_once_and_it_waits_again() -> None:
         assert account.state == "waiting" and not task.done()
         assert s.agent.waiting.listing()[0]["refused"] == 401
         sent = s.sent("REGISTER")
-        assert (await give(s, account, "queen")).outcome == "refused"
+        again = Secret("queen")
+        assert (await s.agent.waiting.answer(account.name, again)).outcome == "refused"
         assert s.sent("REGISTER") == sent  # the same secret does not go out a second time
+        assert not again, "it was wiped: nobody will use it"
         assert (await give(s, account, "wonderland")).outcome == "registered"
         await live(task)
 
