@@ -228,17 +228,21 @@ class AuthSession:
 
     def passed(self, exchange: Challenged) -> None:
         """It rings: who asked let the request through, and may ask again in that call, its PRACK to begin with."""
-        for _, proof in shown(exchange.realms.values(), exchange.origin):
+        for state, proof in shown(exchange.realms.values(), exchange.origin):
             self.pins.admit(proof.challenge, exchange.origin, exchange.method)
+            if state.sent is not None:
+                state.sent = state.sent._replace(passed=True)
 
     def refused(self, exchange: Challenged, response: Response) -> None:
         """403 came back for credentials: they are wrong (RFC 3261 section 22.1).
 
-        Not if this server took that very nonce and secret before: then it is the
-        call that is forbidden, and the secret is as good as it was.
+        Not if this server took that very nonce and secret before, or the request
+        rang at the other end: then it is the call that is forbidden, and the
+        secret is as good as it was.
         """
         carried = shown(exchange.realms.values(), exchange.origin)
-        used = tuple((state.realm, proof.owner) for state, proof in carried if not proof.accepted)
+        blamed = ((state, proof) for state, proof in carried if not (state.sent is not None and state.sent.passed))
+        used = tuple((state.realm, proof.owner) for state, proof in blamed if not proof.accepted)
         self._reject(exchange, used, response.status)
 
     def revoke(self, exchange: Challenged) -> None:

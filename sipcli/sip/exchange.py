@@ -360,7 +360,8 @@ class Exchange:
             return None
         session.refused(self, response)
         carried = "authorization" in self.request.headers or "proxy-authorization" in self.request.headers
-        return GiveUp.REFUSED if carried else None
+        passed = any(state.sent is not None and state.sent.passed for state in self.realms.values())
+        return GiveUp.REFUSED if carried and not passed else None  # else whoever rang forbids the call
 
     # -- fail-over and the end -----------------------------------------------------------------------
 

@@ -106,8 +106,8 @@ class Pins:
         if not origin.secure:
             return ()  # an address proves nothing that could be trusted on first use
         name = _name(origin)
-        if (name, challenge.proxy, challenge.realm) in self._realms:
-            return ()
+        if any((name, door, challenge.realm) in self._realms for door in (False, True)):
+            return ()  # what it asked at one door is no other realm at the other
         return tuple(realm for where, proxy, realm in self._realms if (where, proxy) == (name, challenge.proxy))
 
     def objection(self, challenge: Challenge) -> str:

@@ -65,6 +65,8 @@ class Sent(NamedTuple):
     cnonce: str = ""
     resync: bool = False
     """AKA: it answered nothing, but asked for a newer sequence number (RFC 3310 section 3.4)."""
+    passed: bool = False
+    """The request was let through: it rang at the other end."""
 
 
 @dataclass(eq=False, slots=True)

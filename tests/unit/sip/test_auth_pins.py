@@ -259,3 +259,14 @@ class TestWhoeverIsCalled:
         options.receive(asks(digest(algorithm=SHA256)))
         rig.session.accepted(options, final(200))
         assert rig.exchange("REGISTER", "sip:b", origin=HOME_TLS).receive(asks(digest(nonce="n2"))) is GiveUp.DOWNGRADE
+
+    def test_T02_nor_put_a_realm_of_his_own_in_the_place_of_the_server_s(self) -> None:
+        """The server asks as a proxy too, later, for the realm that it had as a registrar: that is no other one."""
+        rig = Rig(password("x"))
+        registered(rig, digest("home"))
+        message = rig.exchange("MESSAGE", "sip:eve@example.com", origin=HOME_TLS)
+        assert isinstance(message.receive(asks(proxy=[digest("evil", "e")])), Retry), "the first of this door"
+        rig.session.accepted(message, final(200))
+        call = rig.exchange("INVITE", "sip:bob@example.com", origin=HOME_TLS)
+        assert isinstance(call.receive(asks(proxy=[digest("home", "n2")])), Retry)
+        assert call.receive(asks(proxy=[digest("other", "n3")])) is GiveUp.REALM_CHANGED
