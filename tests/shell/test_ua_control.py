@@ -240,6 +240,7 @@ def as_nobody(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_root
+@pytest.mark.xdist_group("modes")  # it opens the directories of the whole run, and closes them again: one at a time
 @pytest.mark.parametrize("guarded", [True, False])
 def test_T34_another_user_is_hung_up_on(tmp_path: Path, guarded: bool) -> None:
     """Fails without the comparison of users in ``_accept``: the stranger, let through by the modes, is answered."""
