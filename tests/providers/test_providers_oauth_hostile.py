@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,24 @@ class TestBadAnswers:
         )
         ask(provider, make_request(username="a&user=root#?"))
         assert login.paths()[-1] == "/p?user=a%26user%3Droot%23%3F&x=1"
+
+
+class TestTheWayOut:
+    """What each request of each provider is like, whoever it goes to."""
+
+    def test_T31_no_cookie_comes_back_and_nothing_packed_is_asked_for(self) -> None:
+        """Fails without ``DefaultCookiePolicy(allowed_domains=[])``, and without ``Accept-Encoding: identity``."""
+        with FaultServer(lambda _: Answer(headers={"Set-Cookie": "track=me; Path=/"})) as server:
+            session = _http.Session(http=_http.Http())
+            for _ in range(2):
+                session.get(server.url)
+        assert [seen.headers.get("cookie") for seen in server.seen] == [None, None]
+        assert [seen.headers["accept-encoding"] for seen in server.seen] == ["identity"] * 2
+
+    def test_T19_certificates_are_verified_by_name_and_nothing_below_tls_1_2_is_spoken(self) -> None:
+        context = _http._tls_context(None)
+        assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+        assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 class TestAddresses:

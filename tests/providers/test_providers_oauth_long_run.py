@@ -250,6 +250,15 @@ class TestTokenFile:
         assert kept.find(ALICE) == Secret("r1")
         assert [p.name for p in tmp_path.iterdir()] == ["sso.json"]
 
+    def test_what_another_has_renewed_meanwhile_is_not_erased(self, tmp_path: Path) -> None:
+        """Fails without the comparison in ``TokenFile.erase``."""
+        kept = TokenFile(tmp_path / "sso.json")
+        kept.save(ALICE, Secret("r2"))
+        kept.erase(ALICE, Secret("r1"))
+        assert kept.find(ALICE) == Secret("r2")
+        kept.erase(ALICE, Secret("r2"))
+        assert kept.find(ALICE) is None
+
     def test_others_may_not_have_read_it(self, tmp_path: Path) -> None:
         kept = TokenFile(tmp_path / "sso.json")
         kept.save(ALICE, Secret("r1"))
