@@ -44,3 +44,42 @@ def test_T18_a_new_token_is_kept_alive_although_the_last_keeper_has_not_left_yet
     assert tokens.tend() is None
     tokens.current()
     assert len(started) == 2
+
+
+class Slow:
+    """A login that takes five seconds of *clock*, and gives another token each time."""
+
+    once = False
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.logins = 0
+
+    def login(self, client: Any) -> Lease:
+        self.now += 5
+        self.logins += 1
+        return Lease(Secret(f"t{self.logins}"), ttl=60.0)
+
+    def ended(self) -> Unavailable:
+        return Unavailable("it ended")
+
+
+def slow() -> tuple[Slow, Tokens]:
+    login = Slow()
+    tokens = Tokens(login, lambda: None, lambda error: Unavailable(str(error)))  # type: ignore[arg-type, return-value]
+    tokens.clock = lambda: login.now
+    return login, tokens
+
+
+def test_T18_of_all_who_were_refused_with_one_token_the_first_logs_in() -> None:
+    login, tokens = slow()
+    refused = tokens.current()
+    newer = [tokens.after(refused) for _ in range(3)]
+    assert (login.logins, newer) == (2, [newer[0]] * 3)
+    assert newer[0].token == Secret("t2")
+
+
+def test_T18_a_token_is_as_old_as_the_question_for_it() -> None:
+    """Its life began on the server, somewhere between the question and the answer."""
+    _, tokens = slow()
+    assert tokens.current().since == 100.0
