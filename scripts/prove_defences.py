@@ -1,11 +1,12 @@
 """Takes each defence of tests/defences.toml out of a copy of the tree and demands that the tests named for it FAIL.
 
 A test that passes with and without its defence shows nothing, and neither does one that fails with everything in
-place.  Arguments are ids (``T03``) or nothing for all; the exit status is the number of defences that nobody misses.
+place.  The exit status is the number of defences that nobody misses.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import signal
@@ -31,8 +32,12 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:  # behind ``&`` or ``nohup``: the tests must not inherit that
             signal.signal(number, lambda *_: None)
-    wanted = set(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("id", nargs="*", help="T03, A07, ...; none: all")
+    wanted = set(parser.parse_args().id)
     rows = tomllib.loads((ROOT / "tests" / "defences.toml").read_text())["defence"]
+    if strange := wanted - {row["id"] for row in rows}:
+        parser.error(f"no row of tests/defences.toml has the id {', '.join(sorted(strange))}")
     rows = [row for row in rows if not wanted or row["id"] in wanted]
     with tempfile.TemporaryDirectory(prefix="sipcli-prove-") as work:
         whole = copy(ROOT, Path(work) / "whole")  # all else is copied from it: whoever edits meanwhile changes nothing

@@ -17,7 +17,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -182,6 +182,8 @@ class OAuthProvider:
         with self._store.held(wait) if self._store else contextlib.nullcontext():
             token, refused = self._refreshed(held, request, wait)
         if token is None:
+            if account.token is not None and refused:
+                account.token = replace(account.token, refresh=None)  # none of those we had is tried again
             token = self._signed_in(request, wait, refused=refused)
             with self._store.held(wait) if self._store else contextlib.nullcontext():
                 self._keep(request, token, None, wait)

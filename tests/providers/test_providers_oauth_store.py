@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sipcli.credentials import CredentialRequest, Denied, NotFound
+from sipcli.credentials import CredentialRequest, Denied, NotFound, Secret
 from sipcli.testing import FakeTerminal, ask, make_context, make_request
 from sipcli_providers import _oauth_signin
 from sipcli_providers.oauth import OAuthProvider
@@ -90,6 +90,33 @@ def test_a_dead_token_is_erased(oidc: OidcProvider, session: Keyring) -> None:
     with pytest.raises(NotFound, match="sign in"):
         ask(provider(oidc, FakeTerminal()), bearer(oidc, interactive=False))
     assert session.run(READ, service) == "None"
+
+
+def test_a_dead_token_is_tried_once_and_said_once(
+    oidc: OidcProvider, session: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept and in hand it is the same one; a server that rotates takes each use after the first for theft."""
+    terminal = FakeTerminal()
+    ours = sign_in(oidc, terminal)
+    service = f"sipcli oauth {oidc.issuer}"
+    session.run("import keyring, sys; keyring.set_password(sys.argv[1], 'alice@example.com', 'dead')", service)
+    account = ours._accounts["alice@example.com"]
+    assert account.token is not None
+    account.token = type(account.token)(account.token.access, Secret("dead"), 0.0, 0.0)
+    shown, tried = len(terminal.shown), 0
+    refresh = ours._client.by_refresh
+
+    def counted(*args: Any) -> Any:
+        nonlocal tried
+        tried += 1
+        return refresh(*args)
+
+    monkeypatch.setattr(ours._client, "by_refresh", counted)
+    for _ in range(3):
+        with pytest.raises(NotFound, match="sign in"):
+            ask(ours, bearer(oidc, interactive=False))
+    assert tried == 1
+    assert len(terminal.shown) == shown + 1
 
 
 def test_nothing_is_kept_unless_asked_for(oidc: OidcProvider, session: Keyring) -> None:
