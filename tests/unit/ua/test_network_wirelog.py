@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sipcli.ua.net.wirelog import mask
+from tests.support.speed import least_time
 
 CANARY = b"c4n4ry"
 
@@ -110,6 +109,5 @@ def test_T14_no_scheme_at_all_hides_a_secret(name: str, noise: str, gap: str) ->
     "noise", [b"sip:" * 16000, b"a=crypto:" * 7000, b'response="' * 6000, b"Authorization: " * 4000]
 )
 def test_T24_time_is_linear(noise: bytes) -> None:
-    start = time.process_time()
-    mask(message(b"X: " + noise, b"Authorization: Digest " + noise, body=noise))
-    assert time.process_time() - start < 2.0
+    bad = message(b"X: " + noise, b"Authorization: Digest " + noise, body=noise)
+    assert least_time(lambda: mask(bad), rounds=2) < 2.0
