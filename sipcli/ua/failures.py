@@ -243,11 +243,11 @@ def _auth_words(
             forget = f"sipcli auth forget {account} --pins"
             return AuthRefused, why.value, f"if the server was set back on purpose, forget what it offered: {forget}"
         case GiveUp.AT_ODDS:
-            return (
-                AuthRefused,
-                why.value,
-                "whoever runs the server can offer one algorithm at both; --ladder shows which",
-            )
+            hint = "whoever runs the server can offer one algorithm at both; --ladder shows which"
+            return AuthRefused, why.value, hint
+        case GiveUp.FOREIGN_ORIGIN:
+            hint = "if it was your server: have it challenge calls when they begin; --ladder shows who asked"
+            return AuthRefused, why.value, hint
         case GiveUp.REALM:
             return AuthRefused, why.value, "if it is yours, add it to realms in [policy]"
         case GiveUp.REALM_CHANGED:

@@ -40,7 +40,7 @@ class GiveUp(enum.Enum):
     NO_CREDENTIALS = "nobody has credentials for this realm"
     TOO_MANY_ATTEMPTS = "the server refused too many answers"
     UNSUPPORTED = "the server offers no scheme or algorithm that we may use"
-    FOREIGN_ORIGIN = "the challenge came from a server that is not the account's own, or from the other end of a call"
+    FOREIGN_ORIGIN = "whoever asked is not the account's own server, or may be the other end of a call"
     ABANDONED = "the challenge was abandoned"
     LOST = "the challenge was dropped without an answer"
     DEADLINE = "nobody answered the challenge in time"
@@ -201,7 +201,7 @@ def _refusal(
     if why := _objection(challenge, origin, policy):
         return GiveUp.UNSUPPORTED, why
     if origin.relays and not pins.knows(challenge, origin):
-        return GiveUp.FOREIGN_ORIGIN, "it came through our server from the other end of the call"
+        return GiveUp.FOREIGN_ORIGIN, "not asked when we called, so it may come from the other end of the call"
     if stranger:
         return GiveUp.REALM_CHANGED, "not the realm that this server asked for before"
     if policy.pin_algorithm and challenge.scheme == "digest" and (why := pins.objection(challenge)):

@@ -116,6 +116,14 @@ def test_authentication(why: GiveUp, failure: dict[str, Any] | None, kind: type[
         assert (error.realm, error.provider) == ("r", failure.get("provider"))
 
 
+def test_T01_a_server_that_asks_inside_calls_alone_hears_what_to_do() -> None:
+    """Left unanswered because it may be the other end's question: the hint is for those whose server it was."""
+    error = failure_of(
+        "request", "work", code=407, reason="Asks", why=GiveUp.FOREIGN_ORIGIN, story=AuthStory(), server="192.0.2.1"
+    )
+    assert error.hint == "if it was your server: have it challenge calls when they begin; --ladder shows who asked"
+
+
 def test_a_refusal_names_what_was_answered_with() -> None:
     story = AuthStory(realm="trunk", used="vault:voip/alice")
     error = failure_of(
