@@ -10,7 +10,7 @@ import pytest
 
 from sipcli.errors import LocalProtocolError, TokenSpent
 from sipcli.sip import events
-from sipcli.sip.auth import AuthChallenged, AuthRejected, GiveUp
+from sipcli.sip.auth import AuthChallenged, AuthRejected, AuthSession, ChallengeToken, GiveUp
 from sipcli.sip.calls.indialog import CallState
 from sipcli.sip.calls.session_timer import SessionTimer
 from sipcli.sip.events import CallEnded
@@ -439,6 +439,12 @@ def message(wire: Wire, *, shared: bool | None = None) -> Heard:
     return wire.one()
 
 
+def answer_privately(wire: Wire, session: AuthSession, token: ChallengeToken) -> None:
+    plan = session.reinit_request(token, (password(),))
+    assert plan is not None
+    wire.do(lambda: session.send_request(token, plan))
+
+
 def test_A18_a_private_session_takes_no_accepted_nonce_along_and_leaves_none() -> None:
     wire, gate = Wire(), Gate()
     wire.deliver(gate.ask(message(wire)))
@@ -452,9 +458,7 @@ def test_A18_a_private_session_takes_no_accepted_nonce_along_and_leaves_none() -
     assert session is not wire.session
     assert wire.session.pending == ()
     assert session.pending == (token,)
-    plan = session.reinit_request(token, (password(),))
-    assert plan is not None
-    wire.do(lambda: session.send_request(token, plan))
+    answer_privately(wire, session, token)
     again = wire.one()
     assert gate.admits(again)
     succeed(wire, again)
@@ -479,15 +483,19 @@ def test_pins_are_common_to_private_and_shared_sessions() -> None:
     assert private.credentials == wire.session.credentials
 
 
-def test_A18_a_private_call_keeps_its_session_for_all_its_requests() -> None:
-    wire, gate = Wire(), Gate(proxy=True)
+def private_call(wire: Wire, gate: Gate) -> tuple[Any, AuthSession]:
+    """A call with an auth session of its own, whose INVITE *gate* has challenged and the answer is on its way."""
     call = wire.do(lambda: wire.engine.invite("work", BOB, OFFER, shared_auth=False))
     wire.deliver(gate.ask(wire.one()))
     wire.take()
     session, token = wire.last(AuthChallenged)
-    plan = session.reinit_request(token, (password(),))
-    assert plan is not None
-    wire.do(lambda: session.send_request(token, plan))
+    answer_privately(wire, session, token)
+    return call, session
+
+
+def test_A18_a_private_call_keeps_its_session_for_all_its_requests() -> None:
+    wire, gate = Wire(), Gate(proxy=True)
+    call, session = private_call(wire, gate)
     succeed(wire, wire.one())
     wire.take()
     wire.do(lambda: call.request("INFO"))
@@ -503,13 +511,7 @@ def test_A18_a_private_call_keeps_its_session_for_all_its_requests() -> None:
 
 def test_A18_a_private_call_keeps_its_session_for_what_rings() -> None:
     wire, gate = Wire(), Gate(proxy=True)
-    wire.do(lambda: wire.engine.invite("work", BOB, OFFER, shared_auth=False))
-    wire.deliver(gate.ask(wire.one()))
-    wire.take()
-    session, token = wire.last(AuthChallenged)
-    plan = session.reinit_request(token, (password(),))
-    assert plan is not None
-    wire.do(lambda: session.send_request(token, plan))
+    _, session = private_call(wire, gate)
     contact = "Contact: <sip:bob@192.0.2.1:5060>"
     wire.deliver(response(wire.one(), 183, "Session Progress", contact, "Require: 100rel", "RSeq: 1", body=ANSWER))
     prack = wire.one()

@@ -287,14 +287,6 @@ class TestTokenFile:
             inside.set()
         assert inside.is_set()
 
-    def test_only_that_very_token_is_erased(self, tmp_path: Path) -> None:
-        kept = TokenFile(tmp_path / "sso.json")
-        kept.save(ALICE, Secret("r2"))
-        kept.erase(ALICE, Secret("r1"))
-        assert kept.find(ALICE) == Secret("r2")
-        kept.erase(ALICE, Secret("r2"))
-        assert kept.find(ALICE) is None
-
 
 @pytest.mark.real("oidc")
 class TestRotation:

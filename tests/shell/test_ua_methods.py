@@ -11,33 +11,13 @@ import pytest
 from sipcli.errors import AuthAbandoned, AuthExpired, ChallengeGone, SipcliError
 from sipcli.sip.auth import AuthSession
 from sipcli.ua.account import Account
-from sipcli.ua.agent import AuthChallengeParam
-from sipcli.ua.auth.challenge import AuthChallenge, DeferredChallenge
 from tests.support.agentkit import Site, site
-from tests.support.authkit import CalledBefore, password
 from tests.support.clock import advance, live, live_until, stepped
+from tests.support.levels import RIGHT, WRONG, Asked, Handle, at_level
 
 OUTSIDE = ("OPTIONS", "MESSAGE", "SUBSCRIBE", "PUBLISH", "NOTIFY", "REFER")
 INSIDE = ("INFO", "UPDATE", "OPTIONS", "MESSAGE", "SUBSCRIBE", "NOTIFY", "REFER", "PRACK")
 PLACES = [(method, False) for method in OUTSIDE] + [(method, True) for method in INSIDE]
-RIGHT, WRONG = password("wonderland"), password("mock turtle")
-
-
-class Asked(Account):
-    """Keeps the handle of each challenge that reaches level 3."""
-
-    deferred: list[DeferredChallenge]
-
-    def on_auth_challenge(self, challenge: AuthChallenge) -> None:
-        self.deferred.append(challenge.defer())
-
-
-class Handle:
-    """What both levels answer with, by one name."""
-
-    def __init__(self, level: int, deferred: Any) -> None:
-        self.respond: Callable[..., None] = deferred.send_request if level == 2 else deferred.respond
-        self.abandon: Callable[[], None] = deferred.abandon
 
 
 class Stage:
@@ -69,21 +49,7 @@ def staged(
 ) -> None:
     @stepped
     async def run() -> None:
-        taken: list[Handle] = []
-
-        def hook(param: AuthChallengeParam) -> None:
-            taken.append(Handle(2, param.defer()))
-
-        async with site(
-            box={"nonce_lifetime": 3600, "call_status": status}, on_auth_challenge=hook if level == 2 else None
-        ) as s:
-            account = s.account(Asked)
-            account.deferred = []
-            account.auth.pins = CalledBefore()
-
-            def handles() -> list[Handle]:
-                return taken if level == 2 else [Handle(3, deferred) for deferred in account.deferred]
-
+        async with at_level(level, {"nonce_lifetime": 3600, "call_status": status}) as (s, account, handles):
             stage = Stage(s, account, method, handles)
             await stage.begin(inside)
             await script(stage)

@@ -10,11 +10,9 @@ import pytest
 
 from sipcli.errors import AuthAbandoned, AuthExpired, ChallengeGone, SipcliError
 from sipcli.ua.account import Account
-from sipcli.ua.agent import AuthChallengeParam
-from tests.shell.test_ua_methods import RIGHT, WRONG, Asked, Handle
-from tests.support.agentkit import Site, site
-from tests.support.authkit import CalledBefore
+from tests.support.agentkit import Site
 from tests.support.clock import advance, live, live_until, stepped
+from tests.support.levels import RIGHT, WRONG, Asked, Handle, at_level
 
 MAX_WAIT = 5.0
 VERBS = ("REGISTER", "INVITE", "re-INVITE", "BYE")
@@ -28,6 +26,7 @@ class Stage:
         self.method = verb.removeprefix("re-")
         self.call: Any = None
         self.task: asyncio.Task[Any]
+        self.sent = 0
 
     async def begin(self) -> None:
         if self.verb in ("re-INVITE", "BYE"):
@@ -36,6 +35,7 @@ class Stage:
         self.s.box.change(challenged=frozenset({self.method}))
         self.task = asyncio.ensure_future(self._act())
         await live_until(lambda: self.handles() or self.task.done())
+        self.sent = self.s.sent(self.method)
 
     async def _dial(self, account: Account) -> None:
         self.call = await account.call("echo")
@@ -51,6 +51,17 @@ class Stage:
                 return self.call.hold()
             case _:
                 return self.call.hangup()
+
+    async def gives_up(self, kind: type[SipcliError]) -> None:
+        """With an error of *kind*, and nothing more was sent since the challenge.
+
+        Who hangs up is done with it, whatever the other side wants to see before it agrees.
+        """
+        error = await self.outcome()
+        assert error is None if self.verb == "BYE" else isinstance(error, kind)
+        with pytest.raises(ChallengeGone):
+            self.handles()[0].respond(RIGHT)
+        assert self.s.sent(self.method) == self.sent
 
     async def outcome(self) -> BaseException | None:
         """What the verb raises; None if it does what it is for."""
@@ -73,20 +84,8 @@ class Stage:
 def staged(level: int, verb: str, script: Callable[[Stage], Awaitable[None]], status: int = 407) -> None:
     @stepped
     async def run() -> None:
-        taken: list[Handle] = []
-
-        def hook(param: AuthChallengeParam) -> None:
-            taken.append(Handle(2, param.defer()))
-
         box = {"nonce_lifetime": 3600, "call_status": status}
-        async with site(box=box, on_auth_challenge=hook if level == 2 else None, max_wait=MAX_WAIT) as s:
-            account = s.account(Asked)
-            account.deferred = []
-            account.auth.pins = CalledBefore()
-
-            def handles() -> list[Handle]:
-                return taken if level == 2 else [Handle(3, deferred) for deferred in account.deferred]
-
+        async with at_level(level, box, max_wait=MAX_WAIT) as (s, account, handles):
             stage = Stage(s, account, verb, handles)
             await stage.begin()
             await script(stage)
@@ -131,16 +130,9 @@ def test_A24_A04_a_verb_wrong_then_right(level: int, verb: str) -> None:
 @both
 @every
 def test_A24_a_verb_is_abandoned(level: int, verb: str) -> None:
-    """Who hangs up is done with it, whatever the other side wants to see before it agrees."""
-
     async def script(stage: Stage) -> None:
-        sent = stage.s.sent(stage.method)
         stage.handles()[0].abandon()
-        error = await stage.outcome()
-        assert error is None if verb == "BYE" else isinstance(error, AuthAbandoned)
-        with pytest.raises(ChallengeGone):
-            stage.handles()[0].respond(RIGHT)
-        assert stage.s.sent(stage.method) == sent
+        await stage.gives_up(AuthAbandoned)
 
     staged(level, verb, script)
 
@@ -149,27 +141,7 @@ def test_A24_a_verb_is_abandoned(level: int, verb: str) -> None:
 @every
 def test_A24_A23_a_verb_too_late(level: int, verb: str) -> None:
     async def script(stage: Stage) -> None:
-        sent = stage.s.sent(stage.method)
         await advance(MAX_WAIT + 0.5)
-        error = await stage.outcome()
-        assert error is None if verb == "BYE" else isinstance(error, AuthExpired)
-        with pytest.raises(ChallengeGone):
-            stage.handles()[0].respond(RIGHT)
-        assert stage.s.sent(stage.method) == sent
-
-    staged(level, verb, script)
-
-
-@both
-@pytest.mark.parametrize("verb", ["INVITE", "re-INVITE"])
-def test_A24_A19_a_verb_hung_up_meanwhile(level: int, verb: str) -> None:
-    async def script(stage: Stage) -> None:
-        sent = stage.s.sent("INVITE")
-        await live(stage.call.hangup())
-        assert await stage.outcome() is not None
-        with pytest.raises(ChallengeGone):
-            stage.handles()[0].respond(RIGHT)
-        await advance(1)
-        assert stage.s.sent("INVITE") == sent
+        await stage.gives_up(AuthExpired)
 
     staged(level, verb, script)
