@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,7 +67,8 @@ class AsyncShelf(Shelf):
 
 class _Contract(ProviderContract):
     kind: type[Shelf] = Shelf
-    wait: float = 0.0
+    lingers: Iterator[float] = itertools.repeat(0.0)
+    """Seconds for which a hanging one stays after the signal, one for each."""
 
     def make_provider(self, context: ProviderContext) -> CredentialProvider:
         return self.kind(context)
@@ -75,14 +78,13 @@ class _Contract(ProviderContract):
 
     @contextlib.contextmanager
     def _hanging(self) -> Iterator[tuple[CredentialProvider, CredentialRequest]]:
+        lingering = next(self.lingers)
+
         class Stuck(self.kind):  # type: ignore[name-defined,misc]
             def find(self, request: CredentialRequest) -> str:
-                if not self.polite:
-                    threading.Event().wait(1.5)
                 request.cancel.wait(10)
+                time.sleep(lingering)
                 return str(super().find(request))
-
-            polite = self.wait == 0.0
 
         yield Stuck(make_context()), make_request()
 
@@ -317,9 +319,39 @@ def test_one_that_raises_what_it_likes_is_caught() -> None:
 
 
 def test_one_that_ignores_its_signal_is_caught() -> None:
-    suite = type("Suite", (_Contract,), {"wait": 1.5})()
-    with pytest.raises(AssertionError, match="after the signal"):
+    suite = type("Suite", (_Contract,), {"lingers": itertools.repeat(0.6)})()
+    with pytest.raises(AssertionError, match=r"left 0\.[6-9].* s after the signal"):
         suite.test_contract_leaves_when_cancelled()
+
+
+class LateOnce(Shelf):
+    """Refuses, but the machine stood still while it did."""
+
+    pauses = iter([0.6])
+
+    def find(self, request: CredentialRequest) -> str:
+        time.sleep(next(self.pauses, 0.0))
+        return super().find(request)
+
+
+def test_a_machine_that_stands_still_once_is_not_the_providers_fault() -> None:
+    suite = type("Suite", (_Contract,), {"kind": LateOnce, "lingers": itertools.chain([0.6], itertools.repeat(0.0))})()
+    suite.test_contract_a_cancelled_request_does_not_start()
+    suite.test_contract_leaves_when_cancelled()
+
+
+class Waiting(Shelf):
+    """Asks its store first, and looks at the signal then."""
+
+    def find(self, request: CredentialRequest) -> str:
+        time.sleep(0.6)
+        return super().find(request)
+
+
+def test_one_that_is_late_every_time_is_caught() -> None:
+    suite = type("Suite", (_Contract,), {"kind": Waiting})()
+    with pytest.raises(AssertionError):
+        suite.test_contract_a_cancelled_request_does_not_start()
 
 
 def test_the_suite_says_what_it_needs() -> None:

@@ -206,3 +206,20 @@ class Running:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
+
+
+def wait_until_taken(pid: int, number: signal.Signals) -> None:
+    """Until *number* is pending no more: a second one would be the same to a process that has not run meanwhile."""
+    deadline = time.monotonic() + 20
+    while _pending(pid) >> number - 1 & 1:
+        assert time.monotonic() < deadline, f"{number.name} is not taken"
+        time.sleep(0.001)
+
+
+def _pending(pid: int) -> int:
+    """The signals that the kernel holds for all of *pid*, as bits; none for one that has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except FileNotFoundError:
+        return 0
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("ShdPnd"))
