@@ -65,6 +65,7 @@ def command(
         talk = Talk.wanted(run, said)
         account = run.account(sender, **said)
         uri = target_uri(target, account)
+        talk.checked(account, uri)
         run.ends_with_reader = True
         at_hand = person_there(run)
         async with run.agent([account], trace=at_hand) as agent, run.controlled(agent, control):

@@ -101,14 +101,14 @@ def command(
     """
 
     async def body(run: Run) -> Outcome:
-        if ready_file is not None:
-            _check_folder(ready_file)
+        _check_folder(ready_file)
         ring = said.pop("ring_timeout") or RING_S
         plan, chooser = _who_decides(answer, on_call, answer_after, allow, ring)
         talk = Talk.wanted(run, said)
         account = _account(run, aor, no_register, said)
         run.ends_with_reader = True
         direct = no_register or not account.register  # then there is no server of ours that calls could come through
+        talk.checked(account, direct=direct)
         engine = _taking_calls(from_anybody=direct or allow_anonymous)
         port, there = said.pop("port"), person_there(run)
         desk = CallDesk(run, plan, talk, limit=max_calls, ring=ring, chooser=chooser, early=early_media, keys=there)
@@ -121,7 +121,7 @@ def command(
             if direct:
                 await _open(agent, port)
             else:
-                run.reload_when_hung_up(agent, lambda: [_account(run, aor, no_register, said)])
+                run.reload_when_hung_up(agent, lambda: [talk.checked(_account(run, aor, no_register, said))])
                 await _bind(run, agent, account, retry_now=said["retry_now"])
             await _say_ready(run, ready_file)
             async with audible(agent, talk.tones) as desk.tones, phone.at_hand(f"listening as {account.aor}"):
@@ -179,12 +179,15 @@ def _taking_calls(*, from_anybody: bool) -> EngineConfig:
     return EngineConfig(accept_calls="any" if from_anybody else "bound")
 
 
-def _check_folder(path: Path) -> None:
+def _check_folder(path: Path | None) -> None:
     """Raises ConfigError where *path* could not be made, before anybody is told of us."""
-    if not path.parent.is_dir():
-        raise ConfigError(
-            f"cannot write {path}: there is no folder {path.parent}", hint="make it, or name another file"
-        )
+    if path is None:
+        return
+    folder = path.parent
+    if not folder.is_dir():
+        raise ConfigError(f"cannot write {path}: there is no folder {folder}", hint="make it, or name another file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"cannot write {path}: {folder} is not yours to write", hint="name another file")
 
 
 def _write_ready(path: Path, fields: dict[str, Any]) -> None:

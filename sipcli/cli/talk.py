@@ -16,6 +16,7 @@ from sipcli.errors import ConfigError, SipcliError
 from sipcli.observe.quality import quality_lines
 
 if TYPE_CHECKING:
+    from sipcli.config import AccountConfig
     from sipcli.sip.syntax.uri import SipUri
     from sipcli.ua.account import Account
     from sipcli.ua.calls.call import Call, CallReport
@@ -75,6 +76,13 @@ class Talk:
             if (policy := said.pop(name)) is not None:
                 media[name] = policy
         return cls(run, media, record, digits, duration, tones)
+
+    def checked(self, account: AccountConfig, target: SipUri | None = None, *, direct: bool = False) -> AccountConfig:
+        """*account*; ConfigError where its calls could never be as they must: see :func:`check_calls`."""
+        from sipcli.ua.calls.foreseen import check_calls
+
+        check_calls(account, self.media, target, direct=direct)
+        return account
 
     async def until_the_end(self, call: Call) -> None:
         """From the answer to the last BYE: of this call, or of the one that took its place."""

@@ -124,7 +124,7 @@ def settings_for(account: Account | None, audio: dict[str, Any], *, secure: bool
     if account is not None:
         settings.setdefault("codecs", account.config.codecs)
         settings.setdefault("silence_suppression", account.config.silence_suppression)
-    settings |= srtp_for(account, settings, secure=secure)
+    settings |= srtp_for(None if account is None else account.config, settings, secure=secure)
     settings["ice"] = ice_for(account, settings.get("ice"))
     return settings
 

@@ -16,9 +16,10 @@ from sipcli.media.candidates import IcePolicy
 from sipcli.ua.notices import WarningNotice
 
 if TYPE_CHECKING:
+    from sipcli.config import AccountConfig
     from sipcli.ua.account import Account
 
-__all__ = ["IceSettings", "ice_for", "missing"]
+__all__ = ["IceSettings", "check_ice", "ice_for", "missing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,23 +48,29 @@ def missing() -> str:
     return "" if importlib.util.find_spec("aioice") is not None else "the package aioice (pip install 'sipcli[ice]')"
 
 
-def ice_for(account: Account | None, said: IcePolicy | None) -> IceSettings | None:
-    """What holds for one call; None: no ICE.  *said* outranks the account.
+def check_ice(config: AccountConfig | None, said: IcePolicy | None) -> IcePolicy:
+    """What holds for one call, ``off`` where there is no ICE; *said* outranks the account.
 
-    Raises ConfigError where ICE must be and cannot; where it only may be, a warning says what is missing.
+    Raises ConfigError where ICE must be and cannot.
     """
-    config = None if account is None else account.config
     policy = said or ("off" if config is None else config.ice)
+    if policy in ("required", "relay") and missing():
+        raise ConfigError(f"ICE needs {missing()}", hint="install it")
+    if policy == "relay" and (config is None or config.turn is None):
+        raise ConfigError("--ice relay needs a TURN server", hint='turn = "turn:turn.example.com" in the account')
+    return policy
+
+
+def ice_for(account: Account | None, said: IcePolicy | None) -> IceSettings | None:
+    """The settings of one call; None: no ICE.  Raises what :func:`check_ice` does; a warning where it only may be."""
+    config = None if account is None else account.config
+    policy = check_ice(config, said)
     if policy == "off":
         return None
     if missing():
-        if policy != "optional":
-            raise ConfigError(f"ICE needs {missing()}", hint="install it")
         if account is not None:
             account.agent.tell(WarningNotice(code="ice-missing", message=f"no ICE: it needs {missing()}"))
         return None
-    if policy == "relay" and (config is None or config.turn is None):
-        raise ConfigError("--ice relay needs a TURN server", hint='turn = "turn:turn.example.com" in the account')
     settings = IceSettings(policy=policy)
     if config is None or account is None:
         return settings

@@ -8,21 +8,20 @@ from sipcli.errors import ConfigError
 from sipcli.media import dtls, srtp
 
 if TYPE_CHECKING:
-    from sipcli.ua.account import Account
+    from sipcli.config import AccountConfig
 
 __all__ = ["srtp_for"]
 
 _BY_TLS = 'reach the server by TLS (--transport tls, or transport = "tls" in the account)'
 
 
-def srtp_for(account: Account | None, audio: dict[str, Any], *, secure: bool) -> dict[str, Any]:
+def srtp_for(config: AccountConfig | None, audio: dict[str, Any], *, secure: bool) -> dict[str, Any]:
     """The keywords ``srtp``, ``srtp_keys`` and ``secure`` of a media session.  *secure*: the signalling is over TLS.
 
     Keys in the SDP are read by everybody on the way, so they go out over TLS only (RFC 4568 section 7). Those of DTLS
     are not, but who could change the SDP could sit in between (RFC 5763 section 8): ``required`` without TLS is to
     be had only by asking for DTLS by name. ConfigError where SRTP is required, or DTLS asked for, and cannot be.
     """
-    config = None if account is None else account.config
     wanted = audio.get("srtp") or ("optional" if config is None else config.srtp)
     keys = audio.get("srtp_keys") or ("any" if config is None else config.srtp_keys)
     if wanted != "off":

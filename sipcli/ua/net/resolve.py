@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Protocol
 from sipcli.errors import ResolveError, SipcliError
 from sipcli.sip.flow import ENCRYPTED, Hop, Transport
 
-__all__ = ["Candidate", "Naptr", "Records", "Resolver", "Srv", "SystemRecords", "look_up"]
+__all__ = ["Candidate", "Naptr", "Records", "Resolver", "Srv", "SystemRecords", "look_up", "settled"]
 
 _SERVICE = {"udp": "_sip._udp", "tcp": "_sip._tcp", "tls": "_sips._tcp"}
 _NAPTR_SERVICES: dict[str, Transport] = {"SIP+D2U": "udp", "SIP+D2T": "tcp", "SIPS+D2T": "tls"}
@@ -125,11 +125,11 @@ def look_up(hop: Hop, records: Records, *, shuffle: random.Random | None = None)
     """
     if hop.secure and hop.transport is not None and hop.transport not in ENCRYPTED:
         raise ResolveError(f"dns: {hop} is to be secure, and {hop.transport} is not")
-    wanted: Transport | None = hop.transport or ("tls" if hop.secure else None)
+    wanted = _said(hop)
     transport: Transport = wanted or "udp"
     if is_address(hop.host):
         return [Candidate(transport, hop.host, hop.port or _DEFAULT_PORT[transport])]
-    if hop.port is None and _has_services(hop.host) and wanted not in ("ws", "wss"):
+    if _is_service(hop) and wanted not in ("ws", "wss"):
         found = _by_service(hop.host, wanted, records, shuffle or random.SystemRandom())
         if found is not None:
             if not found:
@@ -139,6 +139,22 @@ def look_up(hop: Hop, records: Records, *, shuffle: random.Random | None = None)
     if not addresses:
         raise ResolveError(f"dns: nobody knows a host {hop.host}")
     return [Candidate(transport, address, hop.port or _DEFAULT_PORT[transport]) for address in addresses]
+
+
+def settled(hop: Hop) -> Transport | None:
+    """The transport to *hop*, as far as DNS has no word in it: None where its service records may choose one."""
+    if (said := _said(hop)) is not None:
+        return said
+    return None if _is_service(hop) and not is_address(hop.host) else "udp"
+
+
+def _said(hop: Hop) -> Transport | None:
+    return hop.transport or ("tls" if hop.secure else None)
+
+
+def _is_service(hop: Hop) -> bool:
+    """A name whose service records are asked for, unless it is an address."""
+    return hop.port is None and _has_services(hop.host)
 
 
 @lru_cache(maxsize=1024)
