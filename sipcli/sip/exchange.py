@@ -344,10 +344,11 @@ class Exchange:
             self._origin = Origin.of(arrival, bound=False)
 
     def _from_elsewhere(self) -> bool:
-        arrival = self._core.arrival
-        if arrival is None or self.flow is None or arrival.remote == self.flow.remote or self._account is None:
+        arrival, flow = self._core.arrival, self.flow
+        if arrival is None or flow is None or self._account is None:
             return False
-        return not self._account.origin(arrival).bound
+        same = (arrival.remote, arrival.encrypted) == (flow.remote, flow.encrypted)  # anybody can write UDP from there
+        return not same and not self._account.origin(arrival).bound
 
     def _feedback(self, response: Response) -> Why:
         """Tell the session what this says about the secret that was sent, if one was."""

@@ -6,7 +6,9 @@ import pytest
 
 from sipcli.sip import events
 from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthRejected, AuthUnanswerable, GiveUp
-from tests.support.pair import Caller, Gate, Heard, Wire, password, response
+from sipcli.sip.flow import Transport
+from tests.support.outbound import INSTANCE
+from tests.support.pair import SERVER, Caller, Gate, Heard, Wire, password, response
 
 MALLORY = ("203.0.113.66", 5066)
 SPOOFED = [
@@ -128,6 +130,48 @@ def test_T28_after_a_200_from_a_wrong_source_the_next_register_takes_nothing_alo
     wire.deliver(response(request, 200, "OK", *_lines(200, request)), wire.flow(MALLORY))
     wire.do(registration.refresh)
     assert not wire.one().has("authorization")
+
+
+@pytest.mark.parametrize("proxy", [True, False], ids=["407", "401"])
+def test_T28_in_the_clear_nobody_speaks_for_a_server_that_tls_verified(proxy: bool) -> None:
+    """A datagram with the server's address on it proves nothing: the request went over TLS.
+
+    Fails without ``encrypted`` in ``Exchange._from_elsewhere``.
+    """
+    wire = Wire("tls", credentials=(password(),))
+    wire.do(lambda: wire.engine.register("work"))
+    request, server = wire.one(), wire.sent_over[-1]
+    wire.deliver(Gate(proxy=proxy).ask(request), wire.flow(server.remote, "udp"))
+    assert wire.silent()
+    assert not wire.told(AuthChallenged)
+    assert wire.last(AuthUnanswerable).why is GiveUp.FOREIGN_ORIGIN
+
+
+@pytest.mark.parametrize("transport", ["udp", "tls"])
+def test_T28_T01_a_200_from_elsewhere_sets_no_route(transport: Transport) -> None:
+    """Who is the first hop of our calls is a server of our own, and may challenge us: nobody makes himself that.
+
+    Nor does he choose the address that we are called at (GRUU).  Fails without ``origin.bound`` in
+    ``Registration._bound``.
+    """
+    wire = Wire(transport, credentials=(password(),), profile={"instance": INSTANCE})
+    wire.do(lambda: wire.engine.register("work"))
+    gate = Gate()
+    wire.deliver(gate.ask(wire.one()))
+    wire.respond()
+    request = wire.one()
+    forged = (
+        f'Contact: <{request.contact}>;expires=600;pub-gruu="sip:alice@203.0.113.66"',
+        "Service-Route: <sip:203.0.113.66:5066;transport=udp;lr>",
+    )
+    wire.deliver(response(request, 200, "OK", *forged), wire.flow(MALLORY, "udp"))
+    asked = len(wire.told(AuthChallenged))
+    wire.call()
+    invite = wire.one()
+    assert wire.sent_over[-1].remote == SERVER
+    assert "203.0.113.66" not in invite.data.decode()
+    wire.deliver(Gate(proxy=True).ask(invite), wire.flow(MALLORY, "udp"))
+    assert len(wire.told(AuthChallenged)) == asked
 
 
 def _lines(status: int, request: Heard) -> tuple[str, ...]:

@@ -239,9 +239,11 @@ class Registration(SoftState):
         self.bound_at = self._core.now
         self.binding = Binding(exchange.contact, self._core.now + seconds, seconds)
         self.state = State.BOUND
-        routes = service_route(response)
+        routes: tuple[str, ...] = ()
+        if exchange.origin.bound:  # else it came from elsewhere than our server: who goes before us is not his to say
+            routes = service_route(response)
+            self._heed_flow(exchange, response)
         self._account.use_service_route(routes)
-        self._heed_flow(exchange, response)
         if self._unbind:
             self._leave()
             return
