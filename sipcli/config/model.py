@@ -90,6 +90,9 @@ class PolicyConfig:
     """May a refresh, hours later, prompt again?"""
 
 
+_NO_REALMS: Mapping[str, RealmConfig] = MappingProxyType({})  # one for all accounts
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountConfig:
     """One account: who we are (*aor*), whom we register with, and who knows the secret."""
@@ -144,8 +147,8 @@ class AccountConfig:
     """None: the account's user name."""
     turn_credentials: tuple[str, ...] = ()
     """Who knows the password of the TURN server; nobody unless said: it is not the SIP server's affair."""
-    realms: Mapping[str, RealmConfig] = field(default_factory=lambda: MappingProxyType({}))
-    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    realms: Mapping[str, RealmConfig] = field(default_factory=lambda: _NO_REALMS)
+    policy: PolicyConfig = PolicyConfig()
 
     @classmethod
     def for_aor(cls, text: str, **overrides: Any) -> AccountConfig:

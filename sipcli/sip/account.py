@@ -61,7 +61,7 @@ class AccountState:
         aor = profile.aor.aor
         self.aor_text = str(aor).lower()
         self.sender = str(NameAddr(profile.display_name, aor))
-        self.domains = frozenset((profile.aor.host, profile.registrar.host))
+        self.domains = (profile.aor.host, profile.registrar.host)
         proxy = profile.proxy
         if proxy is not None and profile.registrar.secure:
             proxy = secured(proxy)  # the way to a sips registrar is secure from its first hop (RFC 5630 5.1.1.1)
@@ -69,14 +69,14 @@ class AccountState:
         first = profile.registrar if proxy is None else proxy
         self.registrar_hop: Hop = preferring(first.hop, profile.transport)
         self.preloaded: tuple[str, ...] = self.proxy_routes
-        self._own_hops: set[Hop] = {self.registrar_hop}
+        self._own_hops: tuple[Hop, ...] = (self.registrar_hop,)
 
     def use_service_route(self, routes: tuple[str, ...]) -> None:
         """What the registrar wants new requests to go through (RFC 3608 section 6.1); empty when it no longer does."""
         self.preloaded = (*self.proxy_routes, *routes)
-        self._own_hops = {self.registrar_hop}
+        self._own_hops = (self.registrar_hop,)
         if routes and not self.proxy_routes:
-            self._own_hops.add(preferring(NameAddr.parse(routes[0]).sip_uri.hop, self.profile.transport))
+            self._own_hops += (preferring(NameAddr.parse(routes[0]).sip_uri.hop, self.profile.transport),)
 
     def session_for(self, *, shared: bool | None) -> AuthSession:
         """Who answers for a new call or request: the account's session, or one of its own.  None: as configured."""

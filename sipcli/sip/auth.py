@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -118,7 +117,7 @@ class AuthSession:
         self._authorizer = Authorizer(random)
         self.pins = Pins()
         """What its servers accepted before; the shell may keep a snapshot across restarts."""
-        self._warned: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._warned: dict[tuple[str, str], None] = {}
 
     def private(self) -> AuthSession:
         """One for a single call or request: it takes no accepted nonce along from others, and leaves them none.
@@ -394,5 +393,5 @@ class AuthSession:
                 return
             self._warned[(code, once)] = None
             if len(self._warned) > _MAX_WARNED:
-                self._warned.popitem(last=False)
+                del self._warned[next(iter(self._warned))]
         self.emit(PolicyWarning(account, code, message))

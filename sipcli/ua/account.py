@@ -62,7 +62,7 @@ class Account(AccountRequests):
         self.incoming: CallHandler | None = None
         self._hook: ChallengeCoroutine | None = None
         self._terms: Terms | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._stories: dict[str, AuthStory] = {}
         self._registration: Registration | None = None
         self._last: RegistrationChanged | None = None
@@ -167,8 +167,7 @@ class Account(AccountRequests):
         self._stories["REGISTER"] = AuthStory()
         self._keep, self._retry = keep, retry
         self._bound = asyncio.get_running_loop().create_future()
-        # Whoever waited may be gone when it fails.
-        self._bound.add_done_callback(lambda future: future.cancelled() or future.exception())
+        self._bound.add_done_callback(_looked_at)
         try:
             with self.agent.turn() as engine:
                 self._registration = engine.register(self.name, expires=expires, keep=keep and retry)
@@ -294,8 +293,8 @@ class Account(AccountRequests):
             return
         deferred = challenge.defer()
         task = asyncio.get_running_loop().create_task(self._consult(self._hook, deferred))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
 
         def revoked() -> None:
             task.cancel()
@@ -359,3 +358,9 @@ class Account(AccountRequests):
         """Raises AgentClosed when the account, or its agent, is closed."""
         if self._closed or self.agent.closed:
             raise AgentClosed(f"account {self.name} is closed")
+
+
+def _looked_at(future: asyncio.Future[Binding]) -> None:
+    """Whoever waited for it may be gone when it fails, and asyncio would complain of an error that nobody saw."""
+    if not future.cancelled():
+        future.exception()

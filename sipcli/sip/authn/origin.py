@@ -82,19 +82,20 @@ class HomeGround:
     __slots__ = ("_addresses", "_identities")
 
     def __init__(self) -> None:
-        self._addresses: set[tuple[str, int]] = set()
+        self._addresses: tuple[tuple[str, int], ...] = ()
         self._identities: frozenset[str] = _NOBODY
 
     def learn(self, flow: Flow) -> None:
         """*flow* was opened for the account's registrar or proxy hop."""
         if not flow.encrypted:
-            self._addresses.add(flow.remote)
+            if flow.remote not in self._addresses:
+                self._addresses += (flow.remote,)
         elif flow.verified_identity is not None:
             self._identities |= {flow.verified_identity.lower()}
 
     def leave(self) -> None:
         """We left a network: who has a private address of it elsewhere is another machine, and no server of ours."""
-        self._addresses = {known for known in self._addresses if ipaddress.ip_address(known[0]).is_global}
+        self._addresses = tuple(known for known in self._addresses if ipaddress.ip_address(known[0]).is_global)
 
     def judge(self, flow: Flow) -> Origin:
         """The origin behind *flow*, bound only if it is one of the account's own."""

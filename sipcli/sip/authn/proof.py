@@ -6,7 +6,6 @@ RFC 7616 section 3.6 calls this an authentication session; RFC 3261 sections
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -40,7 +39,7 @@ class NonceCounter:
     __slots__ = ("_counts", "_limit")
 
     def __init__(self, limit: int = 1024) -> None:
-        self._counts: OrderedDict[str, int] = OrderedDict()
+        self._counts: dict[str, int] = {}
         self._limit = limit
 
     def next(self, nonce: str) -> int:
@@ -48,7 +47,7 @@ class NonceCounter:
         count = self._counts.pop(nonce, 0) + 1
         self._counts[nonce] = count
         if len(self._counts) > self._limit:
-            self._counts.popitem(last=False)
+            del self._counts[next(iter(self._counts))]
         return count
 
 
@@ -244,7 +243,7 @@ class ProofCache:
     __slots__ = ("_limit", "_shelves")
 
     def __init__(self, limit: int = 256) -> None:
-        self._shelves: OrderedDict[tuple[Server, Reach], dict[tuple[str, bool], Proof]] = OrderedDict()
+        self._shelves: dict[tuple[Server, Reach], dict[tuple[str, bool], Proof]] = {}
         self._limit = limit
 
     def __bool__(self) -> bool:
@@ -254,10 +253,10 @@ class ProofCache:
         slot = (proof.challenge.realm, proof.challenge.proxy)
         for reach in reaches:
             key = (origin.server, reach)
-            self._shelves.setdefault(key, {})[slot] = proof
-            self._shelves.move_to_end(key)
+            shelf = self._shelves[key] = self._shelves.pop(key, {})  # the youngest stands last
+            shelf[slot] = proof
         while len(self._shelves) > self._limit:
-            self._shelves.popitem(last=False)
+            del self._shelves[next(iter(self._shelves))]
 
     def find(self, origin: Origin, reaches: Iterable[Reach], now: float) -> Iterator[Proof]:
         """The proofs that a request to *origin* may carry unasked: one per realm and door, the closest reach first."""

@@ -51,6 +51,11 @@ class Message:
             self._wire = b"%b\r\n%bContent-Length: %d\r\n\r\n%b" % (start, self._headers.to_bytes(), len(body), body)
         return self._wire
 
+    def take_bytes(self) -> bytes:
+        """:meth:`to_bytes`, once for all: whoever takes them keeps them, and the message does not."""
+        wire, self._wire = self.to_bytes(), None
+        return wire
+
     def find(self, name: str) -> str | None:
         """The first line's value, unfolded and stripped; None when there is none."""
         if (value := self._headers.find(name)) is None and header_key(name) == "content-length":

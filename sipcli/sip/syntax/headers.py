@@ -88,11 +88,22 @@ def _prefix(name: str) -> bytes:
     return f"{name}: ".encode()
 
 
+# What a client says of itself in every request: the same line each time, so all messages share one.
+_ALWAYS_THE_SAME = frozenset(("Allow", "Expires", "Max-Forwards", "Supported", "User-Agent"))
+
+
 def header_line(name: str, value: str) -> bytes:
     """``Name: value`` in octets, without the line end.  ParseError when either would end its line."""
+    return _shared_line(name, value) if name in _ALWAYS_THE_SAME else _line(name, value)
+
+
+def _line(name: str, value: str) -> bytes:
     if not value.isprintable():
         check_field_value(value)
     return _prefix(name) + value.encode("utf-8", "surrogateescape")
+
+
+_shared_line = lru_cache(maxsize=64)(_line)
 
 
 def line_value(line: bytes) -> str:

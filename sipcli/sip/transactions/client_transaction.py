@@ -90,7 +90,7 @@ class ClientTransaction(Transaction):
     # -- actions --------------------------------------------------------------------------------
 
     def do_send(self) -> None:
-        self._last = self.request.to_bytes()
+        self._last = self.request.take_bytes()  # the request may live for long, waiting for a secret; these do not
         self._layer.send(self.flow, self._last)
 
     def do_ack(self) -> None:

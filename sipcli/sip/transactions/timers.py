@@ -97,39 +97,36 @@ class Wheel:
     def __init__(self) -> None:
         # (when, order, entry): the heap compares some sixty times per registration, and tuples do that in C.
         self._heap: list[tuple[float, int, _Entry]] = []
-        self._armed: dict[int, dict[str, _Entry]] = {}
+        # An owner has one timer, or two or three: a list takes a third of the memory of a table of names.
+        self._armed: dict[int, list[_Entry]] = {}
         self._order = 0
         self._dead = 0
 
     def arm(self, owner: TimerOwner, name: str, when: float) -> None:
         """Let ``owner.on_timer(name)`` be due at the instant *when*, instead of any earlier setting of that name."""
-        names = self._armed.get(id(owner))
-        if names is None:
-            names = self._armed[id(owner)] = {}
-        elif (former := names.get(name)) is not None:
-            self._kill(former)
+        entry = _Entry(when, owner, name)
+        entries = self._armed.get(id(owner))
+        if entries is None:
+            self._armed[id(owner)] = [entry]
+        else:
+            self._kill(entries, name)
+            entries.append(entry)
         self._order += 1
-        names[name] = entry = _Entry(when, owner, name)
         heappush(self._heap, (when, self._order, entry))
 
     def disarm(self, owner: TimerOwner, name: str | None = None) -> None:
         """Forget one timer of *owner*, or all of them; to disarm what is not armed is no error."""
-        names = self._armed.get(id(owner))
-        if names is None:
+        entries = self._armed.get(id(owner))
+        if entries is None:
             return
-        if name is None:
-            for entry in names.values():
-                self._kill(entry)
-            names.clear()
-        elif (entry_or_none := names.pop(name, None)) is not None:
-            self._kill(entry_or_none)
-        if not names:
+        self._kill(entries, name)
+        if not entries:
             del self._armed[id(owner)]
         self._compact()
 
     def armed(self, owner: TimerOwner) -> dict[str, float]:
         """The timers of *owner*: name to instant."""
-        return {name: entry.when for name, entry in self._armed.get(id(owner), {}).items()}
+        return {entry.name: entry.when for entry in self._armed.get(id(owner), ())}
 
     def __len__(self) -> int:
         return len(self._heap) - self._dead
@@ -149,15 +146,19 @@ class Wheel:
             owner = entry.owner
             if owner is None:  # pragma: no cover - next() has just removed these
                 continue
-            names = self._armed[id(owner)]
-            del names[entry.name]
-            if not names:
+            entries = self._armed[id(owner)]
+            entries.remove(entry)
+            if not entries:
                 del self._armed[id(owner)]
             yield owner, entry.name
 
-    def _kill(self, entry: _Entry) -> None:
-        entry.owner = None
-        self._dead += 1
+    def _kill(self, entries: list[_Entry], name: str | None) -> None:
+        """Disarm the one called *name*, or all."""
+        for entry in entries[:]:
+            if name is None or entry.name == name:
+                entries.remove(entry)
+                entry.owner = None
+                self._dead += 1
 
     def _compact(self) -> None:
         # Without this, an engine that answers thousands of requests a second would drag
