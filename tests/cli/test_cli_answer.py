@@ -16,7 +16,7 @@ import pytest
 from sipcli.cli import controlclient
 from sipcli.credentials import Secret
 from sipcli.errors import ConfigError
-from tests.support.cli import Cli, Running
+from tests.support.cli import LEAVES_WITHIN, Cli, Running
 from tests.support.pty import ended, terminal, until_echo
 
 CANARY = "canary-5e1f"
@@ -100,7 +100,7 @@ def test_sigterm_while_it_waits_leaves_at_once_and_nothing_behind(desk: Cli, wai
     began = time.monotonic()
     waiting.signal(signal.SIGTERM)
     assert waiting.finish().code == 143
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < LEAVES_WITHIN
     assert not path.exists()
 
 
@@ -143,7 +143,7 @@ def test_T26_who_must_not_wait_is_four_at_once(desk: Cli, address: str, argument
     began = time.monotonic()
     done = desk.run("register", address, *arguments)
     assert done.code == 4
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30, "it waits for two minutes"
     assert not (Path(desk.env["XDG_RUNTIME_DIR"]) / "sipcli").exists() or arguments == ("--no-input",)
 
 

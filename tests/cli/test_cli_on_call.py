@@ -141,7 +141,7 @@ def test_two_who_decide_are_one_too_many(hall: Hall, words: tuple[str, ...], sai
     assert (done.code, said in done.stderr) == (2, True), done.stderr
 
 
-def until(held: Callable[[], bool], seconds: float = 10) -> bool:
+def until(held: Callable[[], bool], seconds: float = 30) -> bool:
     """Other processes end without telling us: look until it is so."""
     end = time.monotonic() + seconds
     while not (now := held()) and time.monotonic() < end:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import address_of
-from tests.support.cli import Cli, Result, Running, wait_until_taken
+from tests.support.cli import LEAVES_WITHIN, Cli, Result, Running, wait_until_taken
 from tests.support.real import require
 
 CANARY = "canary-91c4-never-seen"
@@ -132,10 +132,10 @@ class TestRegister:
                 running.signal(signal.SIGTERM)
                 status = 143
             began = time.monotonic()
-            done = running.finish(timeout=4)
+            done = running.finish()
         finally:
             running.kill()
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < LEAVES_WITHIN
         assert done.code == status
         assert done.named("registration")[-1]["state"] == "unregistered"
         assert done.result["outcome"] == "interrupted"
@@ -146,7 +146,7 @@ class TestRegister:
             running.wait_for("registration", state="registered")
             running.signal(signal.SIGHUP)
             running.signal(signal.SIGTERM)
-            assert running.finish(timeout=4).code == 143
+            assert running.finish().code == 143
         finally:
             running.kill()
 
@@ -225,7 +225,7 @@ class TestCall:
         try:
             running.wait_for("call", state="ringing")
             running.signal(signal.SIGINT)
-            done = running.finish(timeout=4)
+            done = running.finish()
         finally:
             running.kill()
         assert done.code == 130
@@ -254,7 +254,7 @@ class TestListen:
             done = alice.run("call", "bob", "--json", "--audio", "tone:700", "--duration", "1.2")
             assert done.code == 0, done.stderr
             assert done.result["call"]["audio"]["tone_hz"] == pytest.approx(700, abs=8)
-            heard = listening.finish(timeout=8)
+            heard = listening.finish()
         finally:
             listening.kill()
         assert heard.code == 0, heard.stderr
@@ -267,7 +267,7 @@ class TestListen:
             listening.wait_for("ready")
             codes = [alice.run("call", "bob", "--no-register").code for _ in range(3)]
             assert codes == [6, 6, 11]
-            assert listening.finish(timeout=8).code == 0
+            assert listening.finish().code == 0
         finally:
             listening.kill()
 
@@ -294,7 +294,7 @@ class TestListen:
             arguments = ("--from", "sip:me@there.invalid", "--no-register", "--audio", "tone", "--duration", "0.5")
             done = cli.run("call", target, "--json", *arguments)
             assert done.code == 0, done.stderr
-            assert listening.finish(timeout=8).code == 0
+            assert listening.finish().code == 0
         finally:
             listening.kill()
 
@@ -328,7 +328,7 @@ class TestListen:
         try:
             listening.wait_for("ready")
             assert alice.run("call", "bob", "--no-register").code == 5
-            assert listening.finish(timeout=8).code == 0
+            assert listening.finish().code == 0
         finally:
             listening.kill()
 

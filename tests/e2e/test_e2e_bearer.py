@@ -125,7 +125,7 @@ def bound(cli: Cli, certs: Path) -> Running:
 
 def leave(running: Running) -> None:
     running.signal(signal.SIGINT)
-    done = running.finish(timeout=6)
+    done = running.finish()
     assert done.code == 130, done.stderr
     assert "Traceback" not in done.stderr
 

@@ -139,7 +139,7 @@ def test_hanging_up_by_sigint_cancels_and_leaves(cli: Cli, kamailio: Kamailio, t
         try:
             calling.wait_for("call", state="ringing")
             calling.signal(signal.SIGINT)
-            done = calling.finish(timeout=3)
+            done = calling.finish()
         finally:
             calling.kill()
         assert done.code == 130

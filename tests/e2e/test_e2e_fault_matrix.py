@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import account
-from tests.support.cli import Cli
+from tests.support.cli import LEAVES_WITHIN, Cli
 from tests.support.probe import ping, udp_port_of
 from tests.support.real import require
 from tests.support.servers.kamailio import Kamailio
@@ -207,6 +207,8 @@ def test_keychain(machine: Machine, tmp_path: Path, state: str, says: str) -> No
         session.stop()
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.real("openbao")
 def test_T18_sip_goes_on_while_a_store_hangs_and_a_second_account_registers(machine: Machine) -> None:
     """An OPTIONS is answered at once, and bob, whose password lies in a file, is bound meanwhile."""
@@ -227,8 +229,8 @@ def test_T18_sip_goes_on_while_a_store_hangs_and_a_second_account_registers(mach
             assert times[12] < 0.020, times
             began = time.monotonic()
             running.signal(signal.SIGINT)
-            done = running.finish(timeout=5)
-            assert time.monotonic() - began < 2.5
+            done = running.finish()
+            assert time.monotonic() - began < LEAVES_WITHIN
         finally:
             running.kill()
     assert done.code == 130

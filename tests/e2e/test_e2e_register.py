@@ -54,7 +54,7 @@ def test_a_registration_stays_until_sigterm_and_is_gone_after_it(cli: Cli, kamai
         assert event["expires_s"] > 0
         assert len(kamailio.contacts("alice")) == 1
         running.signal(signal.SIGTERM)
-        done = running.finish(timeout=4)
+        done = running.finish()
     finally:
         running.kill()
     assert done.code == 143

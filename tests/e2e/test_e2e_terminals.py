@@ -109,7 +109,7 @@ def test_the_sandbox_serves_until_it_is_told_to_leave(cli: Cli, stdin: str) -> N
         address = f"sip:alice@{udp['host']}:{udp['port']}"
         assert cli.run("register", address, "--once", "--password-file", str(secret)).code == 0
         running.signal(signal.SIGTERM)
-        done = running.finish(timeout=4)
+        done = running.finish()
     finally:
         running.kill()
     assert done.code == 143

@@ -318,7 +318,7 @@ class TestDeviceFlow:
         threading.Thread(target=lambda: terminal.acted.wait(10) and request.cancel.set(), daemon=True).start()
         started = time.monotonic()
         assert isinstance(error_of(oauth(person | {"flow": "device"}, terminal), request), Cancelled)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 4.5, "the next poll is due after five"
 
     def test_nobody_may_be_asked(self, oidc: OidcProvider, person: dict[str, Any]) -> None:
         terminal = FakeTerminal()

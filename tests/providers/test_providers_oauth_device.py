@@ -96,7 +96,7 @@ class TestDevicePolling:
         threading.Thread(target=lambda: terminal.acted.wait(10) and request.cancel.set(), daemon=True).start()
         started = time.monotonic()
         assert isinstance(error_of(login.provider("device", terminal), request), Cancelled)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 15, "the next poll is due after thirty"
         assert "/token" not in login.paths()
 
     @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ class TestBadAnswers:
         error = error_of(login.provider(client_secret_file=secret_file), login.request())
         assert isinstance(error, Unavailable)
         assert says in str(error)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 15, "all of it takes twenty seconds"
 
     def test_no_metadata_at_all(self, login: Login, secret_file: str) -> None:
         login.answers["/.well-known/oauth-authorization-server"] = Answer(404)

@@ -46,7 +46,7 @@ async def call(a: MediaSession, b: MediaSession) -> AsyncIterator[None]:
         await b.close()
 
 
-async def until(condition: Callable[[], Any], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
     """Real time, but no longer than needed."""
     async with asyncio.timeout(seconds):
         while not condition():

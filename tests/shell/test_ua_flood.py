@@ -107,7 +107,9 @@ async def test_T03_T04_each_of_ten_thousand_reaches_the_account_and_three_are_as
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("traced", [False, True], ids=["timed", "traced"])
+@pytest.mark.parametrize(
+    "traced", [pytest.param(False, marks=pytest.mark.alone, id="timed"), pytest.param(True, id="traced")]
+)
 async def test_T03_T04_ten_thousand_fresh_challenges_are_three_prompts_and_nobody_waits(traced: bool) -> None:
     """The person types another wrong password each time; the registrar means every 401 in a realm of its own.
 
@@ -166,8 +168,7 @@ async def test_T03_T04_ten_thousand_fresh_challenges_are_three_prompts_and_nobod
         p99 = pinger.times[int(len(pinger.times) * 0.99)] * 1000
         memory = f"RSS +{grown >> 10} kB, kept {kept >> 10} kB"
         print(f"{got} challenges, {len(pinger.times)} pings, p99 {p99:.1f} ms, {memory}")
-        assert len(pinger.times) > 200
-        assert traced or p99 < 20
+        assert traced or (len(pinger.times) > 200 and p99 < 20)
         assert kept < 512 << 10, "the sockets' buffer and what is imported late make up a third of it"
         assert grown < 32 << 20
     finally:

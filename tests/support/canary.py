@@ -281,7 +281,7 @@ class Started:
         lines = self.out.read_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n") and line.startswith("{")]
 
-    def wait_for(self, event: str, within: float = 40.0, **fields: object) -> Event:
+    def wait_for(self, event: str, within: float = 60.0, **fields: object) -> Event:
         """The first event of that name whose fields are as given."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:

@@ -19,6 +19,12 @@ from tests.support.netns import Namespace
 
 Event = dict[str, Any]
 
+LEAVES_WITHIN = 6.0
+"""Seconds from a signal to the end: two for cleaning up, and the rest for a machine that has more to do.
+
+What it would wait for in error - a person, a store that hangs - takes ten times as long; that the two are two is
+shown where the clock is stepped."""
+
 KEPT = ("PATH", "LANG", "PYTHONDEVMODE", "COVERAGE_PROCESS_START")
 
 
@@ -95,7 +101,7 @@ class Cli:
             command = ["unshare", "-m", "sh", "-c", script, str(place), *command]
         return command
 
-    def run(self, *arguments: str, stdin: str | None = None, timeout: float = 40) -> Result:
+    def run(self, *arguments: str, stdin: str | None = None, timeout: float = 90) -> Result:
         """Run to the end.  With ``--json`` among the arguments stdout is parsed into events."""
         done = subprocess.run(
             self.argv(*arguments),
@@ -155,7 +161,7 @@ class Running:
         for line in stream:
             self.stderr += line
 
-    def wait_for(self, event: str, *, timeout: float = 20, **fields: object) -> Event:
+    def wait_for(self, event: str, *, timeout: float = 40, **fields: object) -> Event:
         """The next event of that name whose fields are as given; those before it are kept in :attr:`events`."""
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
@@ -173,7 +179,7 @@ class Running:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def finish(self, timeout: float = 10) -> Result:
+    def finish(self, timeout: float = 20) -> Result:
         """Wait for the end and collect everything."""
         code = self.process.wait(timeout)
         for thread in self._threads:

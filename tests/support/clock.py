@@ -66,7 +66,7 @@ async def advance(seconds: float) -> None:
     await settle()
 
 
-async def until(check: Callable[[], object], *, within: float = 10.0) -> None:
+async def until(check: Callable[[], object], *, within: float = 60.0) -> None:
     """Let the loop run until *check* holds: for what real threads do meanwhile.  *within* is real time."""
     end = time.monotonic() + within
     while not check():
@@ -75,7 +75,7 @@ async def until(check: Callable[[], object], *, within: float = 10.0) -> None:
         time.sleep(0)  # hand the interpreter to the other threads
 
 
-async def live(awaitable: Awaitable[T], *, within: float = 10.0, step: float = 0.01) -> T:
+async def live(awaitable: Awaitable[T], *, within: float = 60.0, step: float = 0.01) -> T:
     """Wait while time goes by in *step* s; *within* is real time."""
     end = time.monotonic() + within
     task = asyncio.ensure_future(awaitable)

@@ -51,7 +51,7 @@ class Display:
         self._stream.feed(got)
         return True
 
-    def until(self, pattern: str, *, within: float = 15, bottom: bool = False) -> re.Match[str]:
+    def until(self, pattern: str, *, within: float = 40, bottom: bool = False) -> re.Match[str]:
         """Wait until a line of the screen, or the lowest one, has *pattern*."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
@@ -72,7 +72,7 @@ class Display:
         if then is not None:
             self.until(then, bottom=bottom)
 
-    def ended(self, within: float = 15) -> int | None:
+    def ended(self, within: float = 40) -> int | None:
         """Wait for the end; the exit status."""
         deadline = time.monotonic() + within
         while self.read():

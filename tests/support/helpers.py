@@ -124,7 +124,7 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def wait_until(true: Callable[[], bool], timeout: float = 5) -> None:
+def wait_until(true: Callable[[], bool], timeout: float = 20) -> None:
     """Wait for what another process does; its pace decides."""
     until = time.monotonic() + timeout
     while not true():

@@ -20,7 +20,7 @@ def terminal(cli: Cli, *arguments: str) -> Iterator[pexpect.spawn[str]]:
     """``sipcli ARGUMENTS`` on a pseudo-terminal of its own."""
     argv = cli.argv(*arguments)
     child = pexpect.spawn(
-        argv[0], argv[1:], env=cli.env, cwd=str(cli.home), encoding="utf-8", timeout=15, dimensions=(50, 300)
+        argv[0], argv[1:], env=cli.env, cwd=str(cli.home), encoding="utf-8", timeout=40, dimensions=(50, 300)
     )
     child.delaybeforesend = None
     try:
@@ -29,7 +29,7 @@ def terminal(cli: Cli, *arguments: str) -> Iterator[pexpect.spawn[str]]:
         child.close(force=True)
 
 
-def until_echo(child: pexpect.spawn[str], wanted: bool, within: float = 2.0) -> None:
+def until_echo(child: pexpect.spawn[str], wanted: bool, within: float = 15.0) -> None:
     """Wait until the terminal shows what is typed, or does not."""
     deadline = time.monotonic() + within
     while child.getecho() is not wanted:

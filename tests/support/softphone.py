@@ -29,7 +29,7 @@ from sipcli.ua.net.endpoint import Endpoint
 E = TypeVar("E")
 
 
-async def eventually(check: Callable[[], bool], *, within: float = 5.0) -> None:
+async def eventually(check: Callable[[], bool], *, within: float = 30.0) -> None:
     """Wait until *check* holds."""
     async with asyncio.timeout(within):
         while not check():
@@ -85,7 +85,7 @@ class Softphone:
         for waiting in self._waiting:
             waiting.set()
 
-    async def wait_for(self, kind: type[E], check: Callable[[E], bool] = lambda _: True, *, within: float = 5.0) -> E:
+    async def wait_for(self, kind: type[E], check: Callable[[E], bool] = lambda _: True, *, within: float = 30.0) -> E:
         """The first event of a kind, also one that came already."""
         signal = asyncio.Event()
         self._waiting.append(signal)

@@ -50,7 +50,7 @@ TELEPHONES: dict[str, Callable[..., Telephone]] = {
 }
 
 
-def until(ready: Callable[[], bool], why: Callable[[], str], timeout: float = 10) -> None:
+def until(ready: Callable[[], bool], why: Callable[[], str], timeout: float = 30) -> None:
     """Wait for what a telephone does by itself; *why* is said at the deadline."""
     deadline = time.monotonic() + timeout
     while not ready():

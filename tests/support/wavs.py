@@ -126,7 +126,7 @@ def hear(path: Path, hertz: float) -> Hearing:
     return Hearing((end - first) / 50, tone, clear, max(gaps, default=0), sum(gap > 60 for gap in gaps))
 
 
-def wait_for_growth(path: Callable[[], Path], seconds: float, *, rate: int = 8000, timeout: float = 15) -> None:
+def wait_for_growth(path: Callable[[], Path], seconds: float, *, rate: int = 8000, timeout: float = 40) -> None:
     """Until the recording holds *seconds* of sound; it is the recorder's pace that decides, not ours."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:

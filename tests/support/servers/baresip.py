@@ -101,7 +101,7 @@ class Baresip:
 
     def _say(self, command: str, params: str) -> str:
         body = json.dumps({"command": command, "params": params, "token": "t"}).encode()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         with socket.create_connection(("127.0.0.1", self.control), 3) as control:
             control.settimeout(3)
             control.sendall(b"%d:%s," % (len(body), body))

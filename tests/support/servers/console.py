@@ -45,7 +45,7 @@ class Console:
     def type(self, line: str) -> None:
         self._child.sendline(line)
 
-    def wait_until(self, ready: Callable[[], bool], *, timeout: float = 10.0) -> None:
+    def wait_until(self, ready: Callable[[], bool], *, timeout: float = 30.0) -> None:
         """Poll *ready*; raises :class:`ServerDied` at the deadline, with what was printed last."""
         deadline = time.monotonic() + timeout
         while not ready():
@@ -53,7 +53,7 @@ class Console:
                 raise ServerDied(f"{self.name}: not in {timeout} s\n{self.text()[-2000:]}")
             time.sleep(0.02)
 
-    def wait_for(self, pattern: str, *, times: int = 1, timeout: float = 10.0) -> None:
+    def wait_for(self, pattern: str, *, times: int = 1, timeout: float = 30.0) -> None:
         """Until it has printed *pattern*, a regular expression, so many times."""
         self.wait_until(lambda: len(re.findall(pattern, self.text())) >= times, timeout=timeout)
 

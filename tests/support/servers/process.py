@@ -74,7 +74,7 @@ class Server:
         """What it has printed so far."""
         return self.log.read_text(errors="replace")
 
-    def wait_until(self, ready: Callable[[], bool], *, timeout: float = 15.0) -> None:
+    def wait_until(self, ready: Callable[[], bool], *, timeout: float = 40.0) -> None:
         """Poll *ready* until it says so; raises :class:`ServerDied` at the deadline or when the server ends."""
         deadline = time.monotonic() + timeout
         while not ready():

@@ -74,7 +74,7 @@ class SippCallee:
     def available() -> bool:
         return shutil.which("sipp") is not None
 
-    def result(self, timeout: float = 20) -> int:
+    def result(self, timeout: float = 60) -> int:
         """SIPp's exit status: 0 when every call went as its scenario says."""
         return self.server.process.wait(timeout)
 
