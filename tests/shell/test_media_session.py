@@ -22,10 +22,9 @@ from sipcli.errors import ConfigError, LocalProtocolError, MediaFailed, NetworkE
 from sipcli.media.rtp import RtpPacket, is_rtcp, parse_rtp
 from sipcli.media.tone import Oscillator, dominant_hz, samples_of
 from sipcli.media.wav import wav_header
-from sipcli.ua.media import rtp_sockets
 from sipcli.ua.media.audiospec import Melody, Tone
 from sipcli.ua.media.media_io import MediaSession
-from tests.support.clock import SteppedLoop, live_until, stepped
+from tests.support.clock import SteppedLoop, live, live_until, stepped
 from tests.support.wavs import assert_tone, read_wav
 
 G711 = ("PCMU", "PCMA")
@@ -61,13 +60,6 @@ def _played(session: MediaSession) -> int:
     return session.report(verdict=False).rx.packets
 
 
-@pytest.fixture
-def steady(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a stepped clock: what waited in a socket has waited no time of that clock, however busy the machine was."""
-    monkeypatch.setattr(rtp_sockets, "_LONGEST_WAIT_S", 0.0)
-
-
-@pytest.mark.usefixtures("steady")
 @stepped
 async def test_two_sessions_hear_each_others_tones(tmp_path: Path) -> None:
     states: list[str] = []
@@ -84,7 +76,6 @@ async def test_two_sessions_hear_each_others_tones(tmp_path: Path) -> None:
     assert_tone(tmp_path / "b.wav", 440, seconds=0.8)
 
 
-@pytest.mark.usefixtures("steady")
 @stepped
 async def test_an_echo_comes_back(tmp_path: Path) -> None:
     a = MediaSession(codecs=G711, audio="tone:700", record=tmp_path / "a.wav")
@@ -104,22 +95,25 @@ async def test_digits_arrive_and_the_caller_waits_for_them() -> None:
     assert heard == [("1", 100), ("#", 100)]
 
 
+@stepped
 async def test_programs_read_and_write_pcm() -> None:
     a, b = MediaSession(codecs=G711, audio="null"), MediaSession(codecs=G711, audio="null")
     oscillator = Oscillator(1500)
+    frames: list[bytes] = []
     async with call(a, b):
 
         async def speak() -> None:
             while True:
                 await a.write(oscillator.read(1000))
 
-        speaking = asyncio.create_task(speak())
-        frames = []
-        async with asyncio.timeout(5):
+        async def listen() -> None:
             async for frame in b.frames():
                 frames.append(frame)
                 if len(frames) == 60:
                     break
+
+        speaking = asyncio.create_task(speak())
+        await live(listen())
         speaking.cancel()
     assert {len(frame) for frame in frames} == {320}
     assert dominant_hz(samples_of(b"".join(frames[-40:]))) == pytest.approx(1500, abs=2)
@@ -177,7 +171,6 @@ async def test_pacing_keeps_the_grid() -> None:
         assert -0.025 < at - first_at - elapsed < 0.5
 
 
-@pytest.mark.usefixtures("steady")
 @stepped
 async def test_a_held_up_loop_skips_and_does_not_burst() -> None:
     loop = asyncio.get_running_loop()
@@ -200,7 +193,6 @@ def _offer(port: int, *lines: str, host: str = "127.0.0.1") -> bytes:
     return "\r\n".join([*head, "a=rtpmap:101 telephone-event/8000", *lines, ""]).encode()
 
 
-@pytest.mark.usefixtures("steady")
 @stepped
 async def test_a_stranger_is_not_heard() -> None:
     a, b = MediaSession(codecs=G711, audio="tone:440"), MediaSession(codecs=G711, audio="tone:1000")
@@ -412,7 +404,6 @@ async def test_ipv6() -> None:
 # -- files ------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("steady")
 @stepped
 async def test_a_wav_file_is_sent_and_then_silence(tmp_path: Path) -> None:
     source = tmp_path / "in.wav"
@@ -426,7 +417,6 @@ async def test_a_wav_file_is_sent_and_then_silence(tmp_path: Path) -> None:
     assert max(samples[-800:]) == 0
 
 
-@pytest.mark.usefixtures("steady")
 @stepped
 async def test_both_sides_are_recorded_when_asked(tmp_path: Path) -> None:
     a = MediaSession(codecs=G711, audio="tone:440", record=tmp_path / "a.wav", record_mode="both")

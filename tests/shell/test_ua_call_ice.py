@@ -20,6 +20,7 @@ from sipcli.ua.calls.callmedia import settings_for
 from sipcli.ua.media.icesettings import IceSettings
 from sipcli.ua.media.media_io import MediaSession
 from tests.shell.test_media_session import call, until
+from tests.support.clock import live_until, stepped
 from tests.support.real import require
 from tests.support.servers.process import free_port
 from tests.support.wavs import assert_tone
@@ -64,12 +65,13 @@ async def _restart(one: MediaSession) -> None:
     await one.ice.restart()
 
 
+@stepped
 async def test_E04_both_find_each_other_and_hear_each_others_tones(tmp_path: Path) -> None:
     states: list[str] = []
     a = session(audio="tone:440", record=tmp_path / "a.wav", on_ice=states.append)
     b = session(audio="tone:1000", record=tmp_path / "b.wav", ice=MUST)
     async with call(a, b):
-        await until(lambda: _packets(a) > 60 and _packets(b) > 60)
+        await live_until(lambda: _packets(a) > 60 and _packets(b) > 60)
         assert (a.facts().ice, b.facts().ice) == ("host", "host")
         assert a.facts().remote == b.local
     assert states == ["checking", "connected"]
@@ -78,6 +80,7 @@ async def test_E04_both_find_each_other_and_hear_each_others_tones(tmp_path: Pat
 
 
 @pytest.mark.parametrize("ice", ["both", "one"])
+@stepped
 async def test_E04_E03_keys_are_agreed_on_over_the_path_that_was_found(tmp_path: Path, ice: str) -> None:
     """DTLS waits for the path (RFC 8445 section 12.1), and shares its ports with STUN and SRTP (RFC 7983)."""
     require("dtls")
@@ -85,7 +88,7 @@ async def test_E04_E03_keys_are_agreed_on_over_the_path_that_was_found(tmp_path:
     a = session(audio="tone:440", record=tmp_path / "a.wav", **keys)
     b = session(audio="tone:1000", record=tmp_path / "b.wav", **keys | ({} if ice == "both" else {"ice": None}))
     async with call(a, b):
-        await until(lambda: _packets(a) > 60 and _packets(b) > 60, 15)
+        await live_until(lambda: _packets(a) > 60 and _packets(b) > 60)
         for one in (a, b):
             assert (one.facts().srtp_keys, one.facts().srtp_verified) == ("dtls", True)
             assert one.facts().ice == ("host" if ice == "both" else None)

@@ -7,6 +7,9 @@ import functools
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
+from unittest.mock import patch
+
+from sipcli.ua.media import rtp_sockets
 
 __all__ = ["SteppedLoop", "advance", "live", "live_until", "settle", "stepped", "until"]
 
@@ -30,11 +33,15 @@ class SteppedLoop(asyncio.SelectorEventLoop):
 
 
 def stepped(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run a coroutine test on a :class:`SteppedLoop`."""
+    """Run a coroutine test on a :class:`SteppedLoop`.
+
+    What waits in a socket waits for no time of that clock, however long a busy machine lets it wait in the kernel's.
+    """
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
-        with asyncio.Runner(loop_factory=SteppedLoop) as runner:
+        no_wait = patch.object(rtp_sockets, "_LONGEST_WAIT_S", 0.0)
+        with no_wait, asyncio.Runner(loop_factory=SteppedLoop) as runner:
             runner.run(cast("Any", test(*args, **kwargs)))
 
     return run
