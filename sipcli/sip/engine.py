@@ -22,7 +22,7 @@ from sipcli.sip.calls.invite import OutgoingCall
 from sipcli.sip.core import Core
 from sipcli.sip.events import Event
 from sipcli.sip.exchange import ExchangeState
-from sipcli.sip.flow import Flow, Ticket
+from sipcli.sip.flow import Flow, Hop, Ticket
 from sipcli.sip.letter import Letter
 from sipcli.sip.oneshot import OneShot, patience_for
 from sipcli.sip.profile import AccountProfile, EngineConfig
@@ -34,7 +34,7 @@ from sipcli.sip.subscriptions.publication import Publication
 from sipcli.sip.subscriptions.subscription import Subscription
 from sipcli.sip.syntax.message import Request, Response, parse_message
 from sipcli.sip.syntax.uri import SipUri
-from sipcli.sip.targets import CSeqCounter
+from sipcli.sip.targets import CSeqCounter, out_of_dialog
 
 __all__ = ["AccountProfile", "Engine", "EngineConfig"]
 
@@ -230,6 +230,12 @@ class Engine:
         call = OutgoingCall(self._core, self._account(account), target, sdp, headers, shared_auth=shared_auth)
         call.start()
         return call
+
+    def way_to(self, account: str | None, target: SipUri) -> tuple[Hop, Flow | None]:
+        """Where a new request to *target* would go first, and what would carry it; None: that must be looked for."""
+        state = self._account(account)
+        hop = out_of_dialog(state, target).hop
+        return hop, self._core.flows.find(state, hop)
 
     def message(
         self,

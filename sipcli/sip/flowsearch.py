@@ -23,6 +23,8 @@ __all__ = ["FlowSearch", "Seeker"]
 
 UDP_LIMIT = 1300
 """Octets that may travel over UDP where the path's MTU is unknown (RFC 3261 section 18.1.1)."""
+KEYS = b"a=crypto:"
+"""Where an SDP has keys (RFC 4568 section 9.1)."""
 _NONE: frozenset[Address] = frozenset()  # an empty set for each of ten thousand would be two megabytes
 
 
@@ -83,7 +85,10 @@ class FlowSearch:
 
         Nobody slows down for a large MESSAGE over UDP, and MESSAGEs come in numbers: there it is TCP or nothing
         (RFC 3428 section 8).  Other requests fall back to UDP where TCP is refused (RFC 3261 section 18.1.1).
+        Whoever reads the SDP has its keys, so they leave over TLS or not at all (RFC 4568 section 7, T10).
         """
+        if KEYS in request.body and not flow.encrypted:
+            return f"keys: those of the audio are in the SDP, and {flow.transport.upper()} would show them to everybody"
         if request.method != "MESSAGE" or flow.reliable or (size := len(request.to_bytes())) <= UDP_LIMIT:
             return None
         if self._fallback is None and self._core.flows.stream_hop(self._account, hop) is not None:

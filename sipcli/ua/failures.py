@@ -66,6 +66,7 @@ _KINDS: dict[str, type[SipcliError]] = {
     "closed": AgentClosed,
     "protocol": RemoteProtocolError,
     "size": NetworkError,
+    "keys": MediaFailed,
 }
 _HINTS = {
     "dns": "check the name, or name the server with --registrar",
@@ -73,6 +74,7 @@ _HINTS = {
     "lost": "is the server well, and does that port speak SIP? --ladder draws what went back and forth",
     "size": "send it in parts, or over TCP or TLS: --transport tcp",
     "tls": "does that port speak TLS?",
+    "keys": "reach them by TLS, or agree on keys by DTLS: --srtp-keys dtls",
 }
 
 

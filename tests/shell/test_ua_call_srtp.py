@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from sipcli.config import AccountConfig
 from sipcli.errors import ConfigError
 from sipcli.media.tone import dominant_hz, samples_of
 from sipcli.sip.syntax.uri import SipUri
+from sipcli.ua.agent import UserAgent
 from sipcli.ua.calls.callmedia import settings_for, speaks_tls
 from sipcli.ua.media.media_io import MediaSession
 from tests.shell.test_media_session import call
@@ -52,8 +54,27 @@ def test_E02_over_tls_it_is_tried_unless_switched_off() -> None:
     ("target", "secure"),
     [("sip:a@b", False), ("sip:a@b;transport=tcp", False), ("sip:a@b;transport=TLS", True), ("sips:a@b", True)],
 )
-def test_which_way_is_secure(target: str, secure: bool) -> None:
-    assert speaks_tls(None, SipUri.parse(target)) is secure
+async def test_which_way_is_secure(target: str, secure: bool) -> None:
+    async with UserAgent() as agent:
+        assert speaks_tls(agent, None, SipUri.parse(target)) is secure
+
+
+@pytest.mark.parametrize(
+    ("target", "secure"),
+    [
+        ("sip:bob@example.com", True),
+        ("sip:bob@sbc.example.com", True),
+        ("sip:bob@elsewhere.example", False),
+        ("sip:bob@elsewhere.example;transport=tls", True),
+        ("sip:bob@192.0.2.50;transport=udp", False),
+    ],
+)
+async def test_T10_a_call_that_leaves_our_tls_server_aside_is_not_secure_by_it(target: str, secure: bool) -> None:
+    """Fails where the account's server alone decides: its callee elsewhere got the keys by UDP."""
+    server = SipUri.parse("sip:sbc.example.com;transport=tls")
+    async with UserAgent() as agent:
+        account = agent.add_account(AccountConfig.for_aor("sip:alice@example.com", registrar=server))
+        assert speaks_tls(agent, account, SipUri.parse(target)) is secure
 
 
 def test_required_without_the_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

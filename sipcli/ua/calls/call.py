@@ -147,7 +147,7 @@ class Call:
         """
         hooks = MediaHooks()
         if media is None:
-            settings = settings_for(account, audio, secure=speaks_tls(account, target))
+            settings = settings_for(account, audio, secure=speaks_tls(agent, account, target))
             media = await open_media(hooks, await local_host(agent, account, target), **settings)
         try:
             with agent.turn() as engine:

@@ -14,10 +14,12 @@ from sipcli.ua.media.icesettings import ice_for
 from sipcli.ua.media.media_io import MediaSession
 from sipcli.ua.media.srtpsettings import srtp_for
 from sipcli.ua.net.localhost import source_towards
+from sipcli.ua.net.resolve import settled
 
 if TYPE_CHECKING:
     from sipcli.sip.calls.answer import IncomingCall
     from sipcli.ua.account import Account
+    from sipcli.ua.agent import UserAgent
     from sipcli.ua.calls.call import Call
     from sipcli.ua.media.audiospec import AudioSpec
 
@@ -141,16 +143,10 @@ def again(audio: dict[str, Any]) -> dict[str, Any]:
     return {**audio, "record": path.with_stem(stem)}
 
 
-def speaks_tls(account: Account | None, target: SipUri) -> bool:
-    """Will a call to *target* leave over TLS?  ``sips`` never leaves otherwise; else the account's server decides."""
-    if target.scheme == "sips":
-        return True
-    if account is None:
-        return (target.param("transport") or "").lower() in ENCRYPTED
-    config, flow = account.config, account.registered_over
-    hop = config.proxy or config.registrar
-    said = config.transport or (hop.param("transport") or "").lower()
-    return hop.scheme == "sips" or said in ENCRYPTED or (flow is not None and flow.encrypted)
+def speaks_tls(agent: UserAgent, account: Account | None, target: SipUri) -> bool:
+    """Will a call to *target* leave over TLS?  What DNS has yet to choose is taken for readable (T10)."""
+    hop, flow = agent.engine.way_to(None if account is None else account.name, target)
+    return (settled(hop) if flow is None else flow.transport) in ENCRYPTED
 
 
 async def open_media(

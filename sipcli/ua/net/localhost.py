@@ -6,10 +6,8 @@ import socket
 from typing import TYPE_CHECKING
 
 from sipcli.sip.syntax.uri import SipUri
-from sipcli.sip.targets import preferring
 
 if TYPE_CHECKING:
-    from sipcli.sip.flow import Hop
     from sipcli.ua.account import Account
     from sipcli.ua.agent import UserAgent
 
@@ -23,22 +21,12 @@ async def local_host(agent: UserAgent, account: Account | None, target: SipUri) 
     """
     if account is not None and (known := account.local_address) is not None:
         return known
-    hop = _first_hop(account, target)
+    hop, _ = agent.engine.way_to(None if account is None else account.name, target)
     for candidate in await agent.endpoint.resolve(hop):
         source = source_towards(candidate.host, candidate.port)
         if source is not None:
             return source
     return "127.0.0.1"
-
-
-def _first_hop(account: Account | None, target: SipUri) -> Hop:
-    if account is None:
-        return target.hop
-    config = account.config
-    if config.proxy is not None:
-        return preferring(config.proxy.hop, config.transport)
-    ours = target.host in (config.aor.host, config.registrar.host)
-    return preferring((config.registrar if ours else target).hop, config.transport)
 
 
 def source_towards(host: str, port: int) -> str | None:
