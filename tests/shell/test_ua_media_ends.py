@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from sipcli.errors import SipcliError
+from sipcli.sip import flowsearch
 from sipcli.sip.engine import EngineConfig
 from sipcli.ua.agent import UserAgent
 from sipcli.ua.calls.call import Call
@@ -327,6 +328,7 @@ def test_T23_nothing_of_a_calls_audio_outlives_it(
         require(extra)
     card = FakeCard(48000)
     monkeypatch.setattr(sound, "_load", lambda: card)
+    monkeypatch.setattr(flowsearch, "KEYS", b"no SDP has this")  # the wire here is no TLS, and nobody else's (T10)
 
     @stepped
     async def run() -> None:
