@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import logging
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 __all__ = ["BUILTIN", "GROUP", "BrokenProvider", "ProviderInfo", "describe", "load_provider", "make_provider", "where"]
+
+log = logging.getLogger(__name__)
 
 GROUP = "sipcli.providers"
 
@@ -112,10 +116,13 @@ def load_provider(
         raise ConfigError(
             f'[providers.{name}] type "{kind}" of {distribution} cannot be imported ({error}); reinstall {distribution}'
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit() at import ends a program, and must not end ours
+        # The frames, not the message: an exception's text may quote a secret.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        log.debug("provider %s failed to start: %s\n%s", name, type(error).__name__, frames)
         raise ConfigError(
             f'[providers.{name}] type "{kind}" of {distribution} failed to start: {type(error).__name__}'
-        ) from error
+        ) from None
     if not callable(getattr(provider, "get", None)):
         raise ConfigError(
             f'[providers.{name}] type "{kind}" of {distribution} is no credential provider: it has no get()'

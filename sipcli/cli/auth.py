@@ -154,7 +154,7 @@ def test(options: GlobalOptions, who: str | None) -> int:
                     more=_facts(account, name),
                 )
             if answer.outcome == "cancelled":
-                raise AuthAbandoned(answer.message or "cancelled", provider=name) from answer.error
+                raise AuthAbandoned(answer.message or "cancelled", provider=name)
         raise _none_found(run, account, answers)
 
     return run_verb("auth", options, body)
@@ -222,9 +222,7 @@ def _none_found(run: Run, account: AccountConfig, answers: list[Answer]) -> Exce
     for outcome in ("denied", "unavailable"):
         for answer in answers:
             if answer.outcome == outcome:
-                failed = ProviderFailed(f"{answer.provider}: {answer.message}", provider=answer.provider)
-                failed.__cause__ = answer.error
-                return failed
+                return ProviderFailed(f"{answer.provider}: {answer.message}", provider=answer.provider)
     said = "; ".join(f"{answer.provider}: {answer.message}" for answer in answers) or "its credentials list is empty"
     hint = "put it where one of them looks: sipcli providers list"
     if any(isinstance(answer.error, NotFound) and answer.error.room for answer in answers):

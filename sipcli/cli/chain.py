@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import inspect
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from sipcli.cli.runtime import Run
 from sipcli.config import AccountConfig, Config
 from sipcli.credentials import (
-    Cancelled,
     CancelSignal,
     CredentialProvider,
     CredentialRequest,
     Credentials,
-    Denied,
     NotFound,
     ProviderError,
+    SigningCredentials,
     Unavailable,
+    UserAction,
 )
 from sipcli.plugins import make_provider
+from sipcli.ua.auth.fitting import ANSWERS, flaw_of
+from sipcli.ua.auth.shelf import ELSEWHERE, RelayTerminal, Shelf
+from sipcli.ua.lanes.faults import as_provider_error, bug, outcome_of
+from sipcli.ua.lanes.threads import ThreadRegistry
+from sipcli.ua.lanes.workers import Job, Lane, Workers
 
 __all__ = ["Answer", "ask", "build", "provider_table", "request_for"]
 
@@ -75,42 +81,83 @@ def request_for(
 
 
 async def ask(run: Run, account: AccountConfig, name: str) -> Answer:
-    """Ask provider *name* about *account* on a worker thread; every outcome becomes an :class:`Answer`."""
-    cancel = CancelSignal()
-    started = time.monotonic()
-
-    def work() -> Credentials:
-        provider = build(run, name)
-        patience = run.options.max_wait or (_PERSON_S if provider.interactive else _STORE_S)
-        found = provider.get(request_for(run, account, name, cancel, timeout=patience))
-        if inspect.isawaitable(found):
-            import asyncio
-
-            async def wait() -> Credentials:
-                return await found
-
-            return asyncio.run(wait())
-        return found
+    """Ask provider *name* about *account* as a challenge would, on a lane; every outcome becomes an :class:`Answer`."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    question = _Question(run, account, name)
 
     def answer(outcome: str, message: str | None = None, **more: Any) -> Answer:
-        return Answer(name, outcome, round((time.monotonic() - started) * 1000, 1), message, **more)
+        return Answer(name, outcome, round((loop.time() - started) * 1000, 1), message, **more)
 
     try:
-        credentials = await run.in_thread(work, f"sipcli-ask-{name}")
-        return answer("found", credentials=credentials)
-    except NotFound as error:
-        return answer("not_found", str(error), error=error)
-    except Denied as error:
-        return answer("denied", str(error), error=error)
-    except Cancelled as error:
-        return answer("cancelled", str(error), error=error)
+        return answer("found", credentials=await question.ask())
     except ProviderError as error:
-        return answer("unavailable", str(error), error=error)
-    except Exception as error:  # a provider's bug: said in one line, as the chain does
-        why = f"{type(error).__name__} in {type(error).__module__}"
-        bug = Unavailable(f"{name} failed: {why}")
-        bug.__cause__ = error
-        return answer("unavailable", str(bug), error=bug)
+        return answer(outcome_of(error), str(error), error=error)
     finally:
-        cancel.set()
-        cancel.close()
+        question.close()
+
+
+class _Question:
+    """One provider, asked without a challenge: the lanes, the patience and the judgement are a challenge's.
+
+    What else it raises than the contract's errors keeps its text to itself, and so does what lies behind those:
+    either may quote the very secret (decision 64).
+    """
+
+    def __init__(self, run: Run, account: AccountConfig, name: str) -> None:
+        self._run, self._account, self._name = run, account, name
+        self._loop = asyncio.get_running_loop()
+        self._workers = Workers(self._loop, ThreadRegistry())
+        terminal = RelayTerminal(run.terminal, self._loop)
+        self._shelf = Shelf(lambda name: make_provider(name, provider_table(run.config, name), terminal))
+        self._limit: asyncio.Timeout | None = None
+
+    async def ask(self) -> Credentials:
+        """Raises the provider's error, or Unavailable for what is its bug or takes too long."""
+        found = await self._put(self._workers.fetch, self._shelf.ask, _STORE_S)
+        if found is ELSEWHERE:
+            found = await self._put(self._workers.prompt, self._shelf.ask_person, _PERSON_S)
+        if isinstance(found, SigningCredentials) and not self._shelf.signs(self._name):
+            raise self._bug("it named a key, and has no sign()")
+        if not isinstance(found, ANSWERS):
+            raise self._bug(f"it answered with {type(found).__name__}")
+        if (flaw := flaw_of(found)) is not None:
+            raise NotFound(flaw)
+        return found
+
+    def user_action(self, action: UserAction) -> None:
+        """A person has something to do elsewhere, and as long for it as the code lives."""
+        if self._limit is not None and action.expires_in is not None and not self._run.options.max_wait:
+            self._limit.reschedule(max(self._loop.time() + action.expires_in, self._limit.when() or 0.0))
+
+    def close(self) -> None:
+        self._workers.close()
+
+    async def _put(self, lane: Lane, work: Callable[[str, CredentialRequest], object], patience: float) -> Any:
+        patience = self._run.options.max_wait or patience
+        done: asyncio.Future[tuple[object, BaseException | None]] = self._loop.create_future()
+        cancel = CancelSignal()
+        request = request_for(self._run, self._account, self._name, cancel, timeout=patience)
+
+        def settle(job: Job) -> None:
+            if not done.done():
+                done.set_result((job.result, job.error))
+
+        job = Job(self._name, partial(work, self._name, request), settle, cancel=cancel, tag=self)
+        try:
+            async with asyncio.timeout(patience) as self._limit:
+                lane.submit(job)
+                result, error = await done
+        except TimeoutError:
+            raise Unavailable("it did not answer in time") from None
+        finally:
+            self._limit = None
+            lane.withdraw(job)
+        if error is not None:
+            failed = as_provider_error(self._name, self._shelf.origin(self._name), error)
+            failed.__cause__ = failed.__context__ = None
+            raise failed
+        return result
+
+    def _bug(self, what: str) -> ProviderError:
+        return bug(self._name, self._shelf.origin(self._name), what)

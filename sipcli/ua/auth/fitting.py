@@ -16,7 +16,7 @@ from sipcli.sip.authn.challenge import Challenge
 from sipcli.sip.authn.digest import signs
 from sipcli.ua.auth.cache import CacheKey
 
-__all__ = ["ANSWERS", "bound_to", "objection_to", "refuse_strangers"]
+__all__ = ["ANSWERS", "bound_to", "flaw_of", "objection_to", "refuse_strangers"]
 
 ANSWERS = (PasswordCredentials, Ha1Credentials, BearerCredentials, SigningCredentials)
 """What a provider may give; :class:`~sipcli.credentials.SignedCredentials` are made from it, for one sending."""
@@ -29,12 +29,19 @@ def objection_to(credentials: Credentials, challenge: Challenge, key: CacheKey) 
         return f"it gave {kind}, and the server asks for {key.scheme}"
     if key.scheme == "aka" and not isinstance(credentials, SigningCredentials):
         return "it gave a password, and the server wants a SIM to answer"
-    if not credentials.secret:
-        return "what it gave is empty"
+    if (flaw := flaw_of(credentials)) is not None:
+        return flaw
     if credentials.realm not in ("*", key.realm):
         return "what it gave is for another realm"
     if isinstance(credentials, SigningCredentials) and not signs(challenge, credentials):
         return f"its key does not sign {challenge.algorithm}"
+    return None
+
+
+def flaw_of(credentials: Credentials) -> str | None:
+    """Why *credentials* answer nobody, whoever asks, in words for the person."""
+    if not credentials.secret:
+        return "what it gave is empty"
     if credentials.expires_in is not None and not credentials.expires_in > 0:  # NaN, which JSON may hold, is neither
         return "what it gave has expired"
     return None

@@ -22,6 +22,13 @@ _OUTCOME: dict[type[ProviderError], ProviderOutcome] = {
     Denied: "denied",
     Cancelled: "cancelled",
 }
+_WORDLESS: dict[type[ProviderError], str] = {
+    NotFound: "it has nothing for this account",
+    Unavailable: "it cannot answer now, and does not say why",
+    Denied: "it refuses, and does not say why",
+    Cancelled: "a person said no",
+}
+"""The sentence that a provider owes and did not give."""
 
 
 class Bug(Unavailable):
@@ -51,7 +58,8 @@ def as_provider_error(name: str, module: str, error: BaseException) -> ProviderE
 
 def _read(name: str, module: str, error: BaseException) -> ProviderError:
     if isinstance(error, ProviderError):
-        _ = str(error)
+        if not str(error).strip():
+            error.args = (_WORDLESS[kind_of(error)],)
         return error
     # The frames, not the message: an exception's text may quote the very secret.
     frames = "".join(traceback.format_tb(error.__traceback__))
