@@ -331,18 +331,18 @@ class AuthSession:
             offers.setdefault(state_of(exchange.realms, challenge, exchange.origin), []).append(challenge)
         now = self.clock()
         refused: list[tuple[str, Credentials]] = []
-        looping = False
+        end: GiveUp | None = None
         for state, offered in offers.items():
             before = state.credentials
             meaning = state.hear(offered, exchange.origin, now, self.policy)
-            looping |= meaning is Meaning.LOOP
+            end = end or meaning.end
             if meaning is Meaning.REFUSED and before is not None:
                 refused.append((state.realm, before))
         if self.policy.pin_algorithm:
             keep_in_step(tuple(offers), now)
         self._reject(exchange, tuple(refused), status)
-        if looping:
-            return GiveUp.STALE_LOOP
+        if end is not None:
+            return end
         too_often = any(state.attempt > self.policy.attempts_for(state.offers[0]) for state in offers)
         if too_often or len(exchange.realms) > self.policy.max_realms:
             return GiveUp.TOO_MANY_ATTEMPTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sipcli.sip import events
-from sipcli.sip.auth import AuthRejected, GiveUp
+from sipcli.sip.auth import AuthPolicy, AuthRejected, GiveUp
 from tests.support.pair import Gate, Wire, password, response
 
 
@@ -22,6 +22,28 @@ def test_A04_A25_403_from_a_phone_that_rang_does_not_blame_the_secret(proxy: boo
     assert wire.told(AuthRejected) == []
     (ended,) = wire.told(events.CallEnded)
     assert ended.why is not GiveUp.REFUSED
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["asked", "taken along"])
+@pytest.mark.parametrize("proxy", [False, True])
+def test_A04_A25_a_challenge_from_a_phone_that_rang_does_not_blame_the_secret(proxy: bool, known: bool) -> None:
+    """Nor does he get another answer: the same secret for a nonce of his.  Fails without ``passed`` in ``hear``."""
+    policy = AuthPolicy(proxy_realms=frozenset(("example.com",)))
+    wire, gate = Wire(asynchronous=False, credentials=(password(),), policy=policy), Gate(proxy=proxy)
+    wire.call()
+    wire.deliver(gate.ask(wire.one()))
+    invite = wire.take()[-1]
+    if known:
+        wire.deliver(response(invite, 486, "Busy Here"))
+        wire.take()
+        wire.call()
+        invite = wire.one()
+    assert gate.admits(invite)
+    wire.deliver(response(invite, 180, "Ringing", "Contact: <sip:bob@192.0.2.1:5060>"))
+    wire.deliver(gate.ask(invite, nonce="evil"))
+    assert [request.method for request in wire.take()] == ["ACK"]
+    assert wire.told(AuthRejected) == []
+    assert wire.last(events.CallEnded).why is GiveUp.FOREIGN_ORIGIN
 
 
 def test_A25_403_without_ringing_still_does() -> None:

@@ -21,6 +21,8 @@ from tests.support.authkit import HOME, HOME_TLS, asks, digest, final, password,
 from tests.support.brokerkit import HANG, BrokerRig, FakeProvider, Keeper, bearer, secrets
 from tests.support.clock import advance, settle, stepped
 
+CALL = {"method": "INVITE", "uri": "sip:bob@example.com"}
+
 # --- refusals -------------------------------------------------------------------------------------------------
 
 
@@ -147,6 +149,46 @@ async def test_401_for_what_was_accepted_before_means_that_it_was_changed() -> N
     await settle()
     assert secrets(provider.forgotten) == ["old"]
     assert proves(refresh.answer(), "new")
+
+
+@stepped
+async def test_A04_A25_whoever_we_call_has_nothing_forgotten_that_the_registrar_took() -> None:
+    """He answers 407 in the realm of our proxy, which carries it to us: our password is as good as it was.
+
+    It was erased, and the next REGISTER found nobody who knew another.  Fails without ``_is_verdict`` in ``refused``
+    and in ``_learn_refusals``.
+    """
+    rig = BrokerRig(provider := Keeper(password("right")), cache_ttl=900.0)
+    registered = rig.challenge(digest())
+    await settle()
+    rig.final(registered, final(200))
+    for nonce in ("n2", "n3"):  # the second call finds the cache empty: what is known to be good is the value
+        call = rig.challenge(digest(nonce=nonce), how=CALL)
+        await settle()
+        rig.challenge(digest(nonce=f"evil {nonce}"), exchange=call)
+        await settle()
+        assert call.why is GiveUp.REFUSED and len(call.sent) == 2, "nor is it sent to him again, and nobody is asked"
+        await advance(900.0)
+    assert provider.forgotten == []
+    refresh = rig.challenge(digest(nonce="n4"))
+    await settle()
+    assert proves(refresh.answer(), "right")
+
+
+@stepped
+async def test_A28_a_token_that_ended_is_renewed_for_a_call_too() -> None:
+    """Although the registrar took it."""
+    rig = BrokerRig(provider := Keeper(bearer("one"), bearer("two")))
+    asked = 'Bearer realm="example.com", authz_server="https://as.example.com"'
+    registered = rig.challenge(asked, how={"origin": HOME_TLS})
+    await settle()
+    rig.final(registered, final(200))
+    call = rig.challenge(asked, how={"origin": HOME_TLS, **CALL})
+    await settle()
+    rig.challenge(asked + ', error="invalid_token"', exchange=call)
+    await settle()
+    assert call.request.get("Authorization") == "Bearer two"
+    assert secrets(provider.forgotten) == ["one"]
 
 
 @stepped

@@ -163,10 +163,10 @@ class BrokerRig:
                 self.verdicts.pop(event.token).settled(VerdictState(event.outcome))
             elif isinstance(event, AuthRejected):
                 for _, credentials in event.used:
-                    self.broker.refused(credentials, event.status)
+                    self.broker.refused(credentials, event.status, event.exchange.method)
             elif isinstance(event, AuthAccepted):
                 for _, credentials in event.used:
-                    self.broker.accepted(credentials, self.terms)
+                    self.broker.accepted(credentials, self.terms, event.exchange.method)
 
     def submit(self, event: AuthChallenged, **ask: Any) -> None:
         token = event.token

@@ -46,6 +46,15 @@ class Meaning(enum.Enum):
     AGAIN = "the same secret, this nonce"
     REFUSED = "the secret was refused"
     LOOP = "stale once too often"
+    BEHIND = "it rang, so the secret was taken: who asks now is not who took it"
+
+    @property
+    def end(self) -> GiveUp | None:
+        """What the exchange ends with; None where it goes on."""
+        return _ENDS.get(self)
+
+
+_ENDS = {Meaning.LOOP: GiveUp.STALE_LOOP, Meaning.BEHIND: GiveUp.FOREIGN_ORIGIN}
 
 
 MAX_RESYNCS = 2
@@ -119,6 +128,8 @@ class RealmState:
                 return Meaning.LOOP
             return self._again(proof, now)
         self.stale_run = 0
+        if sent.passed:
+            return Meaning.BEHIND
         if self._deserves_another_chance(sent, late=late):
             self.spared = True
             return self._again(proof, now)

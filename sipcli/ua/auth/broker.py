@@ -43,6 +43,8 @@ __all__ = ["CredentialBroker"]
 
 log = logging.getLogger(__name__)
 
+_JUDGES = frozenset(("REGISTER", "TURN"))
+"""Methods that nobody but the server itself answers: any other may have been challenged by whoever we called."""
 FEEDBACK_WAIT = 10.0
 """Seconds that a provider may take to remember or forget a secret."""
 
@@ -225,6 +227,8 @@ class CredentialBroker:
         for credentials in state.rejected:
             source = self.cache.source(credentials)
             provider = "configuration" if source is None else source.provider
+            if not self._is_verdict(key, credentials, ask.method):
+                continue
             if source is None or not source.refused:
                 self.cache.refuse(key, credentials)
             if source is not None:
@@ -239,25 +243,39 @@ class CredentialBroker:
         source.refused = True
         self._send_feedback("forget", source, lambda request: self.shelf.forget(source.provider, request, credentials))
 
-    def refused(self, credentials: Credentials, status: int) -> str | None:
-        """*credentials* earned 401, 407 or 403; the name of the provider they came from.
+    def _is_verdict(self, key: CacheKey, credentials: Credentials, method: str) -> bool:
+        """Does a no to a request of *method* blame *credentials*?
+
+        Not what the registrar took, which alone may take that back: anybody whom we call can answer 407 in its realm,
+        and would have our password erased, and our registration lost for want of it.  A token is another matter: it
+        ends by itself, and is renewed.
+        """
+        return method in _JUDGES or key.scheme == "bearer" or not self.cache.is_registered(key, credentials)
+
+    def refused(self, credentials: Credentials, status: int, method: str) -> str | None:
+        """*credentials* earned 401, 407 or 403, for a request of *method*; the name of the provider they came from.
 
         403 does not blame what was accepted before: then it is the request that is forbidden.
         """
         source = self.cache.source(credentials)
         if source is None:
             return None
-        if status != 403 or not source.accepted:
+        if self._is_verdict(source.key, credentials, method) and (status != 403 or not source.accepted):
             if not source.refused:
                 self.cache.refuse(source.key, credentials)
             self._discard(credentials, source)
         return source.provider
 
-    def accepted(self, credentials: Credentials, terms: Terms) -> None:
-        """A final response showed that *credentials* are right: only now may a provider keep them, if asked to."""
+    def accepted(self, credentials: Credentials, terms: Terms, method: str) -> None:
+        """A final response to a request of *method* showed that *credentials* are right.
+
+        Only now may a provider keep them, if asked to.
+        """
         source = self.cache.source(credentials)
         if source is None:
             return
+        if method == "REGISTER":
+            self.cache.register(source.key, credentials)
         if not source.accepted:
             source.accepted = True
             self.cache.accept(source.key)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TurnKeys"]
 
+_METHOD = "TURN"
+
 
 class _TurnChallenge:
     """What the broker needs of a challenge (:class:`~sipcli.ua.auth.broker.Answerable`): MD5, as RFC 8489 has it."""
@@ -83,7 +85,7 @@ class TurnKeys:
             deferred=challenge,
             terms=self._terms,
             origin=Origin(*address, identity=server.host if server.scheme == "turns" else None, bound=True),
-            method="TURN",
+            method=_METHOD,
             prompts=account.agent.interactive,
             ration=account.ration,
             on_failed=challenge.failed,
@@ -101,9 +103,9 @@ class TurnKeys:
     def verdict(self, credentials: Credentials, accepted: bool) -> None:
         broker = self._account.agent.broker
         if accepted:
-            broker.accepted(credentials, self._terms)
+            broker.accepted(credentials, self._terms, _METHOD)
         else:
-            broker.refused(credentials, 401)
+            broker.refused(credentials, 401, _METHOD)
 
 
 def _no_password(failure: ChainFailure | None) -> ConfigError:
