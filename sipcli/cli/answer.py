@@ -79,6 +79,7 @@ def command(
             secret = await run.in_thread(partial(_read, run, password_file))
         patience = run.options.timeout or _PATIENCE_S
         fields: dict[str, Any] = {"account": only.account, "wait_s": min(patience, 300.0)}
+        fields |= {"realm": only.entry["realm"], "server": only.entry.get("server")}  # for whom it was typed
         if username is not None:
             fields["username"] = username
         try:

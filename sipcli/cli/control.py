@@ -146,8 +146,12 @@ class ControlDesk:
         patience = request.fields.get("wait_s", _PATIENCE_S)
         if isinstance(patience, bool) or not isinstance(patience, int | float) or not 0 < patience <= _LONGEST_S:
             raise ControlError("bad_request", f"“wait_s” is a number of seconds, {_LONGEST_S:.0f} at most")
+        realm, server = request.text("realm"), request.text("server")
+        asked = None if realm is None else (server, realm)
         try:
-            answered = await self._agent.waiting.answer(account, secret, username=username, timeout=patience)
+            answered = await self._agent.waiting.answer(
+                account, secret, username=username, timeout=patience, asked=asked
+            )
         except NotWaiting as error:
             raise ControlError("not_waiting", str(error)) from None
         except ValueError as error:

@@ -117,6 +117,24 @@ async def test_the_secret_is_for_the_realm_that_was_named_and_for_no_other() -> 
 
 
 @stepped
+async def test_T02_a_secret_that_was_typed_for_another_realm_goes_nowhere() -> None:
+    """Between the question and the answer a person takes his time, and the account may be asked for something else.
+
+    Fails without the look at ``asked`` in ``WaitingRoom.answer``.
+    """
+    async with site(person(), waits=elsewhere) as s:
+        account = s.account()
+        task = await waiting(s, account)
+        sent = s.sent("REGISTER")
+        for asked in ((None, "example.com"), ("sip.example", "sandbox")):
+            with pytest.raises(NotWaiting, match="meanwhile: nothing was sent"):
+                await give(s, account, "wonderland", asked=asked)
+        assert s.sent("REGISTER") == sent
+        assert (await give(s, account, "wonderland", asked=(None, "sandbox"))).outcome == "registered"
+        await live(task)
+
+
+@stepped
 async def test_another_user_name_may_be_given_with_the_secret() -> None:
     async with site(person(), waits=elsewhere) as s:
         account = s.account(username="nobody")

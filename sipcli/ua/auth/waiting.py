@@ -60,6 +60,11 @@ class _Entry:
     def username(self) -> str:
         return self.wanted.request.username or self.account.aor.user or ""
 
+    @property
+    def server(self) -> str | None:
+        """The SIP domain that TLS verified."""
+        return self.wanted.request.origin if self.wanted.request.verified else None
+
 
 class WaitingRoom:
     """At most one secret is awaited per account: that of the challenge which came last.  For the loop's thread."""
@@ -99,7 +104,7 @@ class WaitingRoom:
             {
                 "account": name,
                 "aor": str(entry.account.aor),
-                "server": entry.wanted.request.origin if entry.wanted.request.verified else None,
+                "server": entry.server,
                 "realm": entry.wanted.key.realm,
                 "username": entry.username,
                 "provider": entry.wanted.provider,
@@ -112,11 +117,18 @@ class WaitingRoom:
         ]
 
     async def answer(
-        self, name: str, secret: Secret, *, username: str | None = None, timeout: float | None = None
+        self,
+        name: str,
+        secret: Secret,
+        *,
+        username: str | None = None,
+        timeout: float | None = None,
+        asked: tuple[str | None, str] | None = None,
     ) -> Answered:
         """Give *secret* to the account that waits for it; returns what the server said, within *timeout* seconds.
 
-        Raises NotWaiting, and ValueError for a secret with a line break in it.
+        *asked* is the server and realm that the person was told of, as in :meth:`listing`: while he typed, another
+        may have asked.  Raises NotWaiting, and ValueError for a secret with a line break in it.
         """
         entry = self._entries.get(name)
         if entry is None or not entry.open:
@@ -124,6 +136,8 @@ class WaitingRoom:
             state = "" if account is None else f": it is {account.state}"
             raise NotWaiting(f"{name} does not wait for anybody{state}")
         wanted, broker = entry.wanted, self._agent.broker
+        if asked is not None and asked != (entry.server, wanted.key.realm):
+            raise NotWaiting(f"{name} was asked by another server, or for another realm, meanwhile: nothing was sent")
         credentials = PasswordCredentials(
             username or entry.username, secret, realm=wanted.key.realm, ref=wanted.provider
         )
