@@ -71,7 +71,7 @@ class RunningSipcli:
     def _understood(self, line: bytes) -> dict[str, Any]:
         try:
             answer: Any = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             raise NetworkError(f"{self.path}: it left without an answer", hint="is that sipcli still running?")

@@ -15,7 +15,7 @@ import pytest
 
 from sipcli.cli import controlclient
 from sipcli.credentials import Secret
-from sipcli.errors import ConfigError
+from sipcli.errors import ConfigError, NetworkError
 from tests.support.cli import LEAVES_WITHIN, Cli, Running
 from tests.support.pty import ended, terminal, until_echo
 
@@ -177,6 +177,17 @@ def test_T34_the_client_sends_nothing_to_another_user(tmp_path: Path, monkeypatc
         connection, _ = listener.accept()
         assert connection.recv(100) == b""
         connection.close()
+
+
+def test_T34_an_answer_that_is_nested_without_end_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails without RecursionError in ``_understood``: a traceback."""
+    tmp_path.chmod(0o700)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.fspath(tmp_path / "s"))
+        listener.listen()
+        monkeypatch.setattr(controlclient, "_read_line", lambda connection: b"[" * 200_000)
+        with pytest.raises(NetworkError, match="left without an answer"):
+            controlclient.RunningSipcli(tmp_path / "s").ask("status")
 
 
 def test_T34_the_client_follows_no_link(desk: Cli, waiting: Running, tmp_path: Path) -> None:

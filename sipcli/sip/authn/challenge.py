@@ -110,6 +110,9 @@ class Skipped(NamedTuple):
     why: str
 
 
+_TOO_LONG = Skipped("", "", "", "too long")
+
+
 class AuthParams(NamedTuple):
     """One challenge, or one set of credentials, before it means anything.
 
@@ -163,7 +166,8 @@ def parse_challenges(response: Response) -> tuple[tuple[Challenge, ...], tuple[S
     for header, proxy in (("WWW-Authenticate", False), ("Proxy-Authenticate", True)):
         for value in response.all(header):
             if len(value) > budget:
-                skipped.append(Skipped("", "", "", "too long"))
+                if _TOO_LONG not in skipped:  # a message has room for thousands
+                    skipped.append(_TOO_LONG)
                 continue
             budget -= len(value)
             for raw in split_challenges(value):

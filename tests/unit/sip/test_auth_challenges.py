@@ -193,6 +193,13 @@ def test_T13_all_of_them_together_are_capped() -> None:
     assert {s.why for s in skipped} == {"too long"}
 
 
+def test_T13_what_is_too_long_is_noted_once_however_often_it_comes() -> None:
+    """Fails without the look for ``_TOO_LONG``: a thousand notes, each an entry of an event."""
+    long = f'Digest realm="{"r" * 9000}", nonce="n"'
+    challenges, skipped = parse_challenges(asks(*[long] * 1000, digest()))
+    assert len(challenges) == len(skipped) == 1
+
+
 def test_A28_bearer_shows_server_scope_and_error() -> None:
     challenge = one(
         'Bearer realm="example.com", scope="sip openid", authz_server="https://as.example.com/x", error="invalid_token"'
