@@ -157,7 +157,8 @@ class AuthSession:
             return self._unanswerable(exchange, response, GiveUp.FOREIGN_ORIGIN)
         parsed, unusable = parse_challenges(response)
         states, origin = exchange.realms.values(), exchange.origin
-        choice = choose_for(states, parsed, origin, self.policy, self.pins, may_ask=self.asynchronous)
+        may_ask, method = self.asynchronous, exchange.method
+        choice = choose_for(states, parsed, origin, self.policy, self.pins, method, may_ask=may_ask)
         skipped = unusable + choice.skipped
         for code, words in choice.warnings:
             self._warn(exchange.account, code, words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sipcli.sip import events
-from sipcli.sip.auth import AuthPolicy, AuthRejected, GiveUp
+from sipcli.sip.auth import AuthAccepted, AuthPolicy, AuthRejected, GiveUp
 from tests.support.pair import Gate, Wire, password, response
 
 
@@ -54,3 +54,18 @@ def test_A25_403_without_ringing_still_does() -> None:
     assert len(wire.told(AuthRejected)) == 1
     (ended,) = wire.told(events.CallEnded)
     assert ended.why is GiveUp.REFUSED
+
+
+def test_A12_a_proof_that_nobody_can_check_any_more_ends_the_request_all_the_same() -> None:
+    """The account was closed, and its secret wiped, while the BYE was out.  Fails without the secret in ``shown``."""
+    wire, gate, secret = Wire(), Gate(proxy=True), password()
+    call, _, _ = wire.established()
+    wire.do(call.hangup)
+    wire.deliver(gate.ask(wire.one()))
+    wire.respond(secret)
+    bye = wire.one()
+    proof = gate.proof(bye, "wonderland")
+    secret.secret.wipe()
+    wire.deliver(response(bye, 200, "OK", f"Proxy-{proof}"))
+    assert wire.told(events.CallEnded)
+    assert wire.told(AuthAccepted) == []

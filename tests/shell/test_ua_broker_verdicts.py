@@ -183,11 +183,12 @@ async def test_A28_a_token_that_ended_is_renewed_for_a_call_too() -> None:
     registered = rig.challenge(asked, how={"origin": HOME_TLS})
     await settle()
     rig.final(registered, final(200))
-    call = rig.challenge(asked, how={"origin": HOME_TLS, **CALL})
-    await settle()
-    rig.challenge(asked + ', error="invalid_token"', exchange=call)
-    await settle()
-    assert call.request.get("Authorization") == "Bearer two"
+    call = rig.rig.exchange(origin=HOME_TLS, **CALL)
+    for why in ("", ', error="invalid_token"'):
+        call.receive(asks(proxy=[asked + why]))
+        rig.pump()
+        await settle()
+    assert call.request.get("Proxy-Authorization") == "Bearer two"
     assert secrets(provider.forgotten) == ["one"]
 
 
@@ -384,8 +385,9 @@ async def test_at_teardown_the_cache_may_know_the_other_scheme() -> None:
     rig = BrokerRig(provider := FakeProvider(bearer("t0ken")))
     rig.challenge('Bearer realm="example.com"', how={"origin": HOME_TLS})
     await settle()
-    both = (digest(), 'Bearer realm="example.com"')
-    bye = rig.challenge(*both, how={"origin": HOME_TLS, "method": "BYE", "call_id": "another"}, fetch=False)
+    bye = rig.rig.exchange("BYE", origin=HOME_TLS, call_id="another")
+    bye.receive(asks(proxy=(digest(), 'Bearer realm="example.com"')))
+    rig.pump(fetch=False)
     assert bye.answer()["value"] == "Bearer t0ken"
     assert len(provider.requests) == 1
 

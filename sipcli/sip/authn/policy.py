@@ -147,10 +147,11 @@ def choose(
     policy: AuthPolicy,
     pins: Pins,
     *,
+    method: str = "REGISTER",
     answered: Collection[Challenge] = (),
     may_ask: bool = True,
 ) -> Choice:
-    """Sort *challenges* into those we may answer and those we may not.
+    """Sort *challenges* to a request of *method* into those we may answer and those we may not.
 
     *answered* is what the request carried answers to when these came back.  *may_ask*: somebody decides each of them.
     """
@@ -161,7 +162,8 @@ def choose(
     for challenge in challenges:
         before = new_realm(challenge, origin, policy, pins)
         asks = f"{origin} asks for realm {challenge.realm!r}, and asked for {' and '.join(map(repr, before))} before"
-        found = _refusal(challenge, origin, policy, pins, stranger=bool(before) and not (may_ask and _asks(policy)))
+        stranger = bool(before) and not (may_ask and _asks(policy))
+        found = _refusal(challenge, origin, policy, pins, method, stranger=stranger)
         if (
             found is None
             and policy.pin_algorithm
@@ -193,7 +195,7 @@ def _asks(policy: AuthPolicy) -> bool:
 
 
 def _refusal(
-    challenge: Challenge, origin: Origin, policy: AuthPolicy, pins: Pins, *, stranger: bool
+    challenge: Challenge, origin: Origin, policy: AuthPolicy, pins: Pins, method: str, *, stranger: bool
 ) -> tuple[GiveUp, str] | None:
     """Why there may be no answer, for the program and for a person; None if there may."""
     if policy.realms is not None and challenge.realm not in policy.realms:
@@ -202,6 +204,9 @@ def _refusal(
         return GiveUp.UNSUPPORTED, why
     if origin.relays and not pins.knows(challenge, origin):
         return GiveUp.FOREIGN_ORIGIN, "not asked when we called, so it may come from the other end of the call"
+    if challenge.scheme == "bearer" and not challenge.proxy and method != "REGISTER":
+        # Authorization goes on to the other end of whatever is no REGISTER, and whoever reads a token has it.
+        return GiveUp.FOREIGN_ORIGIN, "a token for a 401 would go on to whoever is called"
     if stranger:
         return GiveUp.REALM_CHANGED, "not the realm that this server asked for before"
     if policy.pin_algorithm and challenge.scheme == "digest" and (why := pins.objection(challenge)):

@@ -121,7 +121,7 @@ class RealmState:
         if sent.resync:
             # We refused the server's sequence number, not the server our key (RFC 3310 section 3.4).
             return Meaning.ASK
-        stale = [challenge for challenge in self.offers if challenge.stale]
+        stale = [offer for offer in self.offers if offer.stale and offer.scheme == proof.challenge.scheme]
         if stale:
             self.stale_run += 1
             if self.stale_run > policy.max_stale or any(challenge.nonce == sent.nonce for challenge in stale):
@@ -213,12 +213,13 @@ def choose_for(
     origin: Origin,
     policy: AuthPolicy,
     pins: Pins,
+    method: str,
     *,
     may_ask: bool,
 ) -> Choice:
     """Sort *challenges*, to an exchange in these *states*, into those we may answer and those we may not."""
-    before = answered(states, origin)
-    choice = choose(policy.preferred(challenges), origin, policy, pins, answered=before, may_ask=may_ask)
+    before, wanted = answered(states, origin), policy.preferred(challenges)
+    choice = choose(wanted, origin, policy, pins, method=method, answered=before, may_ask=may_ask)
     return agreed(choice, repeated(states, origin)) if policy.pin_algorithm else choice
 
 
@@ -240,11 +241,14 @@ def repeated(states: Iterable[RealmState], origin: Origin) -> tuple[Challenge, .
 
 
 def shown(states: Iterable[RealmState], origin: Origin) -> list[tuple[RealmState, Proof]]:
-    """What the last request proved to *origin*, if that is the account's own server; an ``auts`` proves nothing."""
+    """What the last request proved to *origin*, if that is the account's own server; an ``auts`` proves nothing.
+
+    Nor does what was wiped since: nobody can keep it, or compare a proof of the server's with it.
+    """
     if not origin.bound:
         return []
     sent = ((state, state.proof) for state in states if state.sent is not None and not state.sent.resync)
-    return [(state, proof) for state, proof in sent if proof is not None]
+    return [(state, proof) for state, proof in sent if proof is not None and proof.credentials.secret]
 
 
 def keep_in_step(doors: Sequence[RealmState], now: float) -> None:

@@ -122,7 +122,7 @@ def test_T05_a_secret_refused_at_one_door_does_not_part_the_algorithms() -> None
 
 def test_T05_a_token_that_either_door_would_take_does_not_let_two_digests_through() -> None:
     rig = Rig(asynchronous=True)
-    token = token_of(exchange_of(rig), STRONG, TOKEN, proxy=(WEAK, TOKEN))
+    token = token_of(exchange_of(rig, "REGISTER"), STRONG, TOKEN, proxy=(WEAK, TOKEN))
     assert rig.session.reinit_request(token, [password("x")]) is None
     assert rig.session.why_no_plan(token, [password("x")]) is GiveUp.AT_ODDS
     bearer = BearerCredentials(Secret(b"t0ken"))
@@ -163,7 +163,7 @@ def test_T05_aka_at_one_door_does_not_go_with_a_password_at_the_other(other: str
 def test_T05_a_token_at_one_door_and_a_digest_at_the_other_are_no_two_digests(
     www: tuple[str, ...], proxy: tuple[str, ...]
 ) -> None:
-    exchange = exchange_of(Rig(BearerCredentials(Secret(b"t0ken")), password("x")))
+    exchange = exchange_of(Rig(BearerCredentials(Secret(b"t0ken")), password("x")), "REGISTER")
     assert isinstance(exchange.receive(asks(*www, proxy=proxy)), Retry)
     assert sorted(sent["scheme"] for sent in exchange.carried()) == ["bearer", "digest"]
 

@@ -79,6 +79,39 @@ def test_A28_a_refused_token_is_refreshed_once() -> None:
     assert outcome is GiveUp.TOO_MANY_ATTEMPTS
 
 
+@pytest.mark.parametrize("method", OTHERS)
+def test_T09_no_token_goes_on_to_whoever_is_called(method: str) -> None:
+    """He answers 401 and names our login server, which is no secret; our proxy hands him what we answer with.
+
+    Digest instead of it may be answered.  Fails without the look at the method in ``_refusal``.
+    """
+    rig = Rig(token(), password(GOOD))
+    exchange = rig.exchange(method, "sip:mallory@example.com", origin=HOME_TLS)
+    outcome = exchange.receive(asks(BEARER))
+    if method == "REGISTER":
+        assert exchange.request.get("Authorization") == "Bearer abc"
+        return
+    assert outcome is GiveUp.FOREIGN_ORIGIN
+    assert exchange.request.find("Authorization") is None
+    exchange = rig.exchange(method, "sip:mallory@example.com", origin=HOME_TLS)
+    exchange.receive(asks(BEARER, digest()))
+    assert exchange.answer()["scheme"] == "digest"
+    exchange = rig.exchange(method, "sip:mallory@example.com", origin=HOME_TLS)
+    exchange.receive(asks(proxy=[BEARER]))  # a proxy's own question (RFC 8898 section 2.3)
+    assert exchange.request.get("Proxy-Authorization") == "Bearer abc"
+
+
+def test_A04_A28_a_stale_digest_beside_it_does_not_make_a_refused_token_good() -> None:
+    """It went out four times.  Fails without the scheme in ``hear``'s look at ``stale``."""
+    rig = Rig(token())
+    exchange = rig.exchange(origin=HOME_TLS)
+    exchange.receive(asks(BEARER, digest(stale="true")))
+    refused = asks(BEARER + ', error="invalid_token"', digest(nonce="n2", stale="true"))
+    assert exchange.receive(refused) is GiveUp.REFUSED
+    assert len(exchange.sent) == 2
+    assert len(rig.heard(AuthRejected)) == 1
+
+
 def test_A28_digest_beside_bearer_the_credentials_at_hand_decide() -> None:
     for credentials, scheme in ((password(GOOD), "digest"), (token(), "bearer")):
         exchange = Rig(credentials).exchange(origin=HOME_TLS)
