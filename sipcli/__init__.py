@@ -40,10 +40,13 @@ if TYPE_CHECKING:
     from sipcli.errors import RequestFailed as RequestFailed
     from sipcli.errors import SipcliError as SipcliError
     from sipcli.errors import UnregisteredThread as UnregisteredThread
+    from sipcli.sip.syntax.uri import SipUri as SipUri
     from sipcli.ua.account import Account as Account
+    from sipcli.ua.agent import AuthChallengeParam as AuthChallengeParam
     from sipcli.ua.agent import UserAgent as UserAgent
     from sipcli.ua.auth.challenge import AuthChallenge as AuthChallenge
     from sipcli.ua.auth.challenge import DeferredChallenge as DeferredChallenge
+    from sipcli.ua.auth.challenge import DeferredToken as DeferredToken
     from sipcli.ua.brokered import BrokeredAccount as BrokeredAccount
     from sipcli.ua.calls.call import Call as Call
     from sipcli.ua.calls.call import CallReport as CallReport
@@ -65,10 +68,11 @@ _HOMES = {
     ),
     "sipcli.ua.account": ("Account",),
     "sipcli.ua.brokered": ("BrokeredAccount",),
-    "sipcli.ua.agent": ("UserAgent",),
+    "sipcli.sip.syntax.uri": ("SipUri",),
+    "sipcli.ua.agent": ("AuthChallengeParam", "UserAgent"),
     "sipcli.ua.media.audiospec": ("AudioFile", "Device", "Echo", "Null", "Tone", "WavFile"),
     "sipcli.ua.calls.call": ("Call", "CallReport"),
-    "sipcli.ua.auth.challenge": ("AuthChallenge", "DeferredChallenge"),
+    "sipcli.ua.auth.challenge": ("AuthChallenge", "DeferredChallenge", "DeferredToken"),
     "sipcli.ua.notices": ("Notice",),
 }  # fmt: skip
 _HOME = {name: (module, name) for module, names in _HOMES.items() for name in names} | {

@@ -55,7 +55,7 @@ class ProviderContract(abc.ABC):
 
     @abc.abstractmethod
     def make_provider(self, context: ProviderContext) -> CredentialProvider:
-        """The provider; *context* has no options but a name, a FakeTerminal and a time-out: replace what you need."""
+        """The provider; *context* has a name, a FakeTerminal, a time-out and no options: ``dataclasses.replace`` it."""
 
     @abc.abstractmethod
     def known(self) -> tuple[CredentialRequest, str]:
@@ -161,7 +161,9 @@ class ProviderContract(abc.ABC):
         def refuse() -> float:
             provider = self._made()
             started = time.monotonic()
-            assert isinstance(self._error(provider, request), ProviderError)
+            assert isinstance(self._error(provider, request), ProviderError), (
+                "it answered though the signal was set: begin with request.cancel.raise_if_set()"
+            )
             return time.monotonic() - started
 
         assert _quickest(refuse) < _CANCEL_WITHIN

@@ -6,10 +6,11 @@ import asyncio
 import inspect
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from sipcli.credentials import (
+    Cancelled,
     CancelSignal,
     CredentialProvider,
     CredentialRequest,
@@ -25,6 +26,9 @@ from sipcli.credentials import (
 )
 
 __all__ = ["FakeTerminal", "ask", "ask_to_sign", "make_context", "make_request"]
+
+_LOOK = 0.02
+"""Seconds between two looks at a cancel signal."""
 
 
 class FakeTerminal:
@@ -83,8 +87,8 @@ def make_context(options: Mapping[str, Any] | None = None, **changes: Any) -> Pr
 
 
 def ask(provider: CredentialProvider, request: CredentialRequest) -> Credentials:
-    """``provider.get(request)``, whether it is a plain or an async function."""
-    found: Credentials = _outcome(provider.get(request))
+    """``provider.get(request)``, whether it is a plain or an async function; as a lane does, it cancels the latter."""
+    found: Credentials = _outcome(provider.get(request), request.cancel)
     return found
 
 
@@ -92,12 +96,22 @@ def ask_to_sign(
     provider: Signs, request: CredentialRequest, credentials: SigningCredentials, digest: DigestInput
 ) -> Signature:
     """``provider.sign(request, credentials, digest)``, likewise."""
-    signature: Signature = _outcome(provider.sign(request, credentials, digest))
+    signature: Signature = _outcome(provider.sign(request, credentials, digest), request.cancel)
     return signature
 
 
-def _outcome(answer: Any) -> Any:
-    async def wait() -> Any:
-        return await answer
+def _outcome(answer: Any, cancel: CancelSignal) -> Any:
+    return asyncio.run(_until(answer, cancel)) if inspect.isawaitable(answer) else answer
 
-    return asyncio.run(wait()) if inspect.isawaitable(answer) else answer
+
+async def _until(answer: Awaitable[Any], cancel: CancelSignal) -> Any:
+    """What *answer* gives; once *cancel* is set it is cancelled, which nobody but itself can put off."""
+    task = asyncio.ensure_future(answer)
+    while not (cancel.is_set() or task.done()):
+        await asyncio.wait({task}, timeout=_LOOK)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
+    if task.cancelled():
+        raise Cancelled("cancelled")
+    return task.result()

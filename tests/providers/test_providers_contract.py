@@ -100,6 +100,32 @@ class TestAnAsyncOnePasses(_Contract):
     kind = AsyncShelf
 
 
+class Sleeping(Shelf):
+    """Looks at no signal: an async one is cancelled, here as on its lane."""
+
+    asleep = False
+
+    def get(self, request: CredentialRequest) -> Any:
+        async def look() -> PasswordCredentials:
+            if self.asleep:
+                await asyncio.sleep(600)
+            if request.scheme != "digest" or request.aor not in self.entries:
+                raise NotFound("there is nothing here")
+            return PasswordCredentials("alice", Secret(self.entries[request.aor]))
+
+        return look()
+
+
+class TestAnAsyncOneThatIsOnlyCancelledPasses(_Contract):
+    kind = Sleeping
+
+    @contextlib.contextmanager
+    def _hanging(self) -> Iterator[tuple[CredentialProvider, CredentialRequest]]:
+        stuck = Sleeping(make_context())
+        stuck.asleep = True
+        yield stuck, make_request()
+
+
 class Printing(Shelf):
     def get(self, request: CredentialRequest) -> Any:
         print("looking")

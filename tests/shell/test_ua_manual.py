@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import sipcli
 from sipcli.credentials import PasswordCredentials, Secret
 from sipcli.testing import Registrar
 from tests.support import wavs
+from tests.support.pages import blocks
 from tests.support.softphone import eventually
 
 
@@ -139,3 +142,30 @@ async def test_draining_takes_no_more_calls_and_waits_for_those_that_are_up(tmp_
                 async with asyncio.timeout(5):
                     await draining
                 assert agent.calls == ()
+
+
+async def test_the_whole_program_of_the_page_on_levels_runs(tmp_path: Path) -> None:
+    """As it stands there, with no more than a configuration; what Python warns of is an error."""
+    [program] = [block for page, block in blocks("python") if page.name == "levels.md" and "asyncio.run(" in block]
+    secret = tmp_path / "secret"
+    secret.write_text("wonderland")
+    secret.chmod(0o600)
+    place = tmp_path / "config.toml"
+    async with Registrar() as registrar:
+        host, port = registrar.address("udp")
+        place.write_text(
+            f'[accounts.work]\naor = "sip:alice@example.com"\nproxy = "sip:{host}:{port};lr"\ncredentials = ["mine"]\n'
+            f'[providers.mine]\ntype = "file"\npath = "{secret}"\n'
+        )
+        place.chmod(0o600)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "error", "-c", program),
+            env={"PATH": os.environ["PATH"], "SIPCLI_CONFIG": str(place), "HOME": str(tmp_path)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            told, wrong = await process.communicate()
+        assert not registrar.bindings("alice")
+    assert (process.returncode, wrong.decode()) == (0, "")
+    assert re.fullmatch(r"[A-Z0-9]+ [\d.]+ % lost\n", told.decode())
