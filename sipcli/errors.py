@@ -32,7 +32,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 __all__ = [
     "AgentClosed",
@@ -135,7 +135,13 @@ class TlsError(NetworkError):
 
 
 class RequestFailed(SipcliError):
-    """A request ended without success.  *code* and *reason* are the final response's, if there was one."""
+    """A request ended without success.  *code* and *reason* are the final response's, if there was one.
+
+    *refused*: what the server said no to - the credentials that were sent, or the request, as
+    it took these credentials before; None: it said no such thing, or nothing was sent.
+    """
+
+    refused: Literal["credentials", "request", "either"] | None = None
 
     def __init__(
         self, message: str = "", *, code: int | None = None, reason: str = "", hint: str | None = None

@@ -50,6 +50,8 @@ def report_failure(
     if isinstance(error, RequestFailed):
         more.setdefault("code", error.code)
         more.setdefault("reason", error.reason or None)
+        if error.refused is not None:
+            more.setdefault("refused", error.refused)
     if isinstance(error, AuthError):
         more.setdefault("realm", error.realm)
         more.setdefault("provider", error.provider)

@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sipcli.credentials import Credentials, DigestInput, SignedCredentials, SigningCredentials
 from sipcli.errors import LocalProtocolError, TokenSpent
-from sipcli.sip.authn.authinfo import find_impostor
 from sipcli.sip.authn.authorizer import NEVER, Authorizer
 from sipcli.sip.authn.challenge import Challenge, Skipped, parse_challenges
 from sipcli.sip.authn.decision import (
     AuthAccepted,
     AuthChallenged,
     AuthEvent,
+    AuthForbidden,
     AuthRejected,
     AuthRepeated,
     AuthSettled,
@@ -50,8 +50,9 @@ from sipcli.sip.authn.decision import (
 from sipcli.sip.authn.origin import Origin
 from sipcli.sip.authn.pins import Pins
 from sipcli.sip.authn.policy import AuthPolicy, GiveUp, shows_acceptance
-from sipcli.sip.authn.proof import Proof, reaches_of
+from sipcli.sip.authn.proof import Proof
 from sipcli.sip.authn.realm import Answers, Meaning, RealmState, choose_for, keep_in_step, pick_all, shown, state_of
+from sipcli.sip.authn.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from sipcli.sip.syntax.message import Request, Response
@@ -60,6 +61,7 @@ __all__ = [
     "AuthAccepted",
     "AuthChallenged",
     "AuthEvent",
+    "AuthForbidden",
     "AuthPolicy",
     "AuthRejected",
     "AuthRepeated",
@@ -115,6 +117,7 @@ class AuthSession:
         self._credentials = tuple(credentials)
         self._pending: dict[int, ChallengeToken] = {}  # by id(exchange), which the token keeps alive
         self._authorizer = Authorizer(random)
+        self._verdicts = Verdicts(self._authorizer.proofs)
         self.pins = Pins()
         """What its servers accepted before; the shell may keep a snapshot across restarts."""
         self._warned: dict[tuple[str, str], None] = {}
@@ -123,13 +126,14 @@ class AuthSession:
         """One for a single call or request: it takes no accepted nonce along from others, and leaves them none.
 
         It begins with our credentials.  Pins stay common, for what guards against a downgrade must
-        not be forgotten; so do nonce counts, for a server may give the same nonce to both
-        (docs/decisions/0061-private-auth-sessions.md).
+        not be forgotten, and so does what is known to be good; so do nonce counts, for a server may
+        give the same nonce to both (docs/decisions/0061-private-auth-sessions.md).
         """
         private = AuthSession(self._credentials, asynchronous=self.asynchronous, policy=self.policy, clock=self.clock)
         private.emit = self.emit
         private.pins, private._warned = self.pins, self._warned
         private._authorizer = self._authorizer.private()
+        private._verdicts = self._verdicts.private(private._authorizer.proofs)
         return private
 
     @property
@@ -203,28 +207,14 @@ class AuthSession:
 
         Statuses that say nothing about a secret (5xx, 408, 487...) change nothing.
         """
-        carried = shown(exchange.realms.values(), exchange.origin)
-        if not carried or not shows_acceptance(response.status):
+        if not shows_acceptance(response.status):
             return
-        impostor = find_impostor(response, [state for state, _ in carried], self.clock())
+        used, impostor = self._verdicts.accepted(exchange, response, self.clock(), self.policy, self.pins)
         if impostor is not None:
-            if impostor.proof is not None:
-                self._authorizer.proofs.forget(impostor.proof.credentials)  # he may have been believed before
             words = f"{exchange.origin} could not prove that it knows the secret of realm {impostor.realm!r}"
             self._warn(exchange.account, "rspauth", words)
-            return
-        used: list[tuple[str, Credentials]] = []
-        for state, proof in carried:
-            state.accepted = True
-            self.pins.learn((proof.challenge,), exchange.origin, exchange.method)
-            reaches = reaches_of(proof.challenge, exchange.call_id, exchange.request.uri_text, self.policy.proxy_realms)
-            if not proof.signed:  # what was signed was for that one request
-                self._authorizer.proofs.keep(exchange.origin, reaches, proof)
-            if not proof.accepted:
-                proof.accepted = True
-                used.append((state.realm, proof.owner))
-        if used:
-            self.emit(AuthAccepted(self, exchange.account, tuple(used), exchange))
+        elif used:
+            self.emit(AuthAccepted(self, exchange.account, used, exchange))
 
     def passed(self, exchange: Challenged) -> None:
         """It rings: who asked let the request through, and may ask again in that call, its PRACK to begin with."""
@@ -233,17 +223,19 @@ class AuthSession:
             if state.sent is not None:
                 state.sent = state.sent._replace(passed=True)
 
-    def refused(self, exchange: Challenged, response: Response) -> None:
-        """403 came back for credentials: they are wrong (RFC 3261 section 22.1).
+    def refused(self, exchange: Challenged, response: Response) -> GiveUp | None:
+        """403 came back for credentials: None if they are good, and it is the request that is forbidden.
 
-        Not if this server took that very nonce and secret before, or the request
-        rang at the other end: then it is the call that is forbidden, and the
-        secret is as good as it was.
+        To a REGISTER, which asks for nothing but to be let in, it says that what is not
+        known to be good is wrong; to any other request that this is, or that nobody gets
+        there (docs/decisions/0032-what-403-means.md).
         """
-        carried = shown(exchange.realms.values(), exchange.origin)
-        blamed = ((state, proof) for state, proof in carried if not (state.sent is not None and state.sent.passed))
-        used = tuple((state.realm, proof.owner) for state, proof in blamed if not proof.accepted)
-        self._reject(exchange, used, response.status)
+        used, cleared = self._verdicts.doubt(exchange)
+        if used and exchange.method == "REGISTER":
+            self._reject(exchange, used, response.status)
+        elif used or cleared:
+            self.emit(AuthForbidden(self, exchange.account, used, exchange))
+        return None if cleared else GiveUp.REFUSED
 
     def revoke(self, exchange: Challenged) -> None:
         """The exchange ended first (hang-up, close): its token dies with it, and the exchange is told nothing."""
@@ -319,6 +311,7 @@ class AuthSession:
             if token.live:
                 self.abandon(token)
         self._authorizer.proofs.clear()
+        self._verdicts.clear()
         for credentials in self._credentials:
             credentials.secret.wipe()
         self._credentials = ()
@@ -350,8 +343,7 @@ class AuthSession:
         return tuple(offers)
 
     def _reject(self, exchange: Challenged, used: Used, status: int) -> None:
-        for _, credentials in used:
-            self._authorizer.proofs.forget(credentials)
+        self._verdicts.refused(used, exchange.method)
         if used:
             self.emit(AuthRejected(self, exchange.account, used, status, exchange))
 

@@ -25,16 +25,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from sipcli.sip.flow import Address, Flow, Hop, Ticket
 
 if TYPE_CHECKING:
-    from sipcli.sip.auth import (
-        AuthAccepted,
-        AuthChallenged,
-        AuthRejected,
-        AuthRepeated,
-        AuthSettled,
-        AuthUnanswerable,
-        GiveUp,
-        PolicyWarning,
-    )
+    from sipcli.sip.auth import AuthEvent, GiveUp
     from sipcli.sip.calls.answer import IncomingCall
     from sipcli.sip.calls.invite import OutgoingCall
     from sipcli.sip.calls.refer import Referral
@@ -395,13 +386,7 @@ if TYPE_CHECKING:
         | PublicationChanged
         | SubscriptionChanged
         | ProtocolWarning
-        | AuthAccepted
-        | AuthChallenged
-        | AuthRejected
-        | AuthRepeated
-        | AuthSettled
-        | AuthUnanswerable
-        | PolicyWarning
+        | AuthEvent
     )
 else:
     Event = object  # the events of authentication are not imported here; nobody asks isinstance(x, Event)

@@ -359,10 +359,9 @@ class Exchange:
         if response.status != 403:
             session.accepted(self, response)
             return None
-        session.refused(self, response)
+        why = session.refused(self, response)
         carried = "authorization" in self.request.headers or "proxy-authorization" in self.request.headers
-        passed = any(state.sent is not None and state.sent.passed for state in self.realms.values())
-        return GiveUp.REFUSED if carried and not passed else None  # else whoever rang forbids the call
+        return why if carried else None
 
     # -- fail-over and the end -----------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sipcli.sip.auth import (
     AuthAccepted,
     AuthChallenged,
+    AuthForbidden,
     AuthRejected,
     AuthRepeated,
     AuthSettled,
@@ -80,6 +81,7 @@ class EventDesk:
             AuthUnanswerable: auth.on_unanswerable,
             AuthAccepted: auth.on_accepted,
             AuthRejected: auth.on_rejected,
+            AuthForbidden: auth.on_forbidden,
             PolicyWarning: self._on_policy,
             RegistrationChanged: self._on_registration,
             CallProgress: lambda event: self._with_call(event, "on_progress"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sipcli.credentials import Credentials, NotFound
 from sipcli.errors import (
@@ -101,10 +102,17 @@ class AuthStory:
     """Where the refused credentials came from: ``vault:voip/alice``."""
     skipped: tuple[str, ...] = ()
     """What the server offered and we may not answer, each with its reason."""
+    blamed: Literal["credentials", "request", "either"] | None = None
+    """What the last refusal was about."""
 
-    def refused(self, realm: str, credentials: Credentials, provider: str | None) -> None:
+    def sent(self, realm: str, credentials: Credentials, provider: str | None) -> None:
+        """*credentials* went out for *realm*, and did not help."""
         self.realm = realm
         self.used = credentials.ref or provider
+
+    def refused(self, realm: str, credentials: Credentials, provider: str | None) -> None:
+        self.blamed = "credentials"
+        self.sent(realm, credentials, provider)
 
 
 def plain(text: str) -> str:
@@ -156,10 +164,22 @@ def failure_of(
     said = answered(code, reason) + (f" from {server}" if server else "")
     if code in (401, 407):
         return _auth(what, account, code, reason, GiveUp.REFUSED, story, server)
+    if code == 403 and story.blamed == "request":
+        return _forbidden(what, reason, said)
     kind = _BY_CODE.get(code, ServerFailed if 500 <= code < 600 else Refused)
     note = f" ({why})" if why else ""
     hint = "they are elsewhere now: follow with --redirect ask, or same-domain" if code in (300, 301, 302) else None
     return kind(f"{what} failed: {said}{note}", code=code, reason=reason, hint=hint)
+
+
+def _forbidden(what: str, reason: str, said: str) -> Refused:
+    """403 where the secret is known to be good."""
+    hint = f"the server allows no such {what}: is the address right, and may this account reach it?"
+    if what == "registration":
+        hint = "the server took this secret before: either it bars the account now, or the secret has been changed"
+    error = Refused(f"{what} forbidden: {said}; the secret is not to blame", code=403, reason=reason, hint=hint)
+    error.refused = "request"
+    return error
 
 
 def _network(what: str, account: str | None, why: str) -> SipcliError:
@@ -184,19 +204,32 @@ def _auth(
     kind, words, hint = _auth_words(account or "ACCOUNT", why, failure, story.skipped)
     if kind is AuthRefused and why in _REFUSED_OURS:
         used = f"; the answer used {story.used}" if story.used else ""
-        hint = "is that the right secret, and the right user name (--username NAME)?" if story.used else hint
+        hint = _what_to_check(what, account or "ACCOUNT", code, story) or hint
         words = f"{what} refused: {said}{where}{used}"
     else:
         asked = ", ".join(part for part in (server, f'realm "{plain(realm)}"' if realm else None) if part)
         words += f" (skipped {'; '.join(plain(item) for item in story.skipped)})" if story.skipped else ""
         words = f"{what}: {words}" + (f" (asked by {asked})" if server else f" ({asked})" if asked else "")
     error = kind(words, code=code, reason=reason, realm=realm, provider=provider, hint=hint)
+    if why in _REFUSED_OURS:
+        error.refused = story.blamed or ("either" if code == 403 else "credentials")
     if isinstance(error, AuthExpired):
         error.awaited_person = failure is not None and failure.awaited_person
     return error
 
 
 _REFUSED_OURS = frozenset((GiveUp.REFUSED, GiveUp.TOO_MANY_ATTEMPTS))
+
+
+def _what_to_check(what: str, account: str, code: int | None, story: AuthStory) -> str | None:
+    """The next step after a refusal of what we answered; None: nothing is known of that answer."""
+    if story.blamed == "either":
+        tells = f"sipcli register {account} --once"
+        return f"either the server allows no such {what}, or the secret is wrong; whether it is: {tells}"
+    if not story.used:
+        return None
+    hint = "is that the right secret, and the right user name (--username NAME)?"
+    return f"{hint} If so, the server bars this account" if code == 403 else hint
 
 
 _POLICY_HINTS = {

@@ -139,6 +139,39 @@ async def test_403_does_not_blame_what_was_accepted_before() -> None:
 
 
 @stepped
+async def test_A25_403_to_a_call_costs_no_store_its_secret_and_the_store_is_asked_again() -> None:
+    """A destination that is barred.  Fails for the first call if ``AuthSession.refused`` looks at no method.
+
+    And it is not marked: the store may give it again, and it goes out for the next call.
+    """
+    rig = BrokerRig(provider := Keeper(password("right")))
+    for calls in (1, 2):
+        call = rig.challenge(digest(nonce=f"n{calls}"), how={"method": "INVITE"})
+        await settle()
+        assert proves(call.answer(), "right", method="INVITE")
+        rig.final(call, final(403))
+        await settle()
+        assert provider.forgotten == [] and len(rig.broker.cache) == 0
+        assert len(provider.requests) == calls
+
+
+@stepped
+async def test_A25_403_to_a_call_with_a_secret_that_registered_leaves_it_in_the_cache() -> None:
+    """Fetched anew meanwhile, it is another object, and as good.  Fails if what is good is known by identity."""
+    rig = BrokerRig(provider := Keeper(lambda _: password("right")), cache_ttl=10.0)
+    registration = rig.challenge(digest())
+    await settle()
+    rig.final(registration, final(200))
+    await advance(11.0)
+    call = rig.challenge(digest(nonce="n2"), how={"method": "INVITE", "uri": "sip:0900@example.com"})
+    await settle()
+    rig.final(call, final(403))
+    await settle()
+    assert len(provider.requests) == 2
+    assert provider.forgotten == [] and len(rig.broker.cache) == 1
+
+
+@stepped
 async def test_401_for_what_was_accepted_before_means_that_it_was_changed() -> None:
     rig = BrokerRig(provider := Keeper(password("old"), password("new")))
     exchange = rig.challenge(digest())

@@ -17,7 +17,7 @@ from sipcli.credentials import (
     ProviderError,
     Secret,
 )
-from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthRejected, AuthSettled
+from sipcli.sip.auth import AuthAccepted, AuthChallenged, AuthForbidden, AuthRejected, AuthSettled
 from sipcli.ua.auth.ask import Ask
 from sipcli.ua.auth.broker import CredentialBroker
 from sipcli.ua.auth.chain import Chain, ChainFailure, Terms
@@ -163,7 +163,10 @@ class BrokerRig:
                 self.verdicts.pop(event.token).settled(VerdictState(event.outcome))
             elif isinstance(event, AuthRejected):
                 for _, credentials in event.used:
-                    self.broker.refused(credentials, event.status, event.exchange.method)
+                    self.broker.refused(credentials, event.exchange.method)
+            elif isinstance(event, AuthForbidden):
+                for _, credentials in event.used:
+                    self.broker.doubted(credentials)
             elif isinstance(event, AuthAccepted):
                 for _, credentials in event.used:
                     self.broker.accepted(credentials, self.terms, event.exchange.method)

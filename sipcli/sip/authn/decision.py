@@ -26,6 +26,7 @@ __all__ = [
     "AuthAccepted",
     "AuthChallenged",
     "AuthEvent",
+    "AuthForbidden",
     "AuthRejected",
     "AuthRepeated",
     "AuthSettled",
@@ -225,12 +226,24 @@ class AuthAccepted(NamedTuple):
 
 
 class AuthRejected(NamedTuple):
-    """These credentials are wrong: a challenge without ``stale`` came back, or 403."""
+    """These credentials are wrong: a challenge without ``stale`` came back, or 403 to a REGISTER."""
 
     session: AuthSession
     account: str
     used: Used
     status: int
+    exchange: Challenged
+
+
+class AuthForbidden(NamedTuple):
+    """403 came back for credentials.  *used* are those that nobody has taken yet: they, or the request, are to blame.
+
+    Empty: the account's servers took them all before, or it rang, so it is the request.
+    """
+
+    session: AuthSession
+    account: str
+    used: Used
     exchange: Challenged
 
 
@@ -254,5 +267,12 @@ class PolicyWarning(NamedTuple):
 
 
 AuthEvent: TypeAlias = (
-    AuthChallenged | AuthRepeated | AuthUnanswerable | AuthAccepted | AuthRejected | AuthSettled | PolicyWarning
+    AuthChallenged
+    | AuthRepeated
+    | AuthUnanswerable
+    | AuthAccepted
+    | AuthRejected
+    | AuthForbidden
+    | AuthSettled
+    | PolicyWarning
 )

@@ -18,6 +18,7 @@ from sipcli.errors import ChallengeGone
 from sipcli.sip.auth import (
     AuthAccepted,
     AuthChallenged,
+    AuthForbidden,
     AuthRejected,
     AuthRepeated,
     AuthSession,
@@ -215,9 +216,18 @@ class AuthDesk:
     def on_rejected(self, event: AuthRejected) -> None:
         account = self._agent.find_account(event.account)
         for realm, credentials in event.used:
-            provider = self._agent.broker.refused(credentials, event.status, event.exchange.method)
+            provider = self._agent.broker.refused(credentials, event.exchange.method)
             if account is not None:
                 account.story(event.exchange).refused(realm, credentials, provider)
+
+    def on_forbidden(self, event: AuthForbidden) -> None:
+        account = self._agent.find_account(event.account)
+        if account is None:
+            return
+        account.story(event.exchange).blamed = "either" if event.used else "request"
+        for realm, credentials in event.used:
+            provider = self._agent.broker.doubted(credentials)
+            account.story(event.exchange).sent(realm, credentials, provider)
 
     # --- nobody is asked --------------------------------------------------------------------------------------
 

@@ -252,18 +252,23 @@ class CredentialBroker:
         """
         return method in _JUDGES or key.scheme == "bearer" or not self.cache.is_registered(key, credentials)
 
-    def refused(self, credentials: Credentials, status: int, method: str) -> str | None:
-        """*credentials* earned 401, 407 or 403, for a request of *method*; the name of the provider they came from.
-
-        403 does not blame what was accepted before: then it is the request that is forbidden.
-        """
+    def refused(self, credentials: Credentials, method: str) -> str | None:
+        """*credentials* are wrong, says the answer to a request of *method*; the name of their provider."""
         source = self.cache.source(credentials)
         if source is None:
             return None
-        if self._is_verdict(source.key, credentials, method) and (status != 403 or not source.accepted):
+        if self._is_verdict(source.key, credentials, method):
             if not source.refused:
                 self.cache.refuse(source.key, credentials)
             self._discard(credentials, source)
+        return source.provider
+
+    def doubted(self, credentials: Credentials) -> str | None:
+        """*credentials* may be wrong, or not: whoever gave them keeps them, and is asked again next time."""
+        source = self.cache.source(credentials)
+        if source is None:
+            return None
+        self.cache.evict(credentials, source)
         return source.provider
 
     def accepted(self, credentials: Credentials, terms: Terms, method: str) -> None:

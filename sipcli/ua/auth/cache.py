@@ -6,9 +6,7 @@ remembered as a keyed hash only, for it need not live on to be recognised.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import os
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import NamedTuple
 
 from sipcli.credentials import CredentialRequest, Credentials
 from sipcli.sip.authn.challenge import AKA, Challenge
+from sipcli.sip.authn.verdicts import mark_of
 
 __all__ = ["REFUSAL_MEMORY", "CacheKey", "CredentialCache", "Source", "kind_wanted"]
 
@@ -66,7 +65,6 @@ class CredentialCache:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._salt = os.urandom(16)
         self._entries: dict[str, dict[CacheKey, Credentials]] = {}
         self._refusals: dict[str, dict[CacheKey, list[tuple[float, bytes]]]] = {}
         self._registered: dict[str, dict[tuple[str, str], bytes]] = {}
@@ -106,7 +104,7 @@ class CredentialCache:
         """The server of *key* said no to *credentials*."""
         mine = self._refusals.setdefault(key.account, {})
         marks = mine.setdefault(key, [])
-        marks.append((self._clock() + REFUSAL_MEMORY, self._mark(credentials)))
+        marks.append((self._clock() + REFUSAL_MEMORY, mark_of(credentials)))
         del marks[:-MAX_REFUSALS]
         while len(mine) > MAX_REALMS:
             del mine[next(iter(mine))]
@@ -116,7 +114,7 @@ class CredentialCache:
         marks = self._refusals.get(key.account, {}).get(key)
         if not marks:
             return False
-        mark, now = self._mark(credentials), self._clock()
+        mark, now = mark_of(credentials), self._clock()
         return any(until > now and hmac.compare_digest(mark, known) for until, known in marks)
 
     def accept(self, key: CacheKey) -> None:
@@ -127,14 +125,14 @@ class CredentialCache:
         """The registrar of *key*'s account took *credentials*."""
         mine = self._registered.setdefault(key.account, {})
         mine.pop((key.realm, key.scheme), None)
-        mine[key.realm, key.scheme] = self._mark(credentials)
+        mine[key.realm, key.scheme] = mark_of(credentials)
         while len(mine) > MAX_REALMS:
             del mine[next(iter(mine))]
 
     def is_registered(self, key: CacheKey, credentials: Credentials) -> bool:
         """Are these very user name and secret what the registrar took last for the realm of *key*?"""
         known = self._registered.get(key.account, {}).get((key.realm, key.scheme))
-        return known is not None and hmac.compare_digest(known, self._mark(credentials))
+        return known is not None and hmac.compare_digest(known, mark_of(credentials))
 
     def drop(self, account: str | None = None) -> None:
         """Forget everything of *account*, or of all."""
@@ -153,10 +151,3 @@ class CredentialCache:
     def _all(self) -> Iterator[Credentials]:
         for mine in self._entries.values():
             yield from mine.values()
-
-    def _mark(self, credentials: Credentials) -> bytes:
-        # The user name is part of it: the same password under another name is another answer.
-        mark = hashlib.blake2b(key=self._salt, digest_size=16)
-        mark.update(f"{credentials.scheme}\0{credentials.username}\0".encode("utf-8", "surrogateescape"))
-        mark.update(credentials.secret.reveal())
-        return mark.digest()

@@ -105,7 +105,7 @@ class TurnKeys:
         if accepted:
             broker.accepted(credentials, self._terms, _METHOD)
         else:
-            broker.refused(credentials, 401, _METHOD)
+            broker.refused(credentials, _METHOD)
 
 
 def _no_password(failure: ChainFailure | None) -> ConfigError:

@@ -283,7 +283,7 @@ def test_A04_a_late_signature_is_signed_once_more() -> None:
 def test_acceptance_and_a_403_name_the_key() -> None:
     rig = Rig(asynchronous=True)
     name = key()
-    for verdict, kind in ((200, AuthAccepted), (403, AuthRejected)):
+    for verdict, kind in ((403, AuthRejected), (200, AuthAccepted)):
         exchange, token = rig.pending(digest())
         send(rig, token, sign(rig, token, name))
         (rig.session.accepted if verdict == 200 else rig.session.refused)(exchange, final(verdict))

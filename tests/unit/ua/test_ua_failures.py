@@ -132,7 +132,41 @@ def test_a_refusal_names_what_was_answered_with() -> None:
     assert str(error) == (
         'registration refused: 403 Forbidden from 1.2.3.4 (realm "trunk"); the answer used vault:voip/alice'
     )
-    assert error.hint == "is that the right secret, and the right user name (--username NAME)?"
+    hint = "is that the right secret, and the right user name (--username NAME)?"
+    assert error.hint == f"{hint} If so, the server bars this account"
+    wrong = failure_of("registration", "work", code=401, reason="Unauthorized", why=GiveUp.REFUSED, story=story)
+    assert wrong.hint == hint
+
+
+def test_A25_a_403_that_may_be_about_either_says_both() -> None:
+    """Most 403 bar a number.  Fails without the look at ``blamed`` in ``_what_to_check``."""
+    story = AuthStory(realm="trunk", used="vault:voip/alice", blamed="either")
+    error = failure_of("call", "work", code=403, reason="Forbidden", why=GiveUp.REFUSED, story=story, server="1.2.3.4")
+    assert type(error) is errors.AuthRefused and error.refused == "either"
+    assert str(error) == 'call refused: 403 Forbidden from 1.2.3.4 (realm "trunk"); the answer used vault:voip/alice'
+    assert error.hint == (
+        "either the server allows no such call, or the secret is wrong; whether it is: sipcli register work --once"
+    )
+
+
+@pytest.mark.parametrize(("what", "hint"), [("call", "allows no such call"), ("registration", "bars the account now")])
+def test_A25_a_403_for_a_secret_that_is_good_does_not_speak_of_a_wrong_one(what: str, hint: str) -> None:
+    """Fails without the look at ``blamed`` in ``failure_of``."""
+    error = failure_of(what, "work", code=403, reason="No Credit", story=AuthStory(blamed="request"), server="1.2.3.4")
+    assert type(error) is errors.Refused and error.refused == "request"
+    assert str(error) == f"{what} forbidden: 403, server says “No Credit” from 1.2.3.4; the secret is not to blame"
+    assert error.hint is not None and hint in error.hint
+
+
+def test_another_status_is_not_about_the_403_before_it() -> None:
+    story = AuthStory(blamed="request")
+    assert failure_of("registration", "work", code=500, story=story).refused is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("code", "refused"), [(401, "credentials"), (407, "credentials"), (403, "either")])
+def test_what_was_refused_where_nothing_else_is_known(code: int, refused: str) -> None:
+    error = failure_of("call", "work", code=code, why=GiveUp.REFUSED)
+    assert isinstance(error, errors.AuthRefused) and error.refused == refused
 
 
 def test_T12_what_the_server_says_is_shown_harmless_and_short() -> None:
