@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Container
 from typing import TYPE_CHECKING, Protocol
 
 from sipcli.sip.account import AccountState
@@ -27,7 +28,7 @@ __all__ = ["Core", "StandingUsage"]
 class StandingUsage(Protocol):
     """What an account keeps up beside its registration and its calls: a subscription, a publication."""
 
-    def belongs_to(self, account: AccountState | None) -> bool: ...
+    def belongs_to(self, accounts: Container[AccountState | None]) -> bool: ...
 
     def flow_lost(self, flow: Flow) -> None:
         """Nothing goes through *flow* any more."""

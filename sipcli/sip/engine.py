@@ -161,33 +161,35 @@ class Engine:
         """Revoke everything of it: challenges, requests, calls; the registration is dropped, not taken back."""
         account = self._core.accounts.pop(name, None)
         if account is not None:
-            account.closed = True
-            self._close(account, f"closed: account {name} was removed")
+            self._close((account,), f"closed: account {name} was removed")
 
     def close(self) -> None:
         """Remove every account, and end what belongs to none."""
-        for name in tuple(self._core.accounts):
-            self.remove_account(name)
-        self._close(None, "closed: the engine was closed")
+        accounts = tuple(self._core.accounts.values())
+        self._core.accounts.clear()
+        self._close((*accounts, None), "closed: the engine was closed")
 
-    def _close(self, account: AccountState | None, why: str) -> None:
-        core = self._core
-        if account is not None and account.registration is not None:
-            account.registration.close(why)
+    def _close(self, accounts: tuple[AccountState | None, ...], why: str) -> None:
+        """All of *accounts* in one walk over what there is, which may be as much as there are accounts."""
+        core, gone = self._core, frozenset(accounts)
+        for account in accounts:
+            if account is not None:
+                account.closed = True
+                if account.registration is not None:
+                    account.registration.close(why)
         for call in tuple(core.calls.values()):
-            if call.belongs_to(account):
+            if call.belongs_to(gone):
                 call.hangup()
         for usage in tuple(core.standing):
-            if usage.belongs_to(account):
+            if usage.belongs_to(gone):
                 usage.close(why)
         for exchange in tuple(core.exchanges):
-            if not exchange.belongs_to(account):
+            if not exchange.belongs_to(gone):
                 continue
             exchange.closing = True  # a BYE or CANCEL that is out may end in peace
             if isinstance(exchange.owner, OneShot) or exchange.state is ExchangeState.CHALLENGED:
                 exchange.abort(why)
-        if account is not None:
-            core.flows.forget_account(account)
+        core.flows.forget_accounts({account.name for account in accounts if account is not None})
 
     def _account(self, name: str | None) -> AccountState | None:
         if name is None:

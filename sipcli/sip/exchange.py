@@ -5,7 +5,7 @@ RFC 3261 sections 8.1 and 22, RFC 3263 section 4.3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
@@ -197,8 +197,8 @@ class Exchange:
             self._held = False
             self._resolve()
 
-    def belongs_to(self, account: AccountState | None) -> bool:
-        return self._account is account
+    def belongs_to(self, accounts: Container[AccountState | None]) -> bool:
+        return self._account in accounts
 
     def abort(self, why: Why) -> None:
         """:meth:`stop`, and the owner is told *why*."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Container, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sipcli.sip.events import FlowReleased, FlowWanted
@@ -168,14 +168,14 @@ class FlowBook:
         self._open.pop(flow.id, None)
         self.forget(flow)
 
-    def forget_account(self, account: AccountState) -> None:
-        """The account is gone, and with it the connections that nobody else uses."""
-        orphans = [(key, flow) for key, flow in self._by_key.items() if key[0] == account.name]
-        for key, _ in orphans:
-            self._drop(key)
-        self._no_stream = {key for key in self._no_stream if key[0] != account.name}
-        for _, flow in orphans:
-            self._release(flow)
+    def forget_accounts(self, names: Container[str | None]) -> None:
+        """Accounts are gone, and with them the connections that nobody else uses."""
+        orphans = [key for key in self._by_key if key[0] in names]
+        flows = {flow.id: flow for flow in map(self._drop, orphans)}
+        self._no_stream = {key for key in self._no_stream if key[0] not in names}
+        used = self._used() if flows else ()
+        for flow in flows.values():
+            self._release(flow, used)
 
     def _drop(self, key: _Key) -> Flow:
         self._visited.pop(key, None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 from sipcli.sip.auth import AuthSession
+from sipcli.sip.events import RegistrationChanged
 from sipcli.sip.flow import Flow
 from tests.support.outbound import ok
 from tests.support.pair import POLICY, Caller, Wire
@@ -18,8 +20,8 @@ def add(here: Wire, name: str) -> None:
     here.do(lambda: here.engine.add_account(profile, AuthSession((), policy=POLICY)))
 
 
-def steps_to_read(here: Wire, data: bytes, flow: Flow) -> int:
-    """Functions called by the engine while it reads *data*."""
+def steps_of(act: Callable[[], object]) -> int:
+    """Functions called while it does *act*."""
     calls = 0
 
     def count(_frame: FrameType, event: str, _argument: object) -> None:
@@ -29,9 +31,15 @@ def steps_to_read(here: Wire, data: bytes, flow: Flow) -> int:
     before = sys.getprofile()
     sys.setprofile(count)
     try:
-        here.engine.receive(data, flow, here.clock)
+        act()
     finally:
         sys.setprofile(before)
+    return calls
+
+
+def steps_to_read(here: Wire, data: bytes, flow: Flow) -> int:
+    """Functions called by the engine while it reads *data*."""
+    calls = steps_of(lambda: here.engine.receive(data, flow, here.clock))
     here.pump()
     here.take()
     return calls
@@ -65,3 +73,20 @@ def test_T23_a_stranger_who_calls_nobody_makes_us_look_at_each_account_and_no_mo
     for number in range(MANY):
         add(here, f"a{number}")
     assert steps_to_turn_away(here) <= few + 3 * MANY
+
+
+def steps_to_close(accounts: int) -> int:
+    here = Wire()
+    for number in range(accounts):
+        steps_to_bind(here, f"a{number}")
+    steps = steps_of(here.engine.close)
+    here.pump()
+    assert [event.why for event in here.told(RegistrationChanged)[-accounts:]] == [
+        "closed: the engine was closed"
+    ] * accounts
+    return steps
+
+
+def test_closing_costs_each_account_the_same_among_few_and_among_many() -> None:
+    """Fails when all registrations, or all flows, are walked for each account."""
+    assert steps_to_close(MANY) <= MANY / 20 * steps_to_close(20) + 20

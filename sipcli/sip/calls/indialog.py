@@ -5,7 +5,7 @@ RFC 3261 sections 12.2, 14 and 15; RFC 3311, RFC 3428, RFC 6086.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -103,8 +103,8 @@ class Call:
         """Whether we made the Call-ID: after a glare its owner waits longer (RFC 3261 section 14.1)."""
         return self.direction == "outgoing"
 
-    def belongs_to(self, account: AccountState | None) -> bool:
-        return self._account is account
+    def belongs_to(self, accounts: Container[AccountState | None]) -> bool:
+        return self._account in accounts
 
     @property
     def settled(self) -> bool:

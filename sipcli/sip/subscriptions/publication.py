@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -124,8 +125,8 @@ class Publication(SoftState):
         if self.state is not PublicationState.GONE:
             self._gone("removed", why=why)
 
-    def belongs_to(self, account: AccountState | None) -> bool:
-        return self._account is account
+    def belongs_to(self, accounts: Container[AccountState | None]) -> bool:
+        return self._account in accounts
 
     def flow_lost(self, flow: Flow) -> None:
         """The server's state does not hang on a connection."""

@@ -13,6 +13,7 @@ the event package merges them.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -153,8 +154,8 @@ class Subscription(SoftState):
         if self.phase is not Phase.GONE:
             self._gone("terminated", why=why)
 
-    def belongs_to(self, account: AccountState | None) -> bool:
-        return self._account is account
+    def belongs_to(self, accounts: Container[AccountState | None]) -> bool:
+        return self._account in accounts
 
     def flow_lost(self, flow: Flow) -> None:
         """Our Contact named a connection that broke: no NOTIFY comes until a refresh names another (RFC 5626)."""
