@@ -81,9 +81,7 @@ def steps_to_close(accounts: int) -> int:
         steps_to_bind(here, f"a{number}")
     steps = steps_of(here.engine.close)
     here.pump()
-    assert [event.why for event in here.told(RegistrationChanged)[-accounts:]] == [
-        "closed: the engine was closed"
-    ] * accounts
+    assert all(str(event.why).startswith("closed: ") for event in here.told(RegistrationChanged)[-accounts:])
     return steps
 
 
