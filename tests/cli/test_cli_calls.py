@@ -63,7 +63,7 @@ def test_a_call_is_rejected_from_another_terminal(desk: Cli, starts: Starts, cal
     calling = caller(port)
     calling.wait_for("call", state="ringing")
     assert desk.run("ctl", "reject").code == 0
-    assert calling.finish(timeout=20).result["code"] == 486
+    assert calling.finish().result["code"] == 486
 
 
 def test_do_not_disturb_is_switched_from_another_terminal(
@@ -73,7 +73,7 @@ def test_do_not_disturb_is_switched_from_another_terminal(
     assert desk.run("ctl", "dnd", "--json").result["dnd"] is False
     assert desk.run("ctl", "dnd", "on").stdout.strip().endswith("nobody is to disturb")
     phone.wait_for("dnd", on=True)
-    refused = caller(port).finish(timeout=20).result
+    refused = caller(port).finish().result
     assert (refused["code"], refused["reason"]) == (480, "Do Not Disturb")
     assert desk.run("ctl", "dnd", "off").code == 0
     rung = caller(port)
@@ -85,7 +85,7 @@ def test_without_call_waiting_the_second_is_busy(desk: Cli, starts: Starts, call
     phone, port = listening(starts, desk, "--answer", "auto")
     caller(port)
     phone.wait_for("call", state="answered")
-    assert caller(port).finish(timeout=20).result["code"] == 486
+    assert caller(port).finish().result["code"] == 486
 
 
 def test_early_media_is_heard_while_it_rings(desk: Cli, starts: Starts, caller: Callable[[int], Running]) -> None:
@@ -123,7 +123,7 @@ def test_a_caller_who_cannot_be_answered_is_refused_at_once_and_the_next_is_serv
     taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
     lowest = next(fd for fd in itertools.count() if fd not in taken)
     resource.prlimit(pid, number, (lowest + 1, limits[1]))  # one more may be opened; audio takes two
-    refused = caller(port).finish(timeout=20)
+    refused = caller(port).finish()
     assert refused.result["code"] == 480, refused.result
     said = phone.wait_for("warning", code="call_failed")
     assert "no UDP ports for audio" in said["message"] and "too many open files" in said["message"]

@@ -35,7 +35,7 @@ def test_hold_and_resume_and_hang_up(desk: Cli, talking: Running) -> None:
     assert desk.run("ctl", "resume").stdout.strip() == "call1 goes on"
     done = desk.run("ctl", "hangup", "--json")
     assert (done.code, done.result["call"]["state"]) == (0, "ended")
-    ended = talking.finish(timeout=10)
+    ended = talking.finish()
     assert (ended.code, ended.named("call")[-1]["by"]) == (0, "local")
 
 
@@ -43,7 +43,7 @@ def test_mute_is_silence_for_the_far_end(desk: Cli, talking: Running) -> None:
     assert desk.run("ctl", "mute", "--json").result["call"]["muted"] is True
     assert desk.run("ctl", "unmute").stdout == "call1 is no longer muted\n"
     desk.run("ctl", "hangup")
-    assert talking.finish(timeout=10).code == 0
+    assert talking.finish().code == 0
 
 
 def test_digits_go_out(desk: Cli, talking: Running) -> None:
@@ -60,7 +60,7 @@ def test_a_recording_of_both_sides_begins_in_the_middle(desk: Cli, talking: Runn
     wavs.wait_for_growth(lambda: desk.home / "both.wav", 2.0)
     assert desk.run("ctl", "stop-recording").code == 0
     desk.run("ctl", "hangup")
-    assert talking.finish(timeout=10).code == 0
+    assert talking.finish().code == 0
     assert (desk.home / "both.wav").stat().st_mode & 0o777 == 0o600
     wavs.assert_tone(desk.home / "both.wav", 440, seconds=0.5)
 

@@ -194,7 +194,7 @@ def test_nobody_hears_a_microphone_before_the_answer(cli: Cli, starts: Starts, t
         running.wait_for("media", state="flowing")
     assert cli.run("status").code == 0  # takes its time, in which both could be heard
     assert cli.run("ctl", "answer").code == 0
-    assert calling.finish(timeout=20).code == phone.finish(timeout=20).code == 0
+    assert calling.finish().code == phone.finish().code == 0
     for name, path in heard.items():
         samples = samples_of(path.read_bytes()[44:])
         first = next(n for n, sample in enumerate(samples) if abs(sample) > 1000)

@@ -64,7 +64,7 @@ def test_it_rings_first_and_answers_by_itself(hall: Hall) -> None:
 )
 def test_a_program_refuses_by_its_exit_status(hall: Hall, script: str, code: int) -> None:
     hall.listen("--on-call", f"'{hall.program(script)}'")
-    assert hall.call().finish(timeout=20).result["code"] == code
+    assert hall.call().finish().result["code"] == code
 
 
 def test_a_program_answers_by_what_it_was_told(hall: Hall) -> None:
@@ -74,34 +74,34 @@ def test_a_program_answers_by_what_it_was_told(hall: Hall) -> None:
     listener = hall.listen("--on-call", f"'{program}' {told}", "--max-calls", "2")
     calling = hall.call("bob", "--duration", "0.2")
     calling.wait_for("call", state="answered")
-    calling.finish(timeout=20)
-    refused = hall.call("eve").finish(timeout=20).result
+    calling.finish()
+    refused = hall.call("eve").finish().result
     assert refused["code"] == 603
     facts = json.loads(told.read_text())
     assert (facts["v"], facts["state"], facts["remote"], facts["others"]) == (1, "ringing", "sip:eve@there.invalid", [])
     assert facts.keys() == {"v", "call", "state", "account", "local", "remote", "remote_name", "sip_call_id", "others"}
     assert "SIPCLI_CANARY" not in (hall.place / "env").read_text()
     assert (hall.place / "pwd").read_text() == "/\n"
-    assert listener.finish(timeout=20).result["message"] == "2 calls, 1 answered"
+    assert listener.finish().result["message"] == "2 calls, 1 answered"
 
 
 def test_a_caller_who_gives_up_ends_the_program_and_its_children(hall: Hall) -> None:
     pids = hall.place / "pids"
     hall.listen("--on-call", f"'{hall.program(f'sleep 60 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait')}'")
-    hall.call("bob", "--ring-timeout", "1").finish(timeout=20)
+    hall.call("bob", "--ring-timeout", "1").finish()
     assert until(lambda: pids.exists() and all(gone(int(pid)) for pid in pids.read_text().split()))
 
 
 def test_a_program_that_never_says_costs_the_call_only(hall: Hall) -> None:
     hall.listen("--on-call", f"'{hall.program('exec sleep 60')}'", "--ring-timeout", "1")
-    assert hall.call().finish(timeout=20).result["code"] == 480
-    assert hall.call().finish(timeout=20).result["code"] == 480
+    assert hall.call().finish().result["code"] == 480
+    assert hall.call().finish().result["code"] == 480
 
 
 def test_whoever_is_not_allowed_does_not_reach_the_program(hall: Hall) -> None:
     ran = hall.place / "ran"
     hall.listen("--on-call", f"'{hall.program(f'touch {ran}')}'", "--allow", "*@example.com")
-    assert hall.call().finish(timeout=20).result["code"] == 403
+    assert hall.call().finish().result["code"] == 403
     assert not ran.exists()
 
 
@@ -109,7 +109,7 @@ def test_a_program_that_went_away_is_told(hall: Hall) -> None:
     program = hall.program("exit 0")
     listener = hall.listen("--on-call", f"'{program}'")
     program.unlink()
-    assert hall.call().finish(timeout=20).result["code"] == 603
+    assert hall.call().finish().result["code"] == 603
     assert "cannot be run" in listener.wait_for("warning", code="on_call")["message"]
 
 

@@ -33,7 +33,7 @@ def test_T22_a_person_is_asked_and_goes(alice: Cli, bob: Cli, listening: Running
             child.expect_exact("[y]es  [n]o")
             child.send("y")
             child.expect("in call with sip:echo@")
-            sent = sending.finish(timeout=10)
+            sent = sending.finish()
         finally:
             sending.kill()
         assert (sent.code, sent.result["call"]["state"]) == (0, "ended"), sent.stderr
@@ -42,7 +42,7 @@ def test_T22_a_person_is_asked_and_goes(alice: Cli, bob: Cli, listening: Running
         status, said = ended(child)
         assert status == 0, said
         assert child.getecho()
-    assert listening.finish(timeout=10).code == 0
+    assert listening.finish().code == 0
 
 
 def test_T22_a_person_is_asked_and_stays(alice: Cli, bob: Cli, listening: Running) -> None:
@@ -53,7 +53,7 @@ def test_T22_a_person_is_asked_and_stays(alice: Cli, bob: Cli, listening: Runnin
         try:
             child.expect_exact("[y]es  [n]o")
             child.send("n")
-            sent = sending.finish(timeout=10)
+            sent = sending.finish()
         finally:
             sending.kill()
         assert sent.code == 1
@@ -61,7 +61,7 @@ def test_T22_a_person_is_asked_and_stays(alice: Cli, bob: Cli, listening: Runnin
         child.expect("we do not go")
         child.send("h")
         assert ended(child)[0] == 0
-    assert listening.finish(timeout=10).code == 0
+    assert listening.finish().code == 0
 
 
 def test_T22_without_a_terminal_nobody_is_asked(alice: Cli, bob: Cli, listening: Running) -> None:
@@ -72,7 +72,7 @@ def test_T22_without_a_terminal_nobody_is_asked(alice: Cli, bob: Cli, listening:
         sent = bob.run("ctl", "transfer", "echo", "--json")
         assert (sent.code, calling.wait_for("transfer")["state"]) == (1, "refused")
         assert bob.run("ctl", "hangup").code == 0
-        done = calling.finish(timeout=10)
+        done = calling.finish()
     finally:
         calling.kill()
     assert done.code == 0
@@ -103,7 +103,7 @@ def test_a_call_that_is_not_there_is_no_target(bob: Cli, alice: Cli, listening: 
         done = bob.run("ctl", "transfer", "call1", "http://example.com/")
         assert done.code == 1, done.stderr
         bob.run("ctl", "hangup")
-        assert calling.finish(timeout=10).code == 0
+        assert calling.finish().code == 0
     finally:
         calling.kill()
 

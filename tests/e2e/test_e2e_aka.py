@@ -41,8 +41,8 @@ def runs(cli: Cli, folder: Path, shape: Shape, *, seen: int | None = None) -> tu
         f'[providers.card]\ntype = "sim"\n{options}\n'
     )
     try:
-        server.wait_until(lambda: listens(port, "udp"), timeout=10)
-        done = cli.run("register", "ims", "--once", "--json", timeout=15)
+        server.wait_until(lambda: listens(port, "udp"))
+        done = cli.run("register", "ims", "--once", "--json")
         return done, complaint(folder, server)
     finally:
         server.stop()

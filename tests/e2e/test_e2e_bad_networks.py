@@ -83,7 +83,7 @@ def talk(lab: Lab, *, behind: str = "caller", transport: str = "udp", wishes: tu
         callee, "listen", "--json", "--answer", "auto", "--audio", "tone:880", "--record", str(heard[1]),
         "--max-calls", "1",
     )  # fmt: skip
-    listening.wait_for("registration", state="registered", timeout=32)
+    listening.wait_for("registration", state="registered")
     calling = lab.start(
         caller, "call", "sip:bob@sip.test", "--json", "--audio", "tone:440", "--record", str(heard[0]),
         "--duration", str(TALK_S), *wishes,

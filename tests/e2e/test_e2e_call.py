@@ -90,7 +90,7 @@ def test_listen_takes_a_call_from_baresip(cli: Cli, kamailio: Kamailio, bob: Bar
         wavs.wait_for_growth(lambda: bob.heard, 2.5)
         bob.hang_up()
         listening.wait_for("call", state="ended", by="remote")
-        done = listening.finish(timeout=10)
+        done = listening.finish()
     finally:
         listening.kill()
     assert done.code == 0, done.stderr
@@ -111,7 +111,7 @@ def test_listen_takes_a_call_from_sipp(cli: Cli, kamailio: Kamailio, tmp_path: P
         listening.wait_for("ready")
         caller = sipp.call(tmp_path / "sipp", "uac_call", kamailio.address(), "bob", tone=440)
         assert caller.returncode == 0, caller.stdout[-800:]
-        done = listening.finish(timeout=10)
+        done = listening.finish()
     finally:
         listening.kill()
     assert done.code == 0, done.stderr

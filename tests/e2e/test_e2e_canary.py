@@ -71,7 +71,7 @@ def test_T14_the_check_itself_finds_a_core(tmp_path: Path) -> None:
 def test_T14_a_crash_leaves_no_core(cli: Cli, registrar: Registrar, state: str, number: signal.Signals) -> None:
     """Fails without ``forbid_core``; that nobody may read our memory is in ``test_cli_main.py``."""
     argv = [*UNLIMITED, *cli.argv("register", registrar.aor, "-vv", "--trace", str(cli.home / "trace"))]
-    child = pexpect.spawn(argv[0], argv[1:], env=cli.env, cwd=str(cli.home), encoding="utf-8", timeout=15)
+    child = pexpect.spawn(argv[0], argv[1:], env=cli.env, cwd=str(cli.home), encoding="utf-8", timeout=40)
     child.delaybeforesend = None
     try:
         child.expect("Password for .*: ")

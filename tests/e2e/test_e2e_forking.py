@@ -67,7 +67,7 @@ def test_B07_the_first_to_answer_has_the_call_and_the_other_is_called_off(
         bob.say("accept")
         calling.wait_for("call", state="answered")
         assert other.result() == 0, other.why()
-        finished = calling.finish(timeout=15)
+        finished = calling.finish()
         assert finished.code == 0, finished.stderr
         assert [event["state"] for event in finished.named("call") if event["state"] == "ringing"] == ["ringing"]
         wavs.assert_tone(record, 880, seconds=1.5)
@@ -87,7 +87,7 @@ def test_B07_who_answers_too_late_is_acknowledged_and_hung_up(table: Table, kama
         bob.say("accept")
         calling.wait_for("call", state="answered")
         assert other.result() == 0, other.why()
-        finished = calling.finish(timeout=15)
+        finished = calling.finish()
         assert finished.code == 0, finished.stderr
         late = f"sip:late@127.0.0.1:{other.port}"
         assert (sent(calling, "ACK").count(late), sent(calling, "BYE").count(late)) == (1, 1)
@@ -123,7 +123,7 @@ def test_A07_branches_that_ask_at_both_doors_are_answered_in_one_retry(
         assert {name: phone.result() for name, phone in phones.items()} == dict.fromkeys(phones, 0), [
             phone.why() for phone in phones.values()
         ]
-        finished = calling.finish(timeout=15)
+        finished = calling.finish()
         assert finished.code == 0, finished.stderr
         assert len(sent(calling, "INVITE")) == 2
         wavs.assert_tone(record, 600, seconds=1.0)

@@ -74,7 +74,7 @@ def _call_each_other(
             "--duration",
             "3",
         )
-        other = listening.finish(timeout=15)
+        other = listening.finish()
     finally:
         listening.kill()
     assert done.code == 0, done.stderr
@@ -188,7 +188,7 @@ def test_E04_from_baresip_with_ice(cli: Cli, kamailio: Kamailio, coturn: Coturn,
         try:
             listening.wait_for("ready")
             phone.dial("sip:alice@sip.test")
-            done = listening.finish(timeout=20)
+            done = listening.finish()
         finally:
             listening.kill()
         assert done.code == 0, (done.stderr, phone.server.text()[-3000:])

@@ -55,7 +55,7 @@ def _call(tmp_path: Path, homes: Homes, ice: str, duration_s: int = 5) -> tuple[
                 "call", "sip:bob@sip.test", "--json", "--audio", "tone:440", "--record", str(heard["alice"]),
                 "--duration", str(duration_s), timeout=60,
             )  # fmt: skip
-            other = listening.finish(timeout=15)
+            other = listening.finish()
         finally:
             listening.kill()
     finally:

@@ -53,7 +53,7 @@ def test_call_in_with(cli: Cli, kamailio: Kamailio, tmp_path: Path, codec: str) 
         try:
             listening.wait_for("ready")
             phone.dial("sip:alice@sip.test")
-            done = listening.finish(timeout=20)
+            done = listening.finish()
         finally:
             listening.kill()
         assert done.code == 0, done.stderr
@@ -163,7 +163,7 @@ def test_E03_call_in_by_dtls(cli: Cli, start_kamailio: StartKamailio, certs: Pat
         try:
             listening.wait_for("ready")
             phone.dial("sip:alice@sip.test")
-            done = listening.finish(timeout=20)
+            done = listening.finish()
         finally:
             listening.kill()
         assert done.code == 0, done.stderr
@@ -192,7 +192,7 @@ def test_E03_held_and_resumed_by_the_other_side_the_keys_stay(cli: Cli, kamailio
             listening.wait_for("call", state="held")
             phone.say("resume")
             listening.wait_for("call", state="answered")
-            done = listening.finish(timeout=20)
+            done = listening.finish()
         finally:
             listening.kill()
         assert done.code == 0, done.stderr

@@ -85,7 +85,7 @@ ways = pytest.mark.parametrize(("ice", "found"), [("required", {"host", "prflx"}
 def test_E04_call_out(street: Street, tmp_path: Path, kind: str, ice: str, found: set[str]) -> None:
     bob, record = street.bob(kind), tmp_path / "rx.wav"
     wishes = ("--audio", "tone:440", "--record", str(record), "--duration", "4")
-    done = street.start(street.alice(ice), "call", "sip:bob@sip.test", *wishes).finish(timeout=30)
+    done = street.start(street.alice(ice), "call", "sip:bob@sip.test", *wishes).finish()
     assert done.code == 0, (done.stderr, done.result, bob.text()[-3000:])
     assert {event["ice"] for event in done.named("media") if event["state"] == "flowing"} <= found
     wavs.assert_tone(record, 880, seconds=2.0)
@@ -99,7 +99,7 @@ def test_E04_call_in(street: Street, tmp_path: Path, kind: str, ice: str, found:
     bob, record = street.bob(kind), tmp_path / "in.wav"
     listening = street.listens(street.alice(ice), 500, record, "--max-calls", "1", "--duration", "4")
     bob.dial("sip:alice@sip.test")
-    done = listening.finish(timeout=30)
+    done = listening.finish()
     assert done.code == 0, (done.stderr, done.result, bob.text()[-3000:])
     assert {event["ice"] for event in done.named("media") if event["state"] == "flowing"} <= found
     wavs.assert_tone(record, 880, seconds=2.0)

@@ -70,7 +70,7 @@ def test_call_out(rig: Rig, tmp_path: Path, host: str) -> None:
     callee = rig.bob("uas_sdp", {"body": ANSWER})
     record = tmp_path / "rx.wav"
     wishes = ("--audio", "tone:600", "--record", str(record), "--duration", "4", "--dtmf", ",159#")
-    done = rig.table.start(rig.table.person("alice"), "call", "sip:bob@sip.test", *wishes).finish(timeout=20)
+    done = rig.table.start(rig.table.person("alice"), "call", "sip:bob@sip.test", *wishes).finish()
     assert done.code == 0, (done.stderr, callee.why())
     assert callee.result() == 0, callee.why()
     assert [event["code"] for event in done.named("auth.challenged") if event["method"] == "INVITE"] == [407]
@@ -85,7 +85,7 @@ def test_call_in(rig: Rig, tmp_path: Path, host: str) -> None:
     record = tmp_path / "in.wav"
     listening = rig.table.listens(rig.table.person("bob"), 500, record, "--max-calls", "1")
     rig.calls("uac_call", "bob")
-    done = listening.finish(timeout=10)
+    done = listening.finish()
     assert done.code == 0, done.stderr
     wavs.assert_tone(record, 440, seconds=1.5)
 
@@ -95,7 +95,7 @@ def test_digits_of_its(rig: Rig, tmp_path: Path) -> None:
     require("root")
     listening = rig.table.listens(rig.table.person("bob"), 500, tmp_path / "in.wav", "--max-calls", "1")
     rig.calls("uac_dtmf", "bob")
-    done = listening.finish(timeout=10)
+    done = listening.finish()
     assert done.code == 0, done.stderr
     assert "".join(event["digit"] for event in done.named("dtmf") if event["direction"] == "in") == "1590"
 

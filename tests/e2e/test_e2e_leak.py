@@ -64,7 +64,7 @@ def ended(victim: Running) -> Result:
     """His call is over without us; nothing waits for an answer."""
     victim.wait_for("call", state="ended", by="local")
     victim.signal(signal.SIGTERM)
-    return victim.finish(timeout=10)
+    return victim.finish()
 
 
 @CHALLENGES

@@ -135,7 +135,7 @@ def test_messages_reach_the_second_account_while_the_first_waits_for_its_store(
         if not any((e.get("account"), e.get("state")) == ("second", "registered") for e in running.events):
             running.wait_for("registration", account="second", state="registered")
         assert writer.run("message", "sip:bob@sip.test", "are you there?").code == 0
-        assert running.wait_for("message", direction="in", timeout=5)["body"] == "are you there?"
+        assert running.wait_for("message", direction="in")["body"] == "are you there?"
     finally:
         running.leave()
 

@@ -71,7 +71,7 @@ class TestTheyCall:
         running, at = phone("--max-calls", "2")
         succeeds(tmp_path, "uac_sdp", at, body=BAD[what][0], status="488")
         succeeds(tmp_path, "uac_direct", at)
-        done = running.finish(timeout=15)
+        done = running.finish()
         assert done.code == 0, done.stderr
         assert (done.result["calls"], done.result["answered"]) == (2, 1)
         [said] = [told["message"] for told in done.named("warning") if told["code"] == "call_failed"]
@@ -83,7 +83,7 @@ class TestTheyCall:
     ) -> None:
         running, at = phone("--max-calls", "1")
         succeeds(tmp_path, "uac_sdp", at, body=BAD["no common codec"][0], status="488")
-        done = running.finish(timeout=10)
+        done = running.finish()
         assert (done.code, done.result["message"]) == (12, "no codec in common"), done.stderr
 
     @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ class TestTheyCall:
         """SIPp goes on talking after it, and hangs up itself."""
         running, at = phone("--max-calls", "1")
         succeeds(tmp_path, "uac_reinvite", at, body=body, status=status)
-        done = running.finish(timeout=10)
+        done = running.finish()
         assert done.code == 0, done.stderr
         assert done.named("call")[-1]["by"] == "remote"
         held = [told["state"] for told in done.named("call")][1:-1]
@@ -145,7 +145,7 @@ class TestTheyCall:
     ) -> None:
         running, at = phone("--max-calls", "1")
         succeeds(tmp_path, "uac_late", at)
-        done = running.finish(timeout=10)
+        done = running.finish()
         assert (done.code, done.result["answered"]) == (0, 1), done.stderr
         assert "PCMU" in {told["codec"] for told in done.named("media")}
 
@@ -162,7 +162,7 @@ class TestTheyCall:
             finally:
                 if calling.poll() is None:
                     calling.kill()
-            assert listening.finish(timeout=10).code == 0
+            assert listening.finish().code == 0
         finally:
             listening.leave()
 

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("kamailio")]
 @contextmanager
 def terminal(cli: Cli, *arguments: str) -> Iterator[pexpect.spawn]:
     argv = cli.argv(*arguments)
-    child = pexpect.spawn(argv[0], argv[1:], env=cli.env, cwd=str(cli.home), encoding="utf-8", timeout=15, echo=True)
+    child = pexpect.spawn(argv[0], argv[1:], env=cli.env, cwd=str(cli.home), encoding="utf-8", timeout=40, echo=True)
     try:
         yield child
     finally:

@@ -105,7 +105,7 @@ def call_out(rig: Rig, tmp_path: Path, kind: Kind, *words: str, **options: Any) 
     hers, alice, bob = rig.seat(kind, **options)
     record = tmp_path / "rx.wav"
     wishes = ("--audio", "tone:440", "--record", str(record), "--duration", "3", *words)
-    done = hers.start(alice, "call", "sip:bob@sip.test", *wishes).finish(timeout=30)
+    done = hers.start(alice, "call", "sip:bob@sip.test", *wishes).finish()
     assert done.code == 0, (done.stderr, done.result, bob.text()[-2000:])
     wavs.assert_tone(record, 880, seconds=2.0)
     wavs.assert_tone(bob.heard, 440, seconds=2.0)
@@ -120,7 +120,7 @@ def call_in(rig: Rig, tmp_path: Path, kind: Kind, *words: str, **options: Any) -
     record = tmp_path / "in.wav"
     listening = hers.listens(alice, 500, record, "--max-calls", "1", "--duration", "3", *words)
     bob.dial("sip:alice@sip.test")
-    done = listening.finish(timeout=30)
+    done = listening.finish()
     assert done.code == 0, (done.stderr, done.result, bob.text()[-2000:])
     wavs.assert_tone(record, 880, seconds=2.0)
     wavs.assert_tone(bob.heard, 500, seconds=2.0)
@@ -182,7 +182,7 @@ def test_D04_bob_sends_us_on(rig: Rig, tmp_path: Path) -> None:
     wavs.wait_for_growth(lambda: tmp_path / "in.wav", 1.0)
     bob.transfer("sip:carol@sip.test")
     assert listening.wait_for("transfer", state="done")["kind"] == "blind"
-    finished = listening.finish(timeout=25)
+    finished = listening.finish()
     assert finished.code == 0, finished.stderr
     assert all(event["srtp_keys"] == "sdes" for event in finished.named("media") if event["state"] == "flowing")
     wavs.assert_tone(tmp_path / "in-2.wav", 660, seconds=2.0)
@@ -214,7 +214,7 @@ def test_held_by_both_and_digits_of_both(rig: Rig, tmp_path: Path, kind: str) ->
     listening.wait_for("dtmf", digit="7")
     wavs.wait_for_growth(lambda: record, record.stat().st_size / 16000 + 3.0)  # half a second may not be written yet
     bob.hang_up()
-    done = listening.finish(timeout=15)
+    done = listening.finish()
     assert done.code == 0, done.stderr
     wavs.assert_last(record, 880, seconds=1.5)
     assert "".join(event["digit"] for event in done.named("dtmf") if event["direction"] == "in") == "159"

@@ -183,11 +183,11 @@ def test_A03_A04_A06_A07_A08_A09_A10_A11_A12_A15_A25_T13_a_shape_by_the_command_
     shape = SHAPES[name]
     port, server = registrar(tmp_path / "sipp", shape, "udp")
     try:
-        server.wait_until(lambda: listens(port, "udp"), timeout=10)
+        server.wait_until(lambda: listens(port, "udp"))
         given = ["--password-file", str(cli.secret("secret", "secret123"))]
         if shape.unanswered:
             given = []  # whoever were asked now could not answer, and the status would be 4
-        done = cli.run("register", f"sip:alice@127.0.0.1:{port}", "--once", "--json", *given, timeout=15)
+        done = cli.run("register", f"sip:alice@127.0.0.1:{port}", "--once", "--json", *given)
         assert "Traceback" not in done.stderr
         assert done.code == shape.status, done.stderr
         assert complaint(tmp_path / "sipp", server) == ""

@@ -49,7 +49,7 @@ def test_C04_a_sips_call_is_over_tls_from_end_to_end(
             *("--record", str(record), "--trace", str(trace)),
         )
         assert done.code == 0, (done.stderr, done.result)
-        assert listening.finish(timeout=10).code == 0
+        assert listening.finish().code == 0
     finally:
         listening.kill()
     wavs.assert_tone(record, 440, seconds=1.0)

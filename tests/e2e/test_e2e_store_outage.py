@@ -103,11 +103,11 @@ def test_T18_a_store_that_is_killed_and_comes_back_sealed(cli: Cli, server: Kama
         assert len(server.contacts("alice")) == 1
         ping(udp_port_of(running), 1)
         bao.restart()
-        running.wait_for("registration", state="retrying", timeout=30)
+        running.wait_for("registration", state="retrying")
         assert "is sealed: somebody has to unseal it" in failed_at(running)
         assert len(server.contacts("alice")) == 1
         bao.unseal()
-        running.wait_for("registration", state="registered", timeout=30)
+        running.wait_for("registration", state="registered")
         assert len(server.contacts("alice")) == 1
         assert "trying" not in told(running)[1:], "it was bound all the time"
         ended(running)
@@ -137,7 +137,7 @@ def test_T18_the_last_good_secret_serves_if_the_policy_says_so(cli: Cli, server:
     running = registering(cli, server, bao, expires=8, more="use_stale = 60")
     try:
         bao.kill()
-        running.wait_for("registration", state="registered", timeout=30)
+        running.wait_for("registration", state="registered")
         last = [event for event in running.events if event["event"] == "auth.provider"][-1]
         assert (last["outcome"], last["secret_ref"]) == ("found", "vault:sip/alice (kept)")
         ended(running)

@@ -209,7 +209,7 @@ def test_the_device_flow_waits_for_the_person_and_goes_on(
     try:
         action = running.wait_for("auth.user_action")
         oidc.person("alice").visit(action["url"], action["user_code"])
-        done = running.finish(timeout=30)
+        done = running.finish()
     finally:
         running.kill()
     assert done.code == 0, done.stderr

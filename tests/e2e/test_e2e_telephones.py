@@ -69,7 +69,7 @@ def call_out(
     record = tmp_path / "rx.wav"
     wishes = ("--audio", "tone:440", "--record", str(record), "--duration", "3", *words)
     calling = table.start(table.person("alice", transport=transport, more=more), "call", LINE.format("bob"), *wishes)
-    done = calling.finish(timeout=30)
+    done = calling.finish()
     assert done.code == 0, (done.stderr, done.result, bob.text()[-2000:])
     wavs.assert_tone(record, 880, seconds=2.0)
     assert done.result["call"]["audio"]["longest_gap_ms"] <= 400
@@ -89,7 +89,7 @@ def call_in(
     alice = table.person("alice", transport=transport, more=more)
     listening = table.listens(alice, 500, record, "--max-calls", "1", "--duration", "3", *words)
     bob.dial(LINE.format("alice"))
-    done = listening.finish(timeout=30)
+    done = listening.finish()
     assert done.code == 0, (done.stderr, done.result, bob.text()[-2000:])
     wavs.assert_tone(record, 880, seconds=2.0)
     bob.stop()
@@ -138,7 +138,7 @@ def test_held_by_us_and_resumed(table: Table, tmp_path: Path, kind: str) -> None
     assert told.code == 0, told.stderr
     calling.wait_for("dtmf", digit="7")
     bob.hang_up()
-    done = calling.finish(timeout=15)
+    done = calling.finish()
     assert done.code == 0, done.stderr
     wavs.assert_last(record, 880, seconds=1.5)
     still_hears(bob, 440)
@@ -161,7 +161,7 @@ def test_held_by_them_and_resumed(table: Table, tmp_path: Path, kind: str) -> No
     assert alice.run("ctl", "dtmf", "7").code == 0
     listening.wait_for("dtmf", digit="7")
     bob.hang_up()
-    done = listening.finish(timeout=15)
+    done = listening.finish()
     assert done.code == 0, done.stderr
     wavs.assert_last(record, 880, seconds=1.5)
     still_hears(bob, 500)
@@ -178,7 +178,7 @@ def test_D04_transferred_by_us(table: Table, tmp_path: Path, kind: str) -> None:
     calling.wait_for("media", state="flowing")
     done = alice.run("ctl", "transfer", LINE.format("carol"), "--json")
     assert (done.code, done.result["call"]["state"]) == (0, "ended"), (done.stdout, bob.text()[-2000:])
-    assert [event["state"] for event in calling.finish(timeout=10).named("transfer")][-1] == "done"
+    assert [event["state"] for event in calling.finish().named("transfer")][-1] == "done"
     wavs.wait_for_growth(lambda: tmp_path / "carol.wav", 3.0)
     bob.hang_up()
     bob.stop()
@@ -199,7 +199,7 @@ def test_D04_transfers_us(table: Table, tmp_path: Path, kind: str) -> None:
     listening.wait_for("media", state="flowing")
     bob.transfer(LINE.format("carol"))
     assert listening.wait_for("transfer", state="done")["kind"] == "blind"
-    finished = listening.finish(timeout=25)
+    finished = listening.finish()
     assert finished.code == 0, finished.stderr
     wavs.assert_tone(tmp_path / "in-2.wav", 660, seconds=2.0)
     table.clear()
@@ -221,7 +221,7 @@ def test_D04_joined_by_us(table: Table, tmp_path: Path, kind: str) -> None:
     done = alice.run("ctl", "transfer", "call1", "--to", "call2", "--json")
     assert done.code == 0, (done.stdout, bob.text()[-2000:])
     assert listening.wait_for("transfer", state="done")["kind"] == "attended"
-    finished = calling.finish(timeout=25)
+    finished = calling.finish()
     assert finished.code == 0, finished.stderr
     wavs.assert_tone(record.with_name("carol-2.wav"), 880, seconds=2.0)
     bob.stop()
@@ -244,7 +244,7 @@ def test_D04_joins_us(table: Table, tmp_path: Path, kind: str) -> None:
     assert alice.wait_for("transfer", state="done")["kind"] == "attended"
     assert carol.wait_for("transfer", state="done")["kind"] == "replaced"
     for listening in (alice, carol):
-        finished = listening.finish(timeout=25)
+        finished = listening.finish()
         assert finished.code == 0, finished.stderr
     wavs.assert_tone(tmp_path / "alice-2.wav", 660, seconds=2.0)
     wavs.assert_tone(tmp_path / "carol-2.wav", 500, seconds=2.0)
@@ -268,7 +268,7 @@ def test_D04_joins_us_when_a_person_agrees(table: Table, tmp_path: Path, kind: s
         carol.expect("go there")
         carol.send("y")
         assert alice.wait_for("transfer", state="done")["kind"] == "replaced"
-        finished = alice.finish(timeout=25)
+        finished = alice.finish()
     assert finished.code == 0, finished.stderr
     wavs.assert_tone(tmp_path / "alice-2.wav", 660, seconds=2.0)
     wavs.assert_tone(tmp_path / "carol-2.wav", 500, seconds=2.0)
@@ -279,7 +279,7 @@ def test_digits_to_them(table: Table, tmp_path: Path, kind: str) -> None:
     require(kind)
     bob = table.phone("bob", 880, kind)
     wishes = ("--dtmf", ",159#", "--duration", "3")
-    done = table.start(table.person("alice"), "call", LINE.format("bob"), *wishes).finish(timeout=20)
+    done = table.start(table.person("alice"), "call", LINE.format("bob"), *wishes).finish()
     assert done.code == 0, done.stderr
     assert bob.pressed() == "159#", bob.text()[-2000:]
 
@@ -294,7 +294,7 @@ def test_digits_of_theirs(table: Table, tmp_path: Path, kind: str) -> None:
     bob.press("1590")
     listening.wait_for("dtmf", digit="0")
     bob.hang_up()
-    done = listening.finish(timeout=15)
+    done = listening.finish()
     assert done.code == 0, done.stderr
     assert "".join(event["digit"] for event in done.named("dtmf") if event["direction"] == "in") == "1590"
 

@@ -37,7 +37,7 @@ def test_D04_baresip_is_transferred_by_us(table: Table, tmp_path: Path) -> None:
     calling.wait_for("call", state="answered")
     done = alice.run("ctl", "transfer", "sip:carol@sip.test", "--json")
     assert (done.code, done.result["call"]["state"]) == (0, "ended"), done.stderr
-    ended = calling.finish(timeout=10)
+    ended = calling.finish()
     assert ended.code == 0, ended.stderr
     assert [event["state"] for event in ended.named("transfer")][-1] == "done"
     wavs.wait_for_growth(lambda: tmp_path / "carol.wav", 3.0)
@@ -61,7 +61,7 @@ def test_D04_baresip_transfers_us(table: Table, tmp_path: Path) -> None:
     bob.transfer("sip:carol@sip.test")
     done = listening.wait_for("transfer", state="done")
     assert (done["kind"], done["direction"], done["code"]) == ("blind", "in", 200)
-    finished = listening.finish(timeout=25)
+    finished = listening.finish()
     assert finished.code == 0, finished.stderr
     wavs.assert_tone(tmp_path / "in.wav", 880, seconds=0.5)
     wavs.assert_tone(tmp_path / "in-2.wav", 660, seconds=2.0)
@@ -79,7 +79,7 @@ def test_T22_baresip_transfers_us_and_nobody_is_there_to_ask(table: Table, tmp_p
     bob.transfer("sip:carol@sip.test")
     refused = listening.wait_for("transfer", state="refused")
     assert (refused["code"], refused["target"]) == (603, "sip:carol@sip.test")
-    assert listening.finish(timeout=15).code == 0
+    assert listening.finish().code == 0
     assert "Incoming call" not in carol.text(), "carol was never called"
     wavs.assert_tone(tmp_path / "in.wav", 880, seconds=0.5)  # then baresip holds the call, as one does
 
@@ -98,7 +98,7 @@ def test_D04_two_callers_are_joined(table: Table, tmp_path: Path) -> None:
     assert listening.wait_for("transfer", state="done")["kind"] == "attended"
     assert callers["carol"].wait_for("transfer", state="done")["kind"] == "replaced"
     for running in callers.values():
-        finished = running.finish(timeout=25)
+        finished = running.finish()
         assert finished.code == 0, finished.stderr
     wavs.assert_tone(tmp_path / "bob-2.wav", 800, seconds=2.0)
     wavs.assert_tone(tmp_path / "carol-2.wav", 440, seconds=2.0)
@@ -114,7 +114,7 @@ def test_D04_sipp_sends_us_on_and_hears_how_it_went(table: Table, kamailio: Kama
     caller = sipp.call(tmp_path / "sipp", "uac_refer", kamailio.address("tcp"), "bob", transport="t1", keys=keys)
     assert caller.returncode == 0, caller.stdout[-800:] + (tmp_path / "sipp" / "errors.log").read_text()
     assert listening.wait_for("transfer", state="failed")["code"] == 486
-    assert listening.finish(timeout=10).code == 0
+    assert listening.finish().code == 0
 
 
 @pytest.mark.real("sipp")
@@ -137,7 +137,7 @@ def test_T22_sipp_sends_us_on_in_vain(
     keys = {"target": target, "status": status}
     caller = sipp.call(tmp_path / "sipp", "uac_refer_refused", kamailio.address(), "bob", keys=keys)
     assert caller.returncode == 0, caller.stdout[-800:] + (tmp_path / "sipp" / "errors.log").read_text()
-    finished = listening.finish(timeout=10)
+    finished = listening.finish()
     assert finished.code == 0, finished.stderr
     assert len({event["call"] for event in finished.named("call")}) == 1, "nobody was called"
 
@@ -156,7 +156,7 @@ def test_D04_we_send_sipp_on(table: Table, tmp_path: Path) -> None:
         done = alice.run("ctl", "transfer", "sip:carol@sip.test", "--control", str(control))
         assert done.code == 0, done.stderr + callee.why()
         assert callee.result() == 0, callee.why()
-        finished = calling.finish(timeout=10)
+        finished = calling.finish()
         assert (finished.code, finished.named("transfer")[-1]["state"]) == (0, "done")
     finally:
         callee.stop()
@@ -174,7 +174,7 @@ def test_A24_a_server_that_challenges_the_refer_is_answered(tmp_path: Path, star
         assert done.code == 1 and "603" in done.result["message"], done.stdout
         assert any("REFER user=alice" in line and line.endswith("verdict=1") for line in server.verdicts())
         assert alice.run("ctl", "hangup").code == 0
-        assert calling.finish(timeout=10).code == 0
+        assert calling.finish().code == 0
     finally:
         table.clear()
 

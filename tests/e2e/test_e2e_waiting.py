@@ -177,6 +177,6 @@ def test_a_device_code_that_nobody_used_is_followed_by_another(
         assert second["user_code"] != first["user_code"]
         assert first["user_code"] in running.stderr
         oidc.person("alice").visit(second["url"], second["user_code"])
-        running.wait_for("registration", state="registered", timeout=20)
+        running.wait_for("registration", state="registered")
     finally:
         running.leave()

@@ -202,7 +202,7 @@ class Nest:
         self._runs += 1
         with (self.folder / f"run{self._runs}.screen").open("w") as screen:
             child = pexpect.spawn(
-                argv[0], list(argv[1:]), env=self.cli.env, cwd=str(self.cli.home), encoding="utf-8", timeout=15,
+                argv[0], list(argv[1:]), env=self.cli.env, cwd=str(self.cli.home), encoding="utf-8", timeout=40,
                 dimensions=(50, 400),
             )  # fmt: skip
             child.delaybeforesend = None
@@ -265,7 +265,7 @@ class Started:
         script = f'exec "$@" > "{self.out}" 2> "{self.err}"'
         child = pexpect.spawn(
             "sh", ["-c", script, "sh", *self._argv], env=self._nest.cli.env, cwd=str(self._nest.cli.home),
-            encoding="utf-8", timeout=15, dimensions=(50, 300),
+            encoding="utf-8", timeout=40, dimensions=(50, 300),
         )  # fmt: skip
         child.delaybeforesend = None
         child.logfile_read = screen

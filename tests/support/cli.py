@@ -179,7 +179,7 @@ class Running:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def finish(self, timeout: float = 20) -> Result:
+    def finish(self, timeout: float = 40) -> Result:
         """Wait for the end and collect everything."""
         code = self.process.wait(timeout)
         for thread in self._threads:

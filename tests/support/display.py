@@ -98,7 +98,7 @@ def display(
         env={**cli.env, "TERM": term, **more},  # type: ignore[arg-type]
         cwd=str(cli.home),
         encoding="utf-8",
-        timeout=15,
+        timeout=40,
         dimensions=(rows, columns),
     )
     child.delaybeforesend = None

@@ -87,7 +87,7 @@ class Baresip:
         self._inside = inside
         argv = ["baresip", "-f", str(directory)]
         self.server = Server(argv if inside is None else inside.command(argv), directory / "baresip.log")
-        self.server.wait_until(lambda: "200 OK" in self.server.text(), timeout=10)
+        self.server.wait_until(lambda: "200 OK" in self.server.text())
 
     @staticmethod
     def available() -> bool:

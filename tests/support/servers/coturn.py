@@ -40,7 +40,7 @@ class Coturn:
             argv if inside is None else inside.command(argv), directory / "turnserver.log", cwd=directory
         )
         ready = partial(accepts, self.port, host)
-        self.server.wait_until(ready if inside is None else partial(inside.run, ready), timeout=10)
+        self.server.wait_until(ready if inside is None else partial(inside.run, ready))
 
     @property
     def stun(self) -> str:

@@ -47,7 +47,7 @@ def forward_to(url: str) -> Callable[[Seen], Answer]:
         headers = {name: value for name, value in seen.headers.items() if name.startswith(("x-", "content-type"))}
         request = urllib.request.Request(url + seen.path, seen.body or None, headers, method=seen.method)
         try:
-            with _direct.open(request, timeout=5) as answer:
+            with _direct.open(request, timeout=20) as answer:
                 return Answer(answer.status, answer.read(), {"Content-Type": "application/json"})
         except urllib.error.HTTPError as error:
             with error:

@@ -33,7 +33,7 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 def _ask(request: urllib.request.Request) -> Any:
     try:
-        with _direct.open(request, timeout=3) as answer:
+        with _direct.open(request, timeout=10) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
@@ -81,7 +81,7 @@ class Kamailio:
         self._inside = inside
         self._argv = argv if inside is None else inside.command(argv)
         self.server = Server(self._argv, directory / "kamailio.log")
-        self.server.wait_until(self._answers, timeout=20)
+        self.server.wait_until(self._answers)
 
     def restart(self) -> None:
         """Stop, and begin anew with an empty memory: as a machine that was rebooted."""
@@ -91,7 +91,7 @@ class Kamailio:
     def begin(self) -> None:
         """After :meth:`stop`, anew."""
         self.server = Server(self._argv, self.directory / "kamailio.log")
-        self.server.wait_until(self._answers, timeout=20)
+        self.server.wait_until(self._answers)
 
     @staticmethod
     def available() -> bool:

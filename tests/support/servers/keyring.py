@@ -104,7 +104,7 @@ class Keyring:
             ["dbus-daemon", "--nofork", f"--config-file={config}"], self.directory / "bus.log", env=dict(self.env)
         )
         self._running.append(bus)
-        bus.wait_until(socket.exists, timeout=10)
+        bus.wait_until(socket.exists)
 
     def _unlock(self, password: str) -> None:
         """gnome-keyring reads the password from stdin; one newline is the empty one, truly empty stdin fails."""
@@ -117,7 +117,7 @@ class Keyring:
         script = f'exec gnome-keyring-daemon --foreground {" ".join(arguments)} --components=secrets < "{typed}"'
         daemon = Server(["sh", "-c", script], self.directory / "keyring.log", env=dict(self.env))
         self._running.append(daemon)
-        daemon.wait_until(self._serves, timeout=15)
+        daemon.wait_until(self._serves)
         typed.unlink()
 
     def _serves(self) -> bool:

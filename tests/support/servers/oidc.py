@@ -39,7 +39,7 @@ class OidcProvider:
 
     def _start(self) -> None:
         self.server = Server(self._argv, self._log)
-        self.server.wait_until(self._answers, timeout=30)
+        self.server.wait_until(self._answers)
 
     def restart(self) -> None:
         """It comes back at the same address and knows none of its tokens: they were in memory."""

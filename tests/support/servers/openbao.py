@@ -76,14 +76,14 @@ class OpenBao:
         try:
             if kept:
                 self._begin()
-            self.server.wait_until(self._answers, timeout=20)
+            self.server.wait_until(self._answers)
             self._fill()
         except BaseException:
             self.stop()
             raise
 
     def _begin(self) -> None:
-        self.server.wait_until(lambda: self.health() == "new", timeout=20)
+        self.server.wait_until(lambda: self.health() == "new")
         made = self.call("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
         self._key, self.root = made["keys"][0], made["root_token"]
         self.unseal()
@@ -93,7 +93,7 @@ class OpenBao:
         """Killed, and started again on what is on disk: sealed."""
         self.kill()
         self.server = Server(self._argv, self.directory / "bao.log", cwd=self.directory)
-        self.server.wait_until(lambda: self.health() == "sealed", timeout=20)
+        self.server.wait_until(lambda: self.health() == "sealed")
 
     def kill(self) -> None:
         """At once, as by a power cut."""
@@ -162,7 +162,7 @@ class OpenBao:
             line = next(line for line in self.server.text().splitlines() if line.startswith("Unseal Key:"))
             key = line.split(":", 1)[1].strip()
         self.call("PUT", "sys/unseal", {"key": key})
-        self.server.wait_until(self._answers, timeout=20)
+        self.server.wait_until(self._answers)
 
     def stop(self) -> None:
         self.server.stop()

@@ -29,7 +29,7 @@ class PresenceServer:
         argv = ["kamailio", "-DD", "-E", "-a", "no", "-m", "64", "-M", "8", "-Y", str(directory)]
         argv += ["-P", str(directory / "kamailio.pid"), "-f", str(directory / "kamailio.cfg")]
         self.server = Server(argv, directory / "kamailio.log")
-        self.server.wait_until(lambda: accepts(self.port), timeout=20)
+        self.server.wait_until(lambda: accepts(self.port))
 
     @property
     def address(self) -> str:

@@ -68,7 +68,7 @@ class SippCallee:
         self.server = Server(argv, directory / "sipp.log", cwd=directory)
         wanted = f":{self.port:04X} 00000000"  # the local end, and whom it speaks with: nobody
         table = Path("/proc/net/" + ("udp" if transport[0] == "u" else "tcp") + ("6" if ":" in host else ""))
-        self.server.wait_until(lambda: wanted in table.read_text(), timeout=10)
+        self.server.wait_until(lambda: wanted in table.read_text())
 
     @staticmethod
     def available() -> bool:
