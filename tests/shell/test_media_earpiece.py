@@ -68,7 +68,7 @@ async def test_a_tone_that_ends_outlives_its_call_and_then_the_card_is_free() ->
     ear.play(Cadence(PLANS["eu"]["busy"], seconds=0.1))
     ear.close()
     assert not card.closed
-    await asyncio.wait_for(ear.faded(), 10)
+    await asyncio.wait_for(ear.faded(), 30)
     assert card.closed == 1
     assert dbfs(rms(b"".join(card.played))) == pytest.approx(LEVEL_DBFS, abs=1)
     assert 4 <= len(card.played) <= 5
@@ -83,7 +83,7 @@ async def test_who_is_to_go_does_not_wait_for_the_tone() -> None:
     ear.play(Cadence(PLANS["eu"]["busy"], seconds=60))
     ear.close()
     ear.hush()
-    await asyncio.wait_for(ear.faded(), 10)
+    await asyncio.wait_for(ear.faded(), 30)
     assert card.closed == 1
 
 

@@ -118,7 +118,7 @@ async def test_what_was_gathered_where_we_are_no_more_is_given_back(monkeypatch:
     assert seeking is not None and states == ["checking"]
     moved = await path.move("127.0.0.2", os.urandom)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await given_back.wait()
             await asyncio.wait([seeking])
         assert seeking.cancelled()

@@ -155,7 +155,7 @@ async def test_pacing_keeps_the_grid() -> None:
         session.start()
         arrivals: list[tuple[float, RtpPacket]] = []
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while len(arrivals) < 60:
                     data = await loop.sock_recv(peer, 2048)
                     if not is_rtcp(data):
@@ -226,7 +226,7 @@ async def test_a_peer_elsewhere_is_learnt() -> None:
             for n in range(4):
                 packet = RtpPacket(payload_type=0, sequence=n, timestamp=160 * n, ssrc=9, payload=bytes(160))
                 await loop.sock_sendto(peer, packet.to_bytes(), session.local)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 data = await loop.sock_recv(peer, 2048)
             assert parse_rtp(data).payload_type == 0
             assert session.facts().latched
@@ -360,7 +360,7 @@ async def test_closing_during_digits_and_writes_lets_everybody_go() -> None:
         waiting = [asyncio.create_task(a.dtmf("1234567890")), asyncio.create_task(a.write(bytes(320 * 500)))]
         await until(lambda: _played(b) > 5)
         await a.close()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(30):
             await asyncio.gather(*waiting)
 
 

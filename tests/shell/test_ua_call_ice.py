@@ -108,7 +108,7 @@ async def test_E04_without_rtcp_mux_rtcp_finds_its_own_path(monkeypatch: pytest.
         await until(_connected(a, b))
         assert a.ice is not None
         assert [pair.local.component for pair in a.ice.path.selected] == [1, 2]
-        await until(lambda: a.report(verdict=False).rtt_ms is not None, 15)  # an RTCP report went there and came back
+        await until(lambda: a.report(verdict=False).rtt_ms is not None)  # an RTCP report went there and came back
     finally:
         await a.close()
         await b.close()
@@ -154,7 +154,7 @@ async def test_E04_a_check_that_comes_before_their_answer_is_answered() -> None:
             peer.setblocking(False)
             peer.bind(("127.0.0.1", 0))
             await loop.sock_sendto(peer, bytes(check), ours.local)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 answer = stun.parse_message(await loop.sock_recv(peer, 2048))
     finally:
         await ours.close()
@@ -294,7 +294,7 @@ async def test_E04_without_consent_nothing_is_sent_any_more() -> None:
         for wire in b.ice.path._main.values():
             wire.send = wire.transport.sendto = lambda *_: None  # type: ignore[method-assign,assignment]
         seen = _packets(b)
-        await until(lambda: states[-1] == "lost", 10)
+        await until(lambda: states[-1] == "lost")
         after = _packets(b)
         assert after > seen  # b is there, and hears; it only does not say so any more
         unsent = a.ice.path.unsent

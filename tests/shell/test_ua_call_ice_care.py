@@ -130,9 +130,9 @@ async def test_E04_lost_consent_is_told_and_ice_begins_anew(monkeypatch: pytest.
         desk = up.theirs.media.ice.path._desk
         deaf = desk.sessions.copy()
         desk.sessions.clear()  # they hear our audio, and answer no check of this session
-        await until(lambda: any(notice.code == "ice-lost" for notice in up.told("warning")), 10)
+        await until(lambda: any(notice.code == "ice-lost" for notice in up.told("warning")))
         del deaf
-        await until(lambda: _settled(up.ours), 10)
+        await until(lambda: _settled(up.ours))
         heard = up.theirs.session.report(verdict=False).rx.packets
         await until(lambda: up.theirs.session.report(verdict=False).rx.packets > heard + 10)
 

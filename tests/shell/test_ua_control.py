@@ -185,7 +185,7 @@ async def test_T34_a_client_that_does_not_read_is_sent_away_and_stalls_nobody(pl
             except (BlockingIOError, BrokenPipeError):
                 pass
             assert (await ask(place / "s", b'{"id":1,"command":"ping"}\n'))[0]["ok"]
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while server._clients:
                     await asyncio.sleep(0.01)
             lazy.close()
@@ -214,7 +214,7 @@ async def test_T34_a_client_that_never_ends_its_line_is_sent_away(place: Path) -
         async with serving(place / "s"):
             reader, writer = await asyncio.open_unix_connection(place / "s")
             end = asyncio.create_task(reader.read())
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not end.done():
                     writer.write(b"x")
                     await asyncio.wait([end], timeout=0.01)

@@ -32,7 +32,7 @@ def on_loop(main: Callable[[CountingLoop, Inbox], Any]) -> None:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not holds():
             await asyncio.sleep(0)
 

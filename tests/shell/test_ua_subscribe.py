@@ -92,7 +92,7 @@ async def test_D05_waiting_messages_are_read_one_by_one() -> None:
         await eventually(lambda: bool(notifier.requests("SUBSCRIBE")))
         notifier.notify("message-summary", "active;expires=600", b"Messages-Waiting: yes\r\nVoice-Message: 1/2\r\n")
         notifier.notify("message-summary", "active;expires=600", b"Messages-Waiting: no\r\n")
-        await asyncio.wait_for(subscription.accepted(), 5)
+        await asyncio.wait_for(subscription.accepted(), 30)
         first, second = await anext(subscription), await anext(subscription)
         assert isinstance(first.content, MessageSummary)
         assert (first.content.waiting, first.content.counts[0].new, second.content) == (True, 1, MessageSummary(False))
@@ -163,7 +163,7 @@ async def test_D04_the_end_of_it_is_an_exception_when_it_is_for_good(reason: str
         subscription = await account.subscribe("bob", "presence")
         await eventually(lambda: bool(notifier.requests("SUBSCRIBE")))
         notifier.notify("presence", "pending")
-        await asyncio.wait_for(subscription.accepted(), 5)
+        await asyncio.wait_for(subscription.accepted(), 30)
         notifier.notify("presence", f"terminated;reason={reason}")
         with pytest.raises(error, match=reason):
             async for _ in subscription:
@@ -175,7 +175,7 @@ async def test_D04_489_says_what_there_is_instead() -> None:
         notifier.answer = lambda request: response(request, 489, "Bad Event", "Allow-Events: presence, dialog")
         subscription = await account.subscribe("bob", "mwi")
         with pytest.raises(Refused, match="489") as caught:
-            await asyncio.wait_for(subscription.accepted(), 5)
+            await asyncio.wait_for(subscription.accepted(), 30)
         assert caught.value.hint == "the server notifies of: presence, dialog"
 
 
@@ -194,7 +194,7 @@ async def test_D05_a_publication_is_modified_and_taken_back() -> None:
         count = iter(range(1, 9))
         notifier.answer = lambda request: response(request, 200, "OK", f"SIP-ETag: e{next(count)}", "Expires: 600")
         async with await account.publish("presence", "<a/>", "application/pidf+xml") as publication:
-            await asyncio.wait_for(publication.modify("<b/>"), 5)
+            await asyncio.wait_for(publication.modify("<b/>"), 30)
         first, second, last = notifier.requests("PUBLISH")
         assert (first.body, second.body, last.body) == (b"<a/>", b"<b/>", b"")
         assert (second.header("sip-if-match"), last.header("sip-if-match"), last.header("expires")) == ("e1", "e2", "0")
@@ -206,12 +206,12 @@ async def test_D05_a_publication_that_is_refused_raises() -> None:
     async with served() as (notifier, account, _):
         notifier.answer = lambda request: response(request, 489, "Bad Event")
         with pytest.raises(Refused, match="489"):
-            await asyncio.wait_for(account.publish("nothing", b"x", "text/plain"), 5)
+            await asyncio.wait_for(account.publish("nothing", b"x", "text/plain"), 30)
 
 
 async def test_D05_is_composing_goes_out_and_comes_in_quietly() -> None:
     async with served() as (notifier, account, notices):
-        await asyncio.wait_for(account.composing("bob"), 5)
+        await asyncio.wait_for(account.composing("bob"), 30)
         (sent,) = notifier.requests("MESSAGE")
         composing = "application/im-iscomposing+xml"
         assert (sent.header("content-type"), b"<state>active</state>" in sent.body) == (composing, True)

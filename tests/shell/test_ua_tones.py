@@ -332,7 +332,7 @@ async def test_a_bell_that_is_silenced_before_it_is_open_never_rings(cards: Card
     async with site(right()) as s:
         tones = CallTones(s.agent, EU)
         call = object.__new__(Call)
-        async with asyncio.timeout(10), tones.ringing(call):
+        async with asyncio.timeout(30), tones.ringing(call):
             pass
         assert all(card.closed and not card.played for card in cards.opened)
         await tones.close()
