@@ -153,12 +153,11 @@ async def _bind(run: Run, agent: UserAgent, account: AccountConfig, *, retry_now
 
 async def _open(agent: UserAgent, port: int) -> None:
     """Listen for everybody, by UDP and TCP, on *port*; 0 takes one that both have free."""
-    for transport in ("udp", "tcp"):
-        try:
-            _, port = await agent.endpoint.listen(transport, "0.0.0.0", port)  # noqa: S104  # calls come from anywhere
-        except NetworkError as error:
-            why = str(error).removeprefix("connect: ")
-            raise NetworkError(why, hint="choose another: --port N") from error.__cause__
+    try:
+        await agent.endpoint.listen_both("0.0.0.0", port)  # noqa: S104  # calls come from anywhere
+    except NetworkError as error:
+        why = str(error).removeprefix("connect: ")
+        raise NetworkError(why, hint="choose another: --port N") from error.__cause__
 
 
 def _account(run: Run, aor: str | None, no_register: bool, said: dict[str, Any]) -> AccountConfig:

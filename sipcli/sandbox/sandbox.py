@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from sipcli.errors import LocalProtocolError, NetworkError
+from sipcli.errors import LocalProtocolError
 from sipcli.sandbox.config import SandboxConfig
 from sipcli.sandbox.location import Binding
 from sipcli.sandbox.phone import CallRecord, Phone
@@ -84,10 +83,11 @@ class Sandbox:
     async def _listen(self, endpoint: Endpoint) -> None:
         """UDP and TCP on one port number, so that a request too large for UDP finds the way (RFC 3261 18.1.1)."""
         config = self.config
-        port = config.port or _free_port(config.host)
-        for transport in ("udp", "tcp"):
-            if transport in config.transports:
-                self._addresses[transport] = await endpoint.listen(transport, config.host, port)
+        if {"udp", "tcp"} <= set(config.transports):
+            self._addresses["udp"] = self._addresses["tcp"] = await endpoint.listen_both(config.host, config.port)
+        else:
+            for transport in set(config.transports) & {"udp", "tcp"}:
+                self._addresses[transport] = await endpoint.listen(transport, config.host, config.port)
         if config.cert_file is not None:
             self._addresses["tls"] = await endpoint.listen("tls", config.host, config.tls_port)
 
@@ -191,18 +191,3 @@ class Sandbox:
             self._phone.on_event(event)
         if self._watcher is not None:
             self._watcher(event)
-
-
-def _free_port(host: str) -> int:
-    """A port that is free for TCP and for UDP."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for _ in range(50):
-        with socket.socket(family, socket.SOCK_STREAM) as stream, socket.socket(family, socket.SOCK_DGRAM) as datagram:
-            stream.bind((host, 0))
-            port: int = stream.getsockname()[1]
-            try:
-                datagram.bind((host, port))
-            except OSError:
-                continue
-            return port
-    raise NetworkError(f"no port of {host} is free for both TCP and UDP")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from sipcli.errors import NetworkError, TlsError
-from sipcli.ua.net.listener import MAX_ACCEPTED, party_of
+from sipcli.ua.net.listener import MAX_ACCEPTED, Listener, party_of
 from sipcli.ua.net.resolve import Candidate
 from sipcli.ua.net.stream import FIRST_OCTET, MAX_UNSENT, MESSAGE_TIME, StreamConnection
 from sipcli.ua.net.transport import Transports
@@ -311,6 +313,37 @@ async def test_a_port_that_is_taken(ways: Transports) -> None:
         await ways.listen("tcp", "127.0.0.1", port)
     with pytest.raises(TlsError, match="a certificate is needed"):
         await ways.listen("tls", "127.0.0.1", 0)
+
+
+async def test_a_port_that_udp_and_tcp_both_have_free(ways: Transports, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel gives one that is free for the first of them: "any port" was then said to be in use."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        half = taken.getsockname()[1]
+        kernels = itertools.chain([half, half], itertools.repeat(0))
+
+        def listener(loop: asyncio.AbstractEventLoop, host: str, port: int, **more: Any) -> Listener:
+            return Listener(loop, host, port or next(kernels), **more)
+
+        monkeypatch.setattr("sipcli.ua.net.transport.Listener", listener)
+        host, port = await ways.listen_both("127.0.0.1", 0)
+        assert port != half
+        assert ways.listening == [("udp", host, port), ("tcp", host, port)], "what was tried before is closed"
+        with pytest.raises(NetworkError, match=f"cannot bind UDP 127.0.0.1 port {half}"):
+            await ways.listen_both("127.0.0.1", half)
+        assert len(ways.listening) == 2
+
+
+async def test_no_port_that_udp_and_tcp_both_have_free(ways: Transports, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        half = taken.getsockname()[1]
+        monkeypatch.setattr(
+            "sipcli.ua.net.transport.Listener", lambda loop, host, _, **more: Listener(loop, host, half, **more)
+        )
+        with pytest.raises(NetworkError, match=r"no port of 127\.0\.0\.1 is free for both UDP and TCP"):
+            await ways.listen_both("127.0.0.1", 0)
+    assert not ways.listening
 
 
 # --- TLS -------------------------------------------------------------------------------------

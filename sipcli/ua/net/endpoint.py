@@ -120,6 +120,10 @@ class Endpoint:
         """Bind and take what comes; port 0 takes any.  Raises NetworkError."""
         return await self.transports.listen(transport, host, port)
 
+    async def listen_both(self, host: str, port: int) -> Address:
+        """The same by UDP and TCP, on one port."""
+        return await self.transports.listen_both(host, port)
+
     @property
     def listening(self) -> list[tuple[Transport, str, int]]:
         return self._transports.listening if self._transports is not None else []

@@ -29,6 +29,7 @@ from sipcli.ua.net.udp import Sink, UdpSocket
 __all__ = ["EndpointConfig", "Transports"]
 
 MAX_ENDED: Final = 64
+_TRIES: Final = 64
 """Connections whose end is remembered."""
 
 _PoolKey: TypeAlias = tuple[Candidate, str | None, TlsSettings | None]
@@ -250,6 +251,18 @@ class Transports:
             raise NetworkError(f"connect: cannot listen on {where}: {error_words(error)}") from error
         self._listeners.append((transport, listener))
         return listener.address
+
+    async def listen_both(self, host: str, port: int) -> Address:
+        """UDP and TCP on one *port* (0: any that both have free).  Raises NetworkError."""
+        for _ in range(_TRIES):
+            _, chosen = await self.listen("tcp", host, port)
+            try:
+                return await self.listen("udp", host, chosen)
+            except NetworkError:
+                await self._listeners.pop()[1].close()
+                if port:
+                    raise
+        raise NetworkError(f"connect: no port of {host} is free for both UDP and TCP")
 
     def _bind_udp(self, host: str, port: int) -> UdpSocket:
         try:
