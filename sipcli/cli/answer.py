@@ -16,6 +16,7 @@ from sipcli.cli.parameters import GlobalOptions, Verb, control_option
 from sipcli.cli.runtime import Outcome, Run, run_verb
 from sipcli.cli.status import each_answer
 from sipcli.cli.who import check_password_file
+from sipcli.cli.words import answer_command
 from sipcli.credentials import Cancelled, CancelSignal, CredentialRequest, NotFound, PasswordCredentials, Secret
 from sipcli.errors import AuthAbandoned, ConfigError, NoCredentials, Refused
 from sipcli.plugins import make_provider
@@ -90,7 +91,7 @@ def command(
             return Outcome("not_waiting", str(error), ExitStatus.OTHER, hint="look how it goes: sipcli status")
         finally:
             secret.wipe()
-        return _verdict(only, answer)
+        return _verdict(only, answer, answer_command(only.account, control))
 
     return run_verb("auth", options, body)
 
@@ -107,7 +108,7 @@ def _waiting(run: Run, control: Path | None) -> list[_Waiting]:
 def _nobody(name: str | None, waiting: list[_Waiting]) -> Outcome:
     who = f"no sipcli of yours waits for the password of {name}" if name else "no sipcli of yours waits for a password"
     others = "; ".join(map(str, waiting))
-    hint = f"these wait: {others}" if others else "look how it goes: sipcli status"
+    hint = f"these wait: {others}" if others else "look how it goes: sipcli status; if it has a --control PATH, name it"
     return Outcome("not_waiting", who, ExitStatus.OTHER, hint=hint)
 
 
@@ -144,12 +145,12 @@ def _read(run: Run, path: str) -> Secret:
     return found.password
 
 
-def _verdict(waiting: _Waiting, answer: dict[str, Any]) -> Outcome:
-    """What the server said, and the exit status of that."""
+def _verdict(waiting: _Waiting, answer: dict[str, Any], again: str) -> Outcome:
+    """What the server said, and the exit status of that; *again* is what to type for one more try."""
     outcome, code, reason = str(answer.get("outcome")), answer.get("code"), plain(str(answer.get("reason") or ""))
     said = f"{code} {reason}".strip() if code else reason or "no answer"
     more = {key: answer.get(key) for key in ("account", "code", "reason", "expires_s")}
-    who, again = f"sip:{waiting.bare}", f"sipcli auth answer {waiting.account}"
+    who = f"sip:{waiting.bare}"
     match outcome:
         case "registered":
             lasts = f" for {answer['expires_s']} s" if answer.get("expires_s") is not None else ""

@@ -168,6 +168,7 @@ class Run:
         from sipcli.cli.control import ControlDesk
 
         self._control = ControlDesk(self, agent)
+        self.talker.control = control
         async with self._control.open(control):
             agent.waits = lambda: not self.options.no_input and not self.terminal.available
             yield

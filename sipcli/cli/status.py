@@ -11,6 +11,7 @@ import click
 from sipcli.cli.controlclient import RunningSipcli, find_running
 from sipcli.cli.parameters import GlobalOptions, control_option, verb
 from sipcli.cli.runtime import Outcome, Run, run_verb
+from sipcli.cli.words import answer_command
 from sipcli.errors import ConfigError, NetworkError
 from sipcli.observe.text import quoted, safe_text
 
@@ -28,10 +29,13 @@ def command(options: GlobalOptions, control: Path | None) -> int:
         for _, answer in answers:
             told = {key: value for key, value in answer.items() if key not in ("v", "id", "ok")}
             run.console.event("status", told)
-            for line in _words(told):
+            for line in _words(told, control):
                 run.console.data(line)
         count = {"processes": len(answers)}
-        return Outcome("shown", "" if answers else "no sipcli of yours is running and can be asked", more=count)
+        if answers:
+            return Outcome("shown", more=count)
+        hint = "one that was started with --control PATH: sipcli status --control PATH"
+        return Outcome("shown", "no sipcli of yours is running and can be asked", hint=hint, more=count)
 
     return run_verb("status", options, body)
 
@@ -52,8 +56,8 @@ def each_answer(run: Run, control: Path | None, command: str) -> list[tuple[Runn
     return answers
 
 
-def _words(status: dict[str, Any]) -> list[str]:
-    """For people: the process, then a line for each account and call."""
+def _words(status: dict[str, Any], control: Path | None) -> list[str]:
+    """For people: the process, then a line for each account and call; *control* as ``--control`` named it."""
     lines = [f"sipcli {status.get('verb')}, process {status.get('pid')}, version {status.get('version')}"]
     waiting = {entry["account"]: entry for entry in status.get("waiting", ())}
     for account in status.get("accounts", ()):
@@ -63,7 +67,7 @@ def _words(status: dict[str, Any]) -> list[str]:
         if entry := waiting.get(account["account"]):
             refused = f", the last one was refused ({entry['refused']})" if entry.get("refused") else ""
             realm = quoted(entry["realm"])
-            line += f" for the password of realm {realm}{refused}; sipcli auth answer {account['account']}"
+            line += f" for the password of realm {realm}{refused}; {answer_command(account['account'], control)}"
         lines.append(line)
     calls = status.get("calls", ())
     return lines + [f"  {c['call']:<16} {c['direction']:<3} {safe_text(c['remote'])} {c['state']}" for c in calls]

@@ -8,14 +8,16 @@ the whole line once more.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from sipcli.cli.console import Style
 from sipcli.observe.text import quoted, safe_text
 from sipcli.ua.failures import answered
 
-__all__ = ["Sentence", "Talker"]
+__all__ = ["Sentence", "Talker", "answer_command"]
 
 Fields: TypeAlias = Mapping[str, Any]
 
@@ -35,6 +37,8 @@ class Talker:
         """*aors*: account name to address; *can_ask*: could a person be asked here and now?"""
         self._aors = dict(aors or {})
         self._can_ask = can_ask
+        self.control: Path | None = None
+        """The control socket, where it is not the usual one."""
         self._registration: dict[str, tuple[Any, ...]] = {}
         self._tell: Mapping[str, Callable[[Fields], Sentence | None]] = {
             "ready": _ready,
@@ -91,11 +95,16 @@ class Talker:
             account = fields["account"]
             aor, realm = str(self._aors.get(account, account)), quoted(fields.get("realm") or "")
             refused = f"the password was refused ({fields['refused']}); " if fields.get("refused") else ""
-            words = f"{refused}{aor} waits for its password (realm {realm}); give it with: sipcli auth answer {account}"
-            return Sentence(words, Style.WARN)
+            give = answer_command(str(account), self.control)
+            return Sentence(f"{refused}{aor} waits for its password (realm {realm}); give it with: {give}", Style.WARN)
         if self._can_ask() or not fields.get("at_terminal"):
             return None  # the prompt itself says so; or a window does
         return Sentence(f"{fields['provider']} needs a person, and nobody can be asked here", Style.WARN)
+
+
+def answer_command(account: str, control: Path | None) -> str:
+    """What a person types elsewhere; *control* is the socket where it is not the usual one, and has to be named."""
+    return f"sipcli auth answer {account}" + ("" if control is None else f" --control {shlex.quote(str(control))}")
 
 
 def _waits(aor: str, fields: Fields) -> Sentence:

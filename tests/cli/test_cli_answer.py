@@ -125,7 +125,10 @@ def test_a_socket_may_be_named_and_is_refused_where_it_cannot_be(cli: Cli, addre
     running = cli.start("register", address, "--json", "--control", str(place / "ops"))
     try:
         running.wait_for("registration", state="waiting", reason="a person is awaited")
-        assert cli.run("status", "--control", str(place / "ops")).code == 0
+        told = cli.run("status", "--control", str(place / "ops"))
+        assert (told.code, told.stdout.rstrip().endswith(f" --control {place / 'ops'}")) == (0, True), told
+        wrong = cli.run("auth", "answer", "--control", str(place / "ops"), "--password-file", "-", stdin=f"{CANARY}\n")
+        assert (wrong.code, wrong.stderr.rstrip().endswith(f" --control {place / 'ops'}")) == (3, True), wrong
     finally:
         running.leave()
     place.chmod(0o777)

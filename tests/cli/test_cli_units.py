@@ -311,6 +311,17 @@ class TestTalker:
         assert sentence is not None
         assert sentence.text == "prompt needs a person, and nobody can be asked here"
 
+    @pytest.mark.parametrize(("control", "more"), [(None, ""), ("/run/sip cli/ops", " --control '/run/sip cli/ops'")])
+    def test_who_waits_elsewhere_is_told_with_the_socket_that_has_to_be_named(
+        self, control: str | None, more: str
+    ) -> None:
+        talker = Talker()
+        talker.control = None if control is None else Path(control)
+        needed = {"account": "ops", "provider": "prompt", "expires_in_s": None, "realm": "r"}
+        sentence = talker.sentence("auth.needed", needed)
+        assert sentence is not None
+        assert sentence.text.endswith(f"give it with: sipcli auth answer ops{more}")
+
     def test_a_person_who_is_asked_in_a_window_is_not_called_absent(self) -> None:
         fields = {"challenge": "c", "provider": "window", "expires_in_s": 120.0, "at_terminal": False}
         assert Talker(can_ask=lambda: False).sentence("auth.needed", fields) is None

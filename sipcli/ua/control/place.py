@@ -48,7 +48,8 @@ def check_directory(path: Path, *, private: bool) -> None:
     finally:
         os.close(descriptor)
     if seen.st_uid != os.geteuid():
-        raise ConfigError(f"{path} belongs to user {seen.st_uid}, not to us ({os.geteuid()})", hint="remove it")
+        hint = "run this as that user, or name another place: --control PATH"
+        raise ConfigError(f"{path} belongs to user {seen.st_uid}, not to us ({os.geteuid()})", hint=hint)
     forbidden = 0o077 if private else 0o022
     if seen.st_mode & forbidden:
         mode = stat.S_IMODE(seen.st_mode)
