@@ -27,7 +27,9 @@ def find_impostor(response: Response, carried: Sequence[RealmState], now: float)
     """The state whose server failed to prove that it knows our secret; None if nobody lied.
 
     Takes each ``nextnonce`` on the way: the proof goes on with it.  A server that
-    sends no ``rspauth`` proves nothing and is not blamed for it: most do not.
+    sends no ``rspauth`` proves nothing and is not blamed for it: most do not.  But
+    then its ``nextnonce`` is taken from the answer to a REGISTER only: any other
+    may be of whoever we called, and a nonce of his choice is what he wants signed.
     """
     for header, proxy in (("Authentication-Info", False), ("Proxy-Authentication-Info", True)):
         for value in response.all(header):
@@ -38,7 +40,7 @@ def find_impostor(response: Response, carried: Sequence[RealmState], now: float)
             rspauth = info.get("rspauth")
             if rspauth is not None and not state.proof.vouches(state.sent, rspauth, response.body):
                 return state
-            if "nextnonce" in info:
+            if "nextnonce" in info and (rspauth is not None or state.sent.method == "REGISTER"):
                 state.proof.continued(info["nextnonce"], now)
     return None
 

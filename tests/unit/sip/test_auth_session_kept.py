@@ -271,12 +271,29 @@ def test_A14_with_auth_int_the_servers_proof_covers_its_body(said: str) -> None:
 
 def test_A14_a_proxy_says_it_in_a_header_of_its_own() -> None:
     rig = Rig(password(GOOD))
-    exchange = rig.exchange("INVITE", call_id="one")
+    exchange = rig.exchange(call_id="one")
     exchange.receive(asks(digest("far", "f1"), proxy=[digest("near", "p1")]))
     far, near = ('nextnonce="f2"', 'nextnonce="p2"')
     rig.session.accepted(exchange, final(200, ("Authentication-Info", far), ("Proxy-Authentication-Info", near)))
-    carried = rig.exchange("BYE", call_id="one").carried()
+    carried = rig.exchange(call_id="one").carried()
     assert {c["header"]: c["nonce"] for c in carried} == {"Authorization": "f2", "Proxy-Authorization": "p2"}
+
+
+@pytest.mark.parametrize("proven", [False, True])
+def test_T01_whoever_is_called_chooses_no_nonce_for_the_bye(proven: bool) -> None:
+    """His 200 may have any header, and our proxy carries it; of the secret he knows nothing.
+
+    Fails without the method in ``find_impostor``.
+    """
+    rig = Rig(password(GOOD), md5_over_udp="allow")
+    exchange = rig.exchange("INVITE", call_id="one")
+    exchange.receive(asks(proxy=[digest()]))
+    info = 'nextnonce="n9"'
+    if proven:
+        sent = exchange.answer()
+        info += f', qop=auth, rspauth="{rspauth(sent, GOOD)}", cnonce="{sent["cnonce"]}", nc={sent["nc"]}'
+    rig.session.accepted(exchange, final(200, ("Proxy-Authentication-Info", info)))
+    assert rig.exchange("BYE", call_id="one").answer()["nonce"] == ("n9" if proven else "n1")
 
 
 def test_A14_info_about_another_answer_is_ignored() -> None:
