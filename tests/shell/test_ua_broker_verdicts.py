@@ -209,6 +209,25 @@ async def test_A04_A25_whoever_we_call_has_nothing_forgotten_that_the_registrar_
 
 
 @stepped
+async def test_A04_A25_what_was_refused_for_a_call_alone_is_asked_for_anew_and_erased_nowhere() -> None:
+    """Nobody registered, so that nobody knows who is right; where it was refused by the registrar, too, he is.
+
+    Fails without ``_is_final`` in ``_discard``.
+    """
+    rig = BrokerRig(keeper := Keeper(password("kept")), FakeProvider(password("typed"), name="q"))
+    registers = rig.challenge(digest())
+    call = rig.challenge(digest(nonce="n2"), how=CALL)
+    await settle()
+    rig.challenge(digest(nonce="n3"), exchange=call)
+    await settle()
+    assert proves(call.answer(), "typed", method="INVITE")
+    assert keeper.forgotten == []
+    rig.challenge(digest(nonce="n4"), exchange=registers)
+    await settle()
+    assert secrets(keeper.forgotten) == ["kept"]
+
+
+@stepped
 async def test_A28_a_token_that_ended_is_renewed_for_a_call_too() -> None:
     """Although the registrar took it."""
     rig = BrokerRig(provider := Keeper(bearer("one"), bearer("two")))

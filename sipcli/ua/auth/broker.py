@@ -232,15 +232,17 @@ class CredentialBroker:
             if source is None or not source.refused:
                 self.cache.refuse(key, credentials)
             if source is not None:
-                self._discard(credentials, source)
+                self._discard(credentials, source, ask.method)
         last = state.rejected[-1]
         return Rejection(provider=provider, username=last.username, status=ask.status)
 
-    def _discard(self, credentials: Credentials, source: Source) -> None:
+    def _discard(self, credentials: Credentials, source: Source, method: str) -> None:
+        """It is not used again; but nobody erases what he keeps for a word that whoever we called may have spoken."""
         self.cache.evict(credentials, source)
-        if source.refused:
-            return
         source.refused = True
+        if source.erased or not _is_final(source.key, method):
+            return
+        source.erased = True
         self._send_feedback("forget", source, lambda request: self.shelf.forget(source.provider, request, credentials))
 
     def _is_verdict(self, key: CacheKey, credentials: Credentials, method: str) -> bool:
@@ -248,9 +250,9 @@ class CredentialBroker:
 
         Not what the registrar took, which alone may take that back: anybody whom we call can answer 407 in its realm,
         and would have our password erased, and our registration lost for want of it.  A token is another matter: it
-        ends by itself, and is renewed.
+        ends by itself, is renewed, and was kept by nobody.
         """
-        return method in _JUDGES or key.scheme == "bearer" or not self.cache.is_registered(key, credentials)
+        return _is_final(key, method) or not self.cache.is_registered(key, credentials)
 
     def refused(self, credentials: Credentials, method: str) -> str | None:
         """*credentials* are wrong, says the answer to a request of *method*; the name of their provider."""
@@ -260,7 +262,7 @@ class CredentialBroker:
         if self._is_verdict(source.key, credentials, method):
             if not source.refused:
                 self.cache.refuse(source.key, credentials)
-            self._discard(credentials, source)
+            self._discard(credentials, source, method)
         return source.provider
 
     def doubted(self, credentials: Credentials) -> str | None:
@@ -341,6 +343,10 @@ class CredentialBroker:
         for job in list(self._feedback):
             self.workers.fetch.withdraw(job)
         self.cache.wipe()
+
+
+def _is_final(key: CacheKey, method: str) -> bool:
+    return method in _JUDGES or key.scheme == "bearer"
 
 
 def _wants_person(failure: ChainFailure) -> bool:

@@ -53,6 +53,7 @@ class Source:
     expires_at: float
     accepted: bool = False
     refused: bool = False
+    erased: bool = False
     remembered: bool = False
 
 
