@@ -11,7 +11,7 @@ from sipcli.sip.authn.digest import choose_qop, make_input, signs
 from sipcli.sip.authn.doors import in_step
 from sipcli.sip.authn.origin import Origin
 from sipcli.sip.authn.pins import Pins
-from sipcli.sip.authn.policy import AuthPolicy
+from sipcli.sip.authn.policy import AuthPolicy, ends_here
 from sipcli.sip.authn.proof import NonceCounter, Proof, ProofCache, Reach
 from sipcli.sip.authn.realm import RealmState, must_yield, state_of
 
@@ -119,6 +119,6 @@ class Authorizer:
 def _may_go(state: RealmState, proof: Proof, origin: Origin, request: Request, now: float) -> bool:
     if state.origin.server != origin.server or not proof.usable(now):
         return False
-    if proof.challenge.scheme == "bearer" and not origin.secure:
+    if proof.challenge.scheme == "bearer" and not (origin.secure and ends_here(proof.challenge, request.method)):
         return False
     return proof.fits(request.method, request.uri_text, request.body)

@@ -24,6 +24,7 @@ __all__ = [
     "Pins",
     "RealmChange",
     "choose",
+    "ends_here",
     "new_realm",
     "shows_acceptance",
 ]
@@ -190,6 +191,14 @@ def new_realm(challenge: Challenge, origin: Origin, policy: AuthPolicy, pins: Pi
     return () if listed else pins.realms_before(challenge, origin)
 
 
+def ends_here(challenge: Challenge, method: str) -> bool:
+    """Does what answers *challenge*, to a request of *method*, go no further than the server that asks?
+
+    Authorization goes on to the other end of whatever is no REGISTER, and whoever reads a token has it.
+    """
+    return challenge.proxy or method == "REGISTER"
+
+
 def _asks(policy: AuthPolicy) -> bool:
     return policy.realm_change == "ask"
 
@@ -204,8 +213,7 @@ def _refusal(
         return GiveUp.UNSUPPORTED, why
     if origin.relays and not pins.knows(challenge, origin):
         return GiveUp.FOREIGN_ORIGIN, "not asked when we called, so it may come from the other end of the call"
-    if challenge.scheme == "bearer" and not challenge.proxy and method != "REGISTER":
-        # Authorization goes on to the other end of whatever is no REGISTER, and whoever reads a token has it.
+    if challenge.scheme == "bearer" and not ends_here(challenge, method):
         return GiveUp.FOREIGN_ORIGIN, "a token for a 401 would go on to whoever is called"
     if stranger:
         return GiveUp.REALM_CHANGED, "not the realm that this server asked for before"

@@ -101,6 +101,16 @@ def test_T09_no_token_goes_on_to_whoever_is_called(method: str) -> None:
     assert exchange.request.get("Proxy-Authorization") == "Bearer abc"
 
 
+def test_T09_a_token_that_the_registrar_took_does_not_go_along_with_a_call() -> None:
+    """Not even to the registrar's own address, behind which somebody may answer.  Fails without ``ends_here``."""
+    rig = Rig(token())
+    exchange = rig.exchange(origin=HOME_TLS)
+    exchange.receive(asks(BEARER))
+    rig.session.accepted(exchange, final(200))
+    assert rig.exchange("INVITE", origin=HOME_TLS).request.find("Authorization") is None
+    assert rig.exchange(origin=HOME_TLS).request.get("Authorization") == "Bearer abc"
+
+
 def test_A04_A28_a_stale_digest_beside_it_does_not_make_a_refused_token_good() -> None:
     """It went out four times.  Fails without the scheme in ``hear``'s look at ``stale``."""
     rig = Rig(token())
