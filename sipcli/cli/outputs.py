@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from sipcli.cli.environment import Environment
 from sipcli.cli.parameters import GlobalOptions
+from sipcli.errors import ConfigError
 
 if TYPE_CHECKING:
     from sipcli.cli.tracefile import TraceFile
     from sipcli.observe.ladder import Ladder
 
-__all__ = ["Outputs"]
+__all__ = ["Outputs", "begin_key_log"]
 
 
 class Outputs:
@@ -37,7 +38,7 @@ class Outputs:
             from sipcli.cli.privatefile import open_private
 
             # Added to, as everybody adds to such a file: others may be writing to it, for a capture that goes on.
-            os.close(open_private(options.keylog, "a key log", keep=True))
+            begin_key_log(open_private(options.keylog, "a key log", keep=True), options.keylog)
             self.key_log = options.keylog.absolute()
         if options.ladder:
             from sipcli.observe.ladder import Ladder
@@ -61,3 +62,19 @@ class Outputs:
         """What was written is on the disk."""
         if self._trace is not None:
             self._trace.close()
+
+
+def begin_key_log(descriptor: int, path: Path) -> None:
+    """Write a first line, a comment, and close: OpenSSL, which writes the others, tells nobody that a disk is full.
+
+    Raises ConfigError where it is.
+    """
+    try:
+        os.write(descriptor, b"# keys of sipcli\n")
+    except OSError as error:
+        raise ConfigError(
+            f"the key log {path} cannot be written: {error.strerror}",
+            hint="make room, name another place, or leave --keylog out",
+        ) from None
+    finally:
+        os.close(descriptor)

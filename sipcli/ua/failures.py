@@ -82,6 +82,7 @@ _HINTS = {
 _OFFLINE = "is this machine on a network? sipcli doctor says whom it asks for names"
 _BETTER_HINTS = {
     "the certificate there is for": "call the server by a name that its certificate has: --registrar sip:NAME",
+    "the key log": "make room, name another place, or leave --keylog out",
     "has expired": "its owner must renew it; or is the clock of this machine wrong?",
     "is not trusted": "if you know the authority that signed it, name that: --ca FILE",
     "network is unreachable": _OFFLINE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,3 +82,26 @@ def test_T31_the_environment_is_ignored_beside_it(cli: Cli, secure: str, tmp_pat
     assert done.code == 0, done.stderr
     assert "can read what goes over TLS" not in done.stderr
     assert not (tmp_path / "environment").exists()
+
+
+@pytest.mark.parametrize(
+    ("blocks", "status", "words"),
+    [
+        (0, 2, "the key log {path} cannot be written: "),  # known at the start: nothing is sent
+        (1, 7, "the key log cannot be written: its disk is full, most likely"),  # 512 octets, and a handshake has more
+    ],
+)
+def test_a_full_disk_is_a_sentence(blocks: int, status: int, words: str, cli: Cli, secure: str, tmp_path: Path) -> None:
+    """The kernel refuses (``ulimit -f``), as where a disk is full; no module's cache may be cut short by it."""
+    path = tmp_path / "keys"
+    cli.env["PYTHONDONTWRITEBYTECODE"] = "1"
+    argv = cli.argv("options", secure, "--ca", str(certificates().ca_file), "--keylog", str(path))
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -f {blocks} && exec "$@"', "sh", *argv],
+        env=cli.env, cwd=cli.home, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=40, check=False,
+        start_new_session=True,
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr
+    sentence, step = done.stderr.splitlines()[-2:]
+    assert words.format(path=path) in sentence
+    assert step.strip() == "make room, name another place, or leave --keylog out"

@@ -189,6 +189,8 @@ def _facts(connection: ssl.SSLObject, certificate: Mapping[str, Any]) -> TlsFact
 
 def handshake_error(error: Exception, domain: str) -> TlsError:
     """One sentence about a handshake that failed."""
+    if _spoilt_by_key_log(error):
+        return TlsError(_KEY_LOG_FULL)
     if isinstance(error, ssl.SSLCertVerificationError):
         return TlsError(f"tls: the certificate of {domain} is not trusted: {error.verify_message}")
     return TlsError(f"tls: no handshake with {domain}: {error_words(error)}")
@@ -199,6 +201,8 @@ def parting_words(error: Exception) -> str:
 
     With TLS 1.3 a server looks at our certificate when we think that all is well, and says so in an alert.
     """
+    if _spoilt_by_key_log(error):
+        return _KEY_LOG_FULL
     if not isinstance(error, ssl.SSLError) or not error.reason or "ALERT" not in error.reason:
         return f"lost: {error_words(error)}"
     if "CERTIFICATE_REQUIRED" in error.reason:
@@ -208,10 +212,23 @@ def parting_words(error: Exception) -> str:
     return f"tls: the server ended it: {error_words(error)}"
 
 
+_KEY_LOG_FULL = "tls: the key log cannot be written: its disk is full, most likely"
+
+
+def _spoilt_by_key_log(error: Exception) -> bool:
+    """OpenSSL leaves what became of the key log to whatever reads or writes next, as an error of its input and output.
+
+    All else goes in and out by memory, where there is none.
+    """
+    return isinstance(error, ssl.SSLError) and error.library == "BIO"
+
+
 def error_words(error: Exception) -> str:
     """What the system says about *error*, in lower case, without numbers and class names."""
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
+    if isinstance(error, ssl.SSLError):  # its number is OpenSSL's own, and none of the system's
+        return str(error.strerror or error).partition(" (_ssl.c")[0].lower()
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
     if isinstance(error, ConnectionResetError):

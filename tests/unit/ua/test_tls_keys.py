@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sipcli.errors import TlsError
-from sipcli.ua.net.tls import TlsSettings, client_context, server_context, web_context
+from sipcli.ua.net.tls import TlsSettings, client_context, error_words, server_context, web_context
 from tests.support.certs import certificates
 from tests.support.real import require
 
@@ -52,3 +52,11 @@ def test_T31_the_keys_of_a_turn_server_go_where_no_environment_says(
         assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
     with pytest.raises(OSError):
         web_context(tmp_path / "no.pem")
+
+
+def test_the_number_of_a_tls_error_is_not_one_of_the_system() -> None:
+    """5 is SSL_ERROR_SYSCALL, and was told as EIO."""
+    error = ssl.SSLError(5, "[BIO] system lib (_ssl.c:2580)")
+    error.library, error.reason = "BIO", None  # as OpenSSL has it
+    assert error_words(error) == "[bio] system lib"
+    assert error_words(ConnectionRefusedError(111, "Connection refused")) == "connection refused"
