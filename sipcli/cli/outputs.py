@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sipcli.cli.tracefile import TraceFile
     from sipcli.observe.ladder import Ladder
 
-__all__ = ["Outputs", "begin_key_log"]
+__all__ = ["Outputs"]
 
 
 class Outputs:
@@ -38,7 +38,7 @@ class Outputs:
             from sipcli.cli.privatefile import open_private
 
             # Added to, as everybody adds to such a file: others may be writing to it, for a capture that goes on.
-            begin_key_log(open_private(options.keylog, "a key log", keep=True), options.keylog)
+            _begin_key_log(open_private(options.keylog, "a key log", keep=True), options.keylog)
             self.key_log = options.keylog.absolute()
         if options.ladder:
             from sipcli.observe.ladder import Ladder
@@ -64,7 +64,7 @@ class Outputs:
             self._trace.close()
 
 
-def begin_key_log(descriptor: int, path: Path) -> None:
+def _begin_key_log(descriptor: int, path: Path) -> None:
     """Write a first line, a comment, and close: OpenSSL, which writes the others, tells nobody that a disk is full.
 
     Raises ConfigError where it is.
