@@ -21,6 +21,8 @@ from sipcli.sip.syntax.uri import SipUri
 
 __all__ = ["command"]
 
+_SAID = ("keepers", "register_headers")
+"""Of an account, what no file holds."""
 _PLACEHOLDER = re.compile(r"\{[a-z]+\}")
 
 
@@ -150,7 +152,7 @@ def broken_providers(run: Run) -> list[str]:
 
 def account_json(account: AccountConfig, policy: PolicyConfig) -> dict[str, Any]:
     """An account as ``accounts show`` and ``config show`` print it: every key; of its policy what *policy* is not."""
-    shown = {key.name: _value(getattr(account, key.name)) for key in fields(account) if key.name != "keepers"}
+    shown = {key.name: _value(getattr(account, key.name)) for key in fields(account) if key.name not in _SAID}
     shown["100rel"] = shown.pop("reliable")
     shown["realms"] = {
         name: {"username": realm.username, "credentials": list(realm.credentials)}

@@ -40,7 +40,7 @@ def command(
     async def body(run: Run) -> Outcome:
         account = run.account(sender, **said)
         uri = target_uri(target, account)
-        words = await run.in_thread(_read_stdin) if text in (None, "-") else text
+        words = await run.in_thread(_read_stdin) if text is None or text == "-" else _judged(os.fsencode(text))
         async with run.agent([account]) as agent, run.patience(run.options.timeout, f"{uri} did not answer"):
             await agent.account(account.name).message(uri, words, headers=headers)
         return Outcome("sent", f"sent to {uri}")
@@ -54,11 +54,20 @@ def _read_stdin() -> str:
     while (block := os.read(0, _LARGEST + 1)) != b"":
         octets += block
         if len(octets) > _LARGEST:
-            raise ConfigError(f"a message may have {_LARGEST} octets, and this is longer")
+            break
+    return _judged(octets).removesuffix("\n")
+
+
+def _judged(octets: bytes) -> str:
+    """The text that they are.  Raises ConfigError where they are none, or too many."""
+    if len(octets) > _LARGEST:
+        raise ConfigError(f"a message may have {_LARGEST} octets, and this is longer", hint="send it in parts")
     try:
         text = octets.decode()
     except UnicodeDecodeError:
-        raise ConfigError("a message is text in UTF-8, and this is not") from None
+        raise ConfigError(
+            "a message is text in UTF-8, and this is not", hint="convert it: iconv -f latin1 -t utf-8"
+        ) from None
     if not text.strip():
         raise ConfigError("there is nothing to send", hint="give the text as an argument, or on stdin")
-    return text.removesuffix("\n")
+    return text

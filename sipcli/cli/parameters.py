@@ -179,7 +179,7 @@ def account_options(function: _F, *, expires: str = "How long to register for.")
         click.option("--registrar", metavar="URI", help="Server to register with; default: the domain of the address."),
         click.option("--proxy", metavar="URI", help="Outbound proxy."),
         click.option("--username", metavar="NAME", help="For the password; default: the user part of the address."),
-        click.option("--expires", type=click.IntRange(min=1), metavar="S", help=expires),
+        click.option("--expires", type=click.IntRange(1, 2**32 - 1), metavar="S", help=expires),
         click.option("--password-file", metavar="FILE|-", help="Read the password from FILE, or from stdin."),
         click.option("--retry-now", is_flag=True, help="Do not wait until refused secrets are forgotten: try now."),
         click.option(

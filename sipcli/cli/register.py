@@ -14,6 +14,7 @@ from sipcli.cli.console import Style
 from sipcli.cli.parameters import GlobalOptions, account_options, control_option, verb
 from sipcli.cli.restrained import register
 from sipcli.cli.runtime import Outcome, Run, run_verb
+from sipcli.cli.shaping import header_option
 from sipcli.cli.words import registered_words
 from sipcli.config import AccountConfig
 from sipcli.errors import AgentClosed, ConfigError, SipcliError
@@ -28,6 +29,7 @@ __all__ = ["command"]
 @click.argument("aor", required=False)
 @click.option("--once", is_flag=True, help="Bind, report, unbind, leave.")
 @click.option("--all", "every", is_flag=True, help="Every account of the configuration, side by side.")
+@header_option("REGISTER", "register_headers")
 @account_options
 @control_option
 @click.pass_obj

@@ -54,11 +54,11 @@ class _DigitsAfter(click.ParamType):  # type: ignore[type-arg]  # click 8.2 know
             self.fail(f"{error.message}; write it as 1s:12#", param, ctx)
 
 
-def header_option(request: str) -> Callable[[_F], _F]:
-    """``--header``, for the verb's *request*: ``headers`` are pairs of name and value."""
+def header_option(request: str, name: str = "headers") -> Callable[[_F], _F]:
+    """``--header``, for the verb's *request*: *name* are pairs of name and value."""
     return click.option(
         "--header",
-        "headers",
+        name,
         type=_Header(),
         multiple=True,
         metavar="'NAME: VALUE'",

@@ -73,6 +73,8 @@ def customise(
     changes: dict[str, Any] = {
         key: said[key] for key in ("transport", "username", "expires") if said.get(key) is not None
     }
+    if "username" in changes and (not changes["username"].strip() or not changes["username"].isprintable()):
+        raise ConfigError("--username is empty, or holds a control character", hint="leave it out, or write it anew")
     for key in ("registrar", "proxy"):
         if said.get(key):
             changes[key] = parse_server(said[key])
@@ -86,6 +88,7 @@ def customise(
         config = config.with_provider(ProviderConfig(name=PASSWORD_FILE, type="file", options={"path": path}))
         changes["credentials"] = (PASSWORD_FILE,)
         changes["keepers"] = tuple(dict.fromkeys((*account.credentials, "keychain")))
+    changes["register_headers"] = tuple(said.get("register_headers") or ())
     follows = {key: said[key] for key in ("transfer", "redirect") if said.get(key)}
     config = replace(config, policy=replace(config.policy, **follows))  # for calls of no account, too
     changes["policy"] = replace(account.policy, **follows)

@@ -112,6 +112,8 @@ class AccountConfig:
     """Providers that are not asked, but may keep what another gave (``--password-file --save``)."""
     expires: int = 600
     register: bool = True
+    register_headers: tuple[tuple[str, str], ...] = ()
+    """Names and values that each REGISTER has beside its own headers; said at the command line, not in the file."""
     outbound: bool | Literal["auto"] = "auto"
     """Register with the flow that the REGISTER takes (RFC 5626); ``auto``: where the registrar can."""
     gruu: bool = False

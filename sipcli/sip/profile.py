@@ -28,6 +28,7 @@ class AccountProfile(NamedTuple):
     *instance* is who we are among the account's devices, a URN that stays the
     same when we come back (RFC 5626 section 4.1); without one neither *outbound*
     (``auto``: where the registrar and its proxies can) nor *gruu* is asked for.
+    *register_headers* go into each REGISTER, beside its own.
     """
 
     name: str
@@ -43,6 +44,7 @@ class AccountProfile(NamedTuple):
     outbound: Literal["auto", "on", "off"] = "auto"
     gruu: bool = False
     reliable: Reliability = "supported"
+    register_headers: tuple[tuple[str, str], ...] = ()
 
 
 class EngineConfig(NamedTuple):

@@ -83,6 +83,9 @@ _OFFLINE = "is this machine on a network? sipcli doctor says whom it asks for na
 _BETTER_HINTS = {
     "the certificate there is for": "call the server by a name that its certificate has: --registrar sip:NAME",
     "the key log": "make room, name another place, or leave --keylog out",
+    "the authorities in": "name a file of certificates, in PEM: --ca FILE, or ca_file in the account",
+    "cannot be used": "correct cert_file and key_file in the account",
+    "the key ": "correct key_file in the account",
     "has expired": "its owner must renew it; or is the clock of this machine wrong?",
     "is not trusted": "if you know the authority that signed it, name that: --ca FILE",
     "network is unreachable": _OFFLINE,

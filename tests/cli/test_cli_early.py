@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,3 +77,70 @@ def test_E02_calls_that_come_straight_to_a_port_cannot_be_encrypted_by_keys_in_t
 ) -> None:
     done = cli.run("listen", "--no-register", "--port", "0", "--srtp", "required", "--timeout", "5")
     judge(done, registrar, "its keys may travel over TLS only")
+
+
+@each_verb
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("link.wav", "it is a link"),
+        ("fifo.wav", "it is not a file of its own"),
+        ("twin.wav", "it is not a file of its own"),
+    ],
+)
+def test_a_recording_that_would_be_refused_is_refused_before_the_account_registers(
+    verb: str, name: str, words: str, cli: Cli, registrar: Registrar
+) -> None:
+    (cli.home / "link.wav").symlink_to("elsewhere")
+    os.mkfifo(cli.home / "fifo.wav")
+    (cli.home / "twin.wav").write_bytes(b"precious")
+    os.link(cli.home / "twin.wav", cli.home / "another name")
+    cli.configure(f'[accounts.me]\naor = "sip:alice@{registrar.address}"\n')
+    judge(cli.run(*VERBS[verb], "--record", name, "--timeout", "5"), registrar, f"cannot write {name}: {words}")
+    assert (cli.home / "twin.wav").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "there is nothing to send"),
+        (" \n", "there is nothing to send"),
+        ("caf\udce9", "a message is text in UTF-8, and this is not"),  # as Latin-1 arrives
+        ("x" * 60_001, "a message may have 60000 octets, and this is longer"),
+    ],
+)
+def test_a_text_that_is_none_is_not_sent(text: str, words: str, cli: Cli, registrar: Registrar) -> None:
+    """As an argument; what stdin holds is judged by the same."""
+    cli.configure(f'[accounts.me]\naor = "sip:alice@{registrar.address}"\n')
+    judge(cli.run("message", "bob", text, "--timeout", "5"), registrar, words)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--username", "alice\nbob"), "--username is empty, or holds a control character"),
+        (("--username", ""), "--username is empty, or holds a control character"),
+        (("--expires", "4294967296"), "'--expires': 4294967296 is not in the range"),  # RFC 3261 section 20.19
+    ],
+)
+def test_what_no_register_can_carry_is_not_sent(
+    words: tuple[str, ...], said: str, cli: Cli, registrar: Registrar
+) -> None:
+    cli.configure(f'[accounts.me]\naor = "sip:alice@{registrar.address}"\n')
+    judge(cli.run("register", "--once", *words, "--timeout", "5"), registrar, said)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("ca_file", ("the authorities in", "name a file of certificates, in PEM")),
+        ("cert_file", ("cannot be used", "correct cert_file and key_file")),
+    ],
+)
+def test_files_of_tls_that_hold_nothing_are_named_with_the_next_step(
+    key: str, said: tuple[str, ...], cli: Cli, registrar: Registrar
+) -> None:
+    empty = cli.secret("empty.pem", "nothing\n")
+    more = f'key_file = "{empty}"\n' if key == "cert_file" else ""
+    cli.configure(f'[accounts.me]\naor = "sip:alice@{registrar.address}"\ntransport = "tls"\n{key} = "{empty}"\n{more}')
+    judge(cli.run("register", "--once", "--timeout", "5"), registrar, *said, status=7)

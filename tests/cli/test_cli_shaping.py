@@ -46,7 +46,24 @@ def test_a_header_is_in_each_attempt_and_in_the_trace(
     assert all("X-A" not in text for other in ("ACK", "BYE", "REGISTER") for text in sent(trace, other))
 
 
-@pytest.mark.parametrize("verb", [("call", "echo"), ("message", "echo", "x"), ("options", "echo")])
+def test_a_header_is_in_each_register_and_nowhere_else(alone: Cli, tmp_path: Path) -> None:
+    """Challenged or not, and in the one that takes the binding back: a trunk may look for it in all of them."""
+    trace = tmp_path / "t.jsonl"
+    done = alone.run(
+        "register", "--once", "--header", "X-A: b", "--header", "Subject:lunch, then", "--trace", str(trace)
+    )
+    assert done.code == 0, done.stderr
+    attempts = sent(trace, "REGISTER")
+    assert len(attempts) == 3, "the first, the one that answers the challenge, and the end"
+    for text in attempts:
+        assert "\r\nX-A: b\r\n" in text
+        assert "\r\nSubject: lunch, then\r\n" in text
+    assert "\r\nExpires: 0\r\n" in attempts[-1]
+
+
+@pytest.mark.parametrize(
+    "verb", [("call", "echo"), ("message", "echo", "x"), ("options", "echo"), ("register", "sip:a@b.example")]
+)
 @pytest.mark.parametrize(
     ("header", "words"),
     [

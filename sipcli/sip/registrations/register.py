@@ -186,6 +186,7 @@ class Registration(SoftState):
             ("Expires", str(expires)),
             ("Allow", ", ".join(allow)),
             ("Supported", account.outbound.supported),
+            *account.profile.register_headers,
         ]
         if expires == 0 and self.binding is not None:
             # What is taken back is the very Contact that was bound; a new connection would have another port.

@@ -42,6 +42,7 @@ def profile_of(config: AccountConfig, phone: Instance | None = None) -> AccountP
         outbound="auto" if config.outbound == "auto" else "on" if config.outbound else "off",
         gruu=config.gruu,
         reliable=config.reliable,
+        register_headers=config.register_headers,
     )
 
 

@@ -11,7 +11,7 @@ from sipcli.errors import ConfigError
 from sipcli.media.resample import Resampler
 from sipcli.media.tone import SAMPLE_RATE, pcm_of, samples_of
 from sipcli.media.wav import HEADER_SIZE, wav_header
-from sipcli.ua.media.safefiles import create_private
+from sipcli.ua.media.safefiles import check_private, create_private
 from sipcli.ua.media.soundfiles import COMPRESSED, FileSink, load_library
 
 __all__ = ["RecordMode", "Recorder", "Sink", "WavSink", "check_recording"]
@@ -27,7 +27,7 @@ _NOT_WRITTEN = frozenset((
 
 
 def check_recording(path: Path) -> None:
-    """Raise ConfigError where *path* could not be made: no folder for it, or nothing here that writes such files."""
+    """Raise ConfigError where *path* could not be made: no folder for it, what is there already, or no library."""
     if _compressed(path):
         load_library()
     folder = path.parent
@@ -35,6 +35,7 @@ def check_recording(path: Path) -> None:
         raise ConfigError(f"cannot write {path}: there is no folder {folder}", hint="make it, or name another file")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"cannot write {path}: {folder} is not yours to write", hint="name another file")
+    check_private(path)
 
 
 class Sink(Protocol):

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from sipcli.errors import ConfigError
 
-__all__ = ["create_private", "open_regular"]
+__all__ = ["check_private", "create_private", "open_regular"]
 
 
 def open_regular(path: Path) -> int:
@@ -25,6 +25,21 @@ def open_regular(path: Path) -> int:
     return descriptor
 
 
+def check_private(path: Path) -> None:
+    """Raise ConfigError where :func:`create_private` would refuse what is at *path*; nothing is touched."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}", hint="name a new file") from error
+    if stat.S_ISLNK(status.st_mode):
+        raise ConfigError(f"cannot write {path}: it is a link", hint="name a new file")
+    _judge(path, status)
+    if not os.access(path, os.W_OK):
+        raise ConfigError(f"cannot write {path}: it is not yours to write", hint="name a new file")
+
+
 def create_private(path: Path) -> BinaryIO:
     """Create or empty *path*, mode 0600; ConfigError when it is a link, a device, or another's file."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -36,11 +51,7 @@ def create_private(path: Path) -> BinaryIO:
             f"cannot write {path}: {'it is a link' if link else error.strerror}", hint="name a new file"
         ) from error
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            raise ConfigError(f"cannot write {path}: it is not a file of its own", hint="name a new file")
-        if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
-            raise ConfigError(f"cannot write {path}: it belongs to somebody else", hint="name a new file")
+        _judge(path, os.fstat(descriptor))
         if hasattr(os, "fchmod"):
             os.fchmod(descriptor, 0o600)
         # Emptied only now: what was refused above keeps its contents.
@@ -51,3 +62,10 @@ def create_private(path: Path) -> BinaryIO:
             raise
         raise ConfigError(f"cannot write {path}: {error.strerror}", hint="name a new file") from error
     return os.fdopen(descriptor, "wb", buffering=1 << 13)
+
+
+def _judge(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        raise ConfigError(f"cannot write {path}: it is not a file of its own", hint="name a new file")
+    if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+        raise ConfigError(f"cannot write {path}: it belongs to somebody else", hint="name a new file")
