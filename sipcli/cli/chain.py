@@ -127,8 +127,19 @@ class _Question:
 
     def user_action(self, action: UserAction) -> None:
         """A person has something to do elsewhere, and as long for it as the code lives."""
-        if self._limit is not None and action.expires_in is not None and not self._run.options.max_wait:
+        if self._limit is None:
+            return
+        if action.expires_in is not None and not self._run.options.max_wait:
             self._limit.reschedule(max(self._loop.time() + action.expires_in, self._limit.when() or 0.0))
+        fields = {
+            "challenge": "test",
+            "provider": action.provider,
+            "expires_in_s": round(max(0.0, (self._limit.when() or 0.0) - self._loop.time()), 1),
+            "url": action.url,
+            "user_code": action.user_code,
+            "account": self._account.name,
+        }
+        self._run.event("auth.user_action", {name: value for name, value in fields.items() if value is not None})
 
     def close(self) -> None:
         self._workers.close()

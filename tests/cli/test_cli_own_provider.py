@@ -16,7 +16,7 @@ import asyncio
 import sys
 import time
 
-from sipcli.credentials import Denied, PasswordCredentials, Secret, SigningCredentials, Unavailable
+from sipcli.credentials import Denied, PasswordCredentials, Secret, SigningCredentials, Unavailable, UserAction
 
 CANARY = "-".join(("canary", "4711"))  # a traceback shows this line, and may
 
@@ -26,6 +26,7 @@ class Wallet:
 
     def __init__(self, context):
         self.name = context.name
+        self.terminal = context.terminal
         self.how = context.options["how"]
         if self.how == "broken":
             raise RuntimeError(CANARY)
@@ -58,6 +59,9 @@ class Wallet:
                 return PasswordCredentials("alice", Secret(CANARY), expires_in=-1)
             case "unsigned":
                 return SigningCredentials("alice")
+            case "sends":
+                action = UserAction(provider=self.name, url="https://login.example", user_code="AB", expires_in=600)
+                self.terminal.user_action(action)
             case "wordless":
                 raise Denied
         return self.later()
@@ -116,6 +120,17 @@ def test_T14_its_faults_are_told_as_a_challenge_tells_them_and_its_text_is_not(
     assert (done.code, told["outcome"], told["message"]) == (code, outcome, words)
     assert CANARY not in done.stdout + done.stderr
     assert CANARY not in wallet.run("auth", "test", "work").stderr
+
+
+def test_what_a_person_must_do_elsewhere_is_an_event_here_too(wallet: Cli) -> None:
+    """And the code's life is the time for it, not a store's 30 s."""
+    acts(wallet, "sends")
+    done = wallet.run("auth", "test", "work", "--json")
+    [action] = done.named("auth.user_action")
+    said = {name: action[name] for name in ("account", "provider", "url", "user_code")}
+    assert said == {"account": "work", "provider": "mine", "url": "https://login.example", "user_code": "AB"}
+    assert 590 < action["expires_in_s"] <= 600
+    assert done.code == 0
 
 
 @pytest.mark.parametrize("how", ["hangs", "async-hangs"])
