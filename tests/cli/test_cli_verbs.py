@@ -15,6 +15,7 @@ import pytest
 from tests.cli.conftest import address_of
 from tests.support.cli import LEAVES_WITHIN, Cli, Result, Running, wait_until_taken
 from tests.support.real import require
+from tests.support.servers.process import free_port
 
 CANARY = "canary-91c4-never-seen"
 
@@ -312,11 +313,7 @@ class TestListen:
         ]
 
     def test_a_port_of_ones_choice(self, alice: Cli) -> None:
-        import socket
-
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         listening = alice.start("listen", "--json", "--port", str(port))
         try:
             assert {at["port"] for at in listening.wait_for("ready")["listen"]} == {port}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 
 import pytest
@@ -13,6 +12,7 @@ from tests.e2e.test_e2e_slow_provider import ping
 from tests.support.cli import LEAVES_WITHIN, Cli
 from tests.support.helpers import FAULTS, processes, signing_helper, store_helper, wait_until, write_helper
 from tests.support.servers.kamailio import Kamailio
+from tests.support.servers.process import free_port
 
 pytestmark = [pytest.mark.real("kamailio"), pytest.mark.xdist_group("kamailio")]
 
@@ -94,9 +94,7 @@ def test_T16_a_helper_that_others_may_write_is_not_run(cli: Cli, kamailio: Kamai
 
 def test_the_stack_answers_while_a_helper_hangs(cli: Cli, kamailio: Kamailio) -> None:
     configure(cli, kamailio, write_helper(cli.home / "helper", f"touch {cli.home}/asked; {FAULTS['deaf']}"))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     running = cli.start("listen", "--port", str(port), "--json", "--no-input")
     try:
         wait_until((cli.home / "asked").exists, 15)

@@ -254,14 +254,15 @@ class Transports:
 
     async def listen_both(self, host: str, port: int) -> Address:
         """UDP and TCP on one *port* (0: any that both have free).  Raises NetworkError."""
+        if port:
+            await self.listen("udp", host, port)
+            return await self.listen("tcp", host, port)
         for _ in range(_TRIES):
-            _, chosen = await self.listen("tcp", host, port)
+            _, chosen = await self.listen("tcp", host, 0)  # first, for it can be closed again
             try:
                 return await self.listen("udp", host, chosen)
             except NetworkError:
                 await self._listeners.pop()[1].close()
-                if port:
-                    raise
         raise NetworkError(f"connect: no port of {host} is free for both UDP and TCP")
 
     def _bind_udp(self, host: str, port: int) -> UdpSocket:
