@@ -135,14 +135,13 @@ def test_the_cable_does_what_it_is_told(hurts: Hurts, least: float, most: float)
 def judge(hearings: list[wavs.Hearing], lost_pct: float = 0) -> None:
     """Most of the time is there, concealment and all, and never 5 s at once are missing.
 
-    How much is clear beyond what was lost tells of who else runs on this machine: no test fails by it.  Where
-    fourteen wanted two processors it was 58 % of a call that lost nothing.
+    How much is clear beyond what was lost tells of who else runs on this machine: no test fails by it.
     """
     for heard in hearings:
         assert heard.seconds > TALK_S - 2, heard
         assert heard.longest_gap_ms < 5000, heard
-        assert heard.heard_pct > 50 - lost_pct / 2, heard
-        assert heard.tone_pct > 75, heard
+        assert heard.heard_pct > 75 - lost_pct, heard
+        assert heard.tone_pct > 85, heard
 
 
 LOSSES = [
