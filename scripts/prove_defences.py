@@ -113,8 +113,9 @@ def copy(source: Path, place: Path) -> Path:
 
 
 def run(place: Path, tests: list[str]) -> subprocess.CompletedProcess[str]:
-    command = [str(place / ".venv/bin/python"), "-m", "pytest", "-q", "--tb=no", "-rfE", "-p", "no:cacheprovider"]
-    command += [f"--timeout={TIME_OUT}", *tests]
+    python = str(place / ".venv/bin/python")
+    command = [python, str(place / "scripts/run_alone.py"), python, "-m", "pytest", "-q", "--tb=no", "-rfE"]
+    command += ["-p", "no:cacheprovider", f"--timeout={TIME_OUT}", *tests]
     return subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
 
 
