@@ -150,6 +150,10 @@ class AuthSession:
         """Replace the account's own, all of them.  Pending tokens and accepted nonces stay as they are."""
         self._credentials = tuple(credentials)
 
+    def is_registered(self, realm: str, credentials: Credentials) -> bool:
+        """Did the registrar take this user name and secret?  Then a no to anything but a REGISTER blames neither."""
+        return self._verdicts.is_registered(realm, credentials)
+
     # -- by the exchange -------------------------------------------------------------------------
 
     def challenge(self, exchange: Challenged, response: Response) -> Outcome:

@@ -61,6 +61,7 @@ class BrokeredAccount(Account):
             latest=self._latest() if refresh else None,
             labels=deferred.labels,
             on_failed=failed,
+            is_registered=self.auth.is_registered,
         )
 
     def _latest(self) -> float | None:

@@ -162,14 +162,15 @@ class BrokerRig:
             elif isinstance(event, AuthSettled) and event.token in self.verdicts:
                 self.verdicts.pop(event.token).settled(VerdictState(event.outcome))
             elif isinstance(event, AuthRejected):
-                for _, credentials in event.used:
-                    self.broker.refused(credentials, event.exchange.method)
+                for realm, credentials in event.used:
+                    stands = event.session.is_registered(realm, credentials)
+                    self.broker.refused(credentials, event.exchange.method, stands=stands)
             elif isinstance(event, AuthForbidden):
                 for _, credentials in event.used:
                     self.broker.doubted(credentials)
             elif isinstance(event, AuthAccepted):
                 for _, credentials in event.used:
-                    self.broker.accepted(credentials, self.terms, event.exchange.method)
+                    self.broker.accepted(credentials, self.terms)
 
     def submit(self, event: AuthChallenged, **ask: Any) -> None:
         token = event.token
@@ -184,6 +185,7 @@ class BrokerRig:
             "status": token.response.status,
             "ration": self.ration,
             "labels": deferred.labels,
+            "is_registered": event.session.is_registered,
             "on_failed": self.failures.append,
         }
         self.broker.submit(Ask(**fields | ask))

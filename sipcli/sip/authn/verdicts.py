@@ -123,6 +123,10 @@ class Verdicts:
             if method == "REGISTER" or not self._good.get(key):
                 self._good.pop(key, None)
 
+    def is_registered(self, realm: str, credentials: Credentials) -> bool:
+        """Has the registrar taken this very user name and secret, and not taken that back?"""
+        return self._good.get((realm, mark_of(credentials)), False)
+
     def clear(self) -> None:
         self._good.clear()
 

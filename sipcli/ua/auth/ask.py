@@ -47,6 +47,7 @@ class Ask:
     any deadline; *answerable*: so is one who has the secret, and *on_failed* sees
     to it.  *latest*, on the loop's clock: an answer
     after it is of no use.  *labels*: realm → the id of its challenge in notices.
+    *is_registered*: did the registrar take these credentials, for that realm?
     """
 
     deferred: Answerable
@@ -62,6 +63,7 @@ class Ask:
     latest: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     on_failed: Callable[[ChainFailure], None] | None = None
+    is_registered: Callable[[str, Credentials], bool] = lambda realm, credentials: False
 
     def offers(self, realm: str) -> tuple[str, ...]:
         """What would do for *realm*, topmost first, as header values; none where it was asked for by no header."""

@@ -209,14 +209,15 @@ class AuthDesk:
         account = self._agent.find_account(event.account)
         if account is not None:
             for _, credentials in event.used:
-                self._agent.broker.accepted(credentials, account.terms, event.exchange.method)
+                self._agent.broker.accepted(credentials, account.terms)
             if self._agent.state is not None:
                 self._agent.state.keep_pins(account.config, account.auth.pins)
 
     def on_rejected(self, event: AuthRejected) -> None:
         account = self._agent.find_account(event.account)
         for realm, credentials in event.used:
-            provider = self._agent.broker.refused(credentials, event.exchange.method)
+            stands = event.session.is_registered(realm, credentials)
+            provider = self._agent.broker.refused(credentials, event.exchange.method, stands=stands)
             if account is not None:
                 account.story(event.exchange).refused(realm, credentials, provider)
 

@@ -227,7 +227,7 @@ class CredentialBroker:
         for credentials in state.rejected:
             source = self.cache.source(credentials)
             provider = "configuration" if source is None else source.provider
-            if not self._is_verdict(key, credentials, ask.method):
+            if not _is_verdict(key, ask.method, stands=ask.is_registered(key.realm, credentials)):
                 continue
             if source is None or not source.refused:
                 self.cache.refuse(key, credentials)
@@ -245,21 +245,15 @@ class CredentialBroker:
         source.erased = True
         self._send_feedback("forget", source, lambda request: self.shelf.forget(source.provider, request, credentials))
 
-    def _is_verdict(self, key: CacheKey, credentials: Credentials, method: str) -> bool:
-        """Does a no to a request of *method* blame *credentials*?
+    def refused(self, credentials: Credentials, method: str, *, stands: bool) -> str | None:
+        """*credentials* are wrong, says the answer to a request of *method*; the name of their provider.
 
-        Not what the registrar took, which alone may take that back: anybody whom we call can answer 407 in its realm,
-        and would have our password erased, and our registration lost for want of it.  A token is another matter: it
-        ends by itself, is renewed, and was kept by nobody.
+        *stands*: the registrar took them.
         """
-        return _is_final(key, method) or not self.cache.is_registered(key, credentials)
-
-    def refused(self, credentials: Credentials, method: str) -> str | None:
-        """*credentials* are wrong, says the answer to a request of *method*; the name of their provider."""
         source = self.cache.source(credentials)
         if source is None:
             return None
-        if self._is_verdict(source.key, credentials, method):
+        if _is_verdict(source.key, method, stands=stands):
             if not source.refused:
                 self.cache.refuse(source.key, credentials)
             self._discard(credentials, source, method)
@@ -273,16 +267,11 @@ class CredentialBroker:
         self.cache.evict(credentials, source)
         return source.provider
 
-    def accepted(self, credentials: Credentials, terms: Terms, method: str) -> None:
-        """A final response to a request of *method* showed that *credentials* are right.
-
-        Only now may a provider keep them, if asked to.
-        """
+    def accepted(self, credentials: Credentials, terms: Terms) -> None:
+        """A final response showed that *credentials* are right: only now may a provider keep them, if asked to."""
         source = self.cache.source(credentials)
         if source is None:
             return
-        if method == "REGISTER":
-            self.cache.register(source.key, credentials)
         if not source.accepted:
             source.accepted = True
             self.cache.accept(source.key)
@@ -345,7 +334,17 @@ class CredentialBroker:
         self.cache.wipe()
 
 
+def _is_verdict(key: CacheKey, method: str, *, stands: bool) -> bool:
+    """Does a no to a request of *method* blame the secret of *key*?
+
+    Not what the registrar took, which alone may take that back: anybody whom we call can answer 407 in its realm,
+    and would have our password erased, and our registration lost for want of it.
+    """
+    return _is_final(key, method) or not stands
+
+
 def _is_final(key: CacheKey, method: str) -> bool:
+    """A token ends by itself, is renewed, and was kept by nobody."""
     return method in _JUDGES or key.scheme == "bearer"
 
 

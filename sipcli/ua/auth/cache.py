@@ -68,7 +68,6 @@ class CredentialCache:
         self._clock = clock
         self._entries: dict[str, dict[CacheKey, Credentials]] = {}
         self._refusals: dict[str, dict[CacheKey, list[tuple[float, bytes]]]] = {}
-        self._registered: dict[str, dict[tuple[str, str], bytes]] = {}
         self._sources: weakref.WeakKeyDictionary[Credentials, Source] = weakref.WeakKeyDictionary()
 
     def __len__(self) -> int:
@@ -122,22 +121,9 @@ class CredentialCache:
         """The server of *key* said yes: what it refused before is forgiven."""
         self._refusals.get(key.account, {}).pop(key, None)
 
-    def register(self, key: CacheKey, credentials: Credentials) -> None:
-        """The registrar of *key*'s account took *credentials*."""
-        mine = self._registered.setdefault(key.account, {})
-        mine.pop((key.realm, key.scheme), None)
-        mine[key.realm, key.scheme] = mark_of(credentials)
-        while len(mine) > MAX_REALMS:
-            del mine[next(iter(mine))]
-
-    def is_registered(self, key: CacheKey, credentials: Credentials) -> bool:
-        """Are these very user name and secret what the registrar took last for the realm of *key*?"""
-        known = self._registered.get(key.account, {}).get((key.realm, key.scheme))
-        return known is not None and hmac.compare_digest(known, mark_of(credentials))
-
     def drop(self, account: str | None = None) -> None:
         """Forget everything of *account*, or of all."""
-        for store in (self._entries, self._refusals, self._registered):
+        for store in (self._entries, self._refusals):
             if account is None:
                 store.clear()
             else:

@@ -103,9 +103,9 @@ class TurnKeys:
     def verdict(self, credentials: Credentials, accepted: bool) -> None:
         broker = self._account.agent.broker
         if accepted:
-            broker.accepted(credentials, self._terms, _METHOD)
+            broker.accepted(credentials, self._terms)
         else:
-            broker.refused(credentials, _METHOD)
+            broker.refused(credentials, _METHOD, stands=False)
 
 
 def _no_password(failure: ChainFailure | None) -> ConfigError:
