@@ -195,11 +195,11 @@ async def test_three_hundred_accounts_are_challenged_at_once_and_all_register() 
         accounts: list[Account] = [
             s.account(name=name, username=name, aor=SipUri.parse(f"sip:{name}@127.0.0.1")) for name in names
         ]
-        await live(asyncio.gather(*(account.register() for account in accounts)), within=30)
+        await live(asyncio.gather(*(account.register() for account in accounts)), within=120)
         assert {account.state for account in accounts} == {"registered"}
         assert len(store.requests) == len(names)
         assert s.sent("REGISTER") == 2 * len(names)
-        await live(asyncio.gather(*(account.close() for account in accounts)), within=30)
+        await live(asyncio.gather(*(account.close() for account in accounts)), within=120)
 
 
 # --- a registration between two states --------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import sipcli
 from sipcli.credentials import PasswordCredentials, Secret
 from sipcli.testing import Registrar
 from tests.support import wavs
-from tests.support.clock import live, stepped
+from tests.support.clock import self_stepping
 from tests.support.pages import blocks
 from tests.support.softphone import eventually
 
@@ -61,12 +61,8 @@ def test_importing_a_corner_does_not_import_the_house(module: str) -> None:
     assert not loaded & {"asyncio", "ssl", "click", "dns", "sipcli.ua", "sipcli.sip", "importlib.metadata"}
 
 
-@stepped
+@self_stepping
 async def test_the_program_of_the_manual(tmp_path: Path) -> None:
-    await live(_program_of_the_manual(tmp_path))
-
-
-async def _program_of_the_manual(tmp_path: Path) -> None:
     async with Registrar() as registrar:
         settings = config(registrar.address("udp"), tmp_path / "config.toml")
         events: list[str] = []

@@ -168,7 +168,7 @@ async def test_what_fails_after_the_person_came_is_tried_again_with_what_he_gave
         await advance(33)
         assert (await answer).outcome == "retrying"
         assert not task.done()
-        await live(task, within=30)
+        await live(task, step=0.1)
         assert len(s.told("auth.needed")) == 1
 
 
