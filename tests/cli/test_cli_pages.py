@@ -52,12 +52,13 @@ def reader(alice: Cli, bob: Cli, sandbox: str, tmp_path: Path) -> Iterator[Cli]:
 
 
 def in_the_sandbox(line: str, sandbox: str, folder: Path) -> list[str]:
-    """The same words, with the sandbox in the place of example.com, and its numbers in the place of others."""
+    """The same words, with the sandbox in the place of example.com, its numbers and the reader's own configuration."""
     for theirs, ours in (
         ("sip:+4930123@sbc.example.com", f"sip:echo@{sandbox}"),
         ("@example.com", f"@{sandbox}"),
         ("sip:example.com", f"sip:{sandbox}"),
         ("/run/sipcli/", f"{folder}/"),
+        ("--config /etc/sipcli/config.toml ", ""),
     ):
         line = line.replace(theirs, ours)
     return shlex.split(line)

@@ -35,6 +35,7 @@ middle = subprocess.Popen(
 assert middle.stdout.readline() == b"gone\\n" and middle.wait() == 0
 middle.stdin.close()  # now the orphan ends
 assert middle.stdout.read() == b""
+middle.stdout.close()
 """
 
 
