@@ -24,10 +24,13 @@ class Registrar:
         return f"{host}:{port}"
 
     def heard(self) -> bytes:
+        """The first SIP message: late audio for whoever had this port before us, in another test, is none."""
         try:
-            return self.place.recv(65535)
+            while not (said := self.place.recv(65535))[:1].isalpha():
+                pass
         except BlockingIOError:
             return b""
+        return said
 
 
 @pytest.fixture

@@ -26,15 +26,24 @@ _given: deque[int] = deque(maxlen=5000)
 def free_port(*, block: int = 1) -> int:
     """A port on loopback such that it and the *block* - 1 after it are free for TCP and UDP now.
 
-    None is given again soon, and by chance only to two processes: between this and the server's bind() there is time.
+    None is given again soon, nor to others who run tests beside us: between this and the server's bind() there is time.
     """
+    lowest, highest = _share()
     for _ in range(2000):
-        port = random.SystemRandom().randrange(LOWEST, HIGHEST - block)
+        port = random.SystemRandom().randrange(lowest, highest - block)
         wanted = range(port, port + block)
         if not any(p in _given or not _is_free(p) for p in wanted):
             _given.extend(wanted)
             return port
     raise RuntimeError("no free ports on loopback")
+
+
+def _share() -> tuple[int, int]:
+    """The ports of this process, where several run tests side by side (pytest-xdist)."""
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    place = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    width = (HIGHEST - LOWEST) // count
+    return LOWEST + place * width, LOWEST + (place + 1) * width
 
 
 def _is_free(port: int) -> bool:
