@@ -144,8 +144,7 @@ class Wheel:
         while (when := self.next()) is not None and when <= now:
             _, _, entry = heappop(self._heap)
             owner = entry.owner
-            if owner is None:  # pragma: no cover - next() has just removed these
-                continue
+            assert owner is not None  # next() has just removed those without one
             entries = self._armed[id(owner)]
             entries.remove(entry)
             if not entries:
