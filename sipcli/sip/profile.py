@@ -76,3 +76,8 @@ class EngineConfig(NamedTuple):
     answer_limit: float = 20.0
     max_sends: int = 16
     """Requests one exchange may put on the wire, whatever servers say (threat T04)."""
+
+    @property
+    def allow_header(self) -> tuple[str, str]:
+        """The methods that we take, as every request and answer of ours says it (RFC 3261 section 20.5)."""
+        return "Allow", ", ".join(self.allow)

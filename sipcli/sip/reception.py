@@ -111,7 +111,7 @@ class Reception:
         config = self._core.config
         if request.method not in config.allow:
             status = 405 if request.method in KNOWN_METHODS else 501
-            return status, (("Allow", ", ".join(config.allow)),)
+            return status, (config.allow_header,)
         try:
             _ = request.uri
             required = request.require
@@ -172,7 +172,7 @@ class Reception:
                 tx.reply(
                     200,
                     headers=(
-                        ("Allow", ", ".join(config.allow)),
+                        config.allow_header,
                         ("Accept", ", ".join(config.accept)),
                         ("Accept-Encoding", "identity"),
                         ("Supported", ", ".join(config.supported)),

@@ -196,7 +196,7 @@ class IncomingCall(Call):
         tags = () if self._account is None else self._account.outbound.tags
         return (
             ("Contact", contact),
-            ("Allow", ", ".join(config.allow)),
+            config.allow_header,
             ("Supported", ", ".join((*supported(self._core, self._account), *tags))),
             ("User-Agent", config.user_agent),
             *allowed_events(config),

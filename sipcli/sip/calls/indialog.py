@@ -342,7 +342,7 @@ class Call:
     def _abilities(self) -> tuple[tuple[str, str], ...]:
         config = self._core.config
         return (
-            ("Allow", ", ".join(config.allow)),
+            config.allow_header,
             ("Accept", ", ".join(config.accept)),
             ("Supported", ", ".join(supported(self._core, self._account))),
             *allowed_events(config),

@@ -74,7 +74,7 @@ class OutgoingCall(Call):
             contact="",
             headers=(
                 *headers,
-                ("Allow", ", ".join(core.config.allow)),
+                core.config.allow_header,
                 RECEIVED,
                 *_options(core, account, late=sdp is None),
                 ("Accept", SDP),

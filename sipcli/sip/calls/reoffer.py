@@ -146,7 +146,7 @@ class Reoffer:
         letter = dialog.letter(
             method,
             contact="",
-            headers=(("Allow", ", ".join(self._core.config.allow)), RECEIVED, *self._call.timer.headers()),
+            headers=(self._core.config.allow_header, RECEIVED, *self._call.timer.headers()),
             body=self._wanted,
             content_type=SDP,
         )
@@ -298,7 +298,7 @@ class Reoffer:
     def _answering(self, tx: ServerTransaction, request: Request) -> tuple[tuple[str, str], ...]:
         contact = self._call.contact(tx.flow, secure=asks_for_sips(request))
         timing = self._call.timer.answers(request) if self._call.answered else ()
-        return (("Contact", contact), ("Allow", ", ".join(self._core.config.allow)), *timing, *receives(request))
+        return (("Contact", contact), self._core.config.allow_header, *timing, *receives(request))
 
     def answer(self, sdp: bytes) -> bool:
         tx, self._tx = self._tx, None

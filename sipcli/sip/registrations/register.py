@@ -184,7 +184,7 @@ class Registration(SoftState):
         params = account.outbound.contact_params(expires, allow)
         headers = [
             ("Expires", str(expires)),
-            ("Allow", ", ".join(allow)),
+            self._core.config.allow_header,
             ("Supported", account.outbound.supported),
             *account.profile.register_headers,
         ]
